@@ -1,0 +1,215 @@
+//! Encoded changes that wait in memory.
+
+use std::fmt;
+
+use super::hour_file::Hour;
+use super::position::{ClusterTime, LastChange, ResumeToken};
+
+/// Why a batch was flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FlushReason {
+    /// The schedule.
+    Cron,
+    /// `BATCH_SIZE` changes.
+    Count,
+    /// `BATCH_BYTES` bytes.
+    Bytes,
+    /// The hour of the changes is over.
+    Hour,
+    /// SIGUSR1.
+    Signal,
+    /// The memory for changes is used up.
+    Pressure,
+    /// The feed stops or halts.
+    Drain,
+}
+
+impl FlushReason {
+    /// The word in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cron => "cron",
+            Self::Count => "count",
+            Self::Bytes => "bytes",
+            Self::Hour => "hour",
+            Self::Signal => "signal",
+            Self::Pressure => "pressure",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+impl fmt::Display for FlushReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One change of [`Changes`]: where its line and its token end.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    line_end: usize,
+    token_end: usize,
+    cluster_time: ClusterTime,
+}
+
+/// Encoded changes on their way from the stream to a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    lines: Vec<u8>,
+    tokens: String,
+    entries: Vec<Entry>,
+}
+
+/// One encoded change.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The line, separator included.
+    pub line: &'a [u8],
+    /// Compact canonical Extended JSON of its resume token.
+    pub token: &'a str,
+    /// Its cluster time.
+    pub cluster_time: ClusterTime,
+}
+
+impl Changes {
+    /// Adds a change: `write` appends its line, separator included, and its token.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`; nothing is added then.
+    pub fn push<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>, &mut String) -> Result<ClusterTime, E>,
+    ) -> Result<(), E> {
+        match write(&mut self.lines, &mut self.tokens) {
+            Ok(cluster_time) => {
+                let entry = Entry {
+                    line_end: self.lines.len(),
+                    token_end: self.tokens.len(),
+                    cluster_time,
+                };
+                self.entries.push(entry);
+                Ok(())
+            }
+            Err(error) => {
+                let (line_end, token_end) =
+                    self.entries.last().map_or((0, 0), |last| (last.line_end, last.token_end));
+                self.lines.truncate(line_end);
+                self.tokens.truncate(token_end);
+                Err(error)
+            }
+        }
+    }
+
+    /// How many changes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Length of the lines.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.lines.len() as u64
+    }
+
+    /// The changes, in the stream's order.
+    pub fn iter(&self) -> impl Iterator<Item = Change<'_>> {
+        let starts = std::iter::once((0, 0))
+            .chain(self.entries.iter().map(|entry| (entry.line_end, entry.token_end)));
+        starts.zip(&self.entries).map(|((line_start, token_start), entry)| Change {
+            line: &self.lines[line_start..entry.line_end],
+            token: &self.tokens[token_start..entry.token_end],
+            cluster_time: entry.cluster_time,
+        })
+    }
+}
+
+/// The encoded changes of one collection and one hour that wait for a commit. Never empty.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The hour of every change in it.
+    pub hour: Hour,
+    /// The lines, each with its separator.
+    pub lines: Vec<u8>,
+    /// How many changes.
+    pub changes: u32,
+    /// Cluster time of the first change.
+    pub first_cluster_time: ClusterTime,
+    /// The last change.
+    pub last: LastChange,
+    /// When it was begun, on the clock that never runs back.
+    pub begun_at_ms: u64,
+    /// Set when the batch is sealed: nothing is added any more, and it waits for its commit.
+    pub sealed: Option<FlushReason>,
+}
+
+impl Batch {
+    /// A batch that begins with this change, at this monotonic time.
+    #[must_use]
+    pub fn begin(change: &Change<'_>, now_ms: u64) -> Self {
+        let token = ResumeToken::from_canonical(change.token);
+        Self {
+            hour: Hour::of(change.cluster_time),
+            lines: change.line.to_vec(),
+            changes: 1,
+            first_cluster_time: change.cluster_time,
+            last: LastChange { token, cluster_time: change.cluster_time },
+            begun_at_ms: now_ms,
+            sealed: None,
+        }
+    }
+
+    /// Adds a change of the same hour.
+    pub fn add(&mut self, change: &Change<'_>) {
+        self.lines.extend_from_slice(change.line);
+        self.changes += 1;
+        self.last.token.replace_canonical(change.token);
+        self.last.cluster_time = change.cluster_time;
+    }
+
+    /// Length of the lines.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.lines.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: ClusterTime = ClusterTime { seconds: 7200, increment: 1 };
+
+    #[test]
+    fn a_failed_write_leaves_no_trace() {
+        let mut changes = Changes::default();
+        let good = |line: &'static str| {
+            move |lines: &mut Vec<u8>, tokens: &mut String| {
+                lines.extend_from_slice(line.as_bytes());
+                tokens.push_str("{}");
+                Ok::<_, ()>(TIME)
+            }
+        };
+        changes.push(good("a\n")).unwrap();
+        changes
+            .push(|lines, tokens| {
+                lines.extend_from_slice(b"half");
+                tokens.push('x');
+                Err(())
+            })
+            .unwrap_err();
+        changes.push(good("bc\n")).unwrap();
+        let lines: Vec<_> = changes.iter().map(|change| (change.line, change.token)).collect();
+        assert_eq!(lines, [(&b"a\n"[..], "{}"), (b"bc\n", "{}")]);
+        assert_eq!((changes.len(), changes.len_bytes()), (2, 5));
+    }
+}

@@ -1,0 +1,32 @@
+//! What an edge's error means for a feed.
+
+/// What to do about an error. Every edge's error enum maps each of its variants to one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Try again after a delay: the network, an election, throttling.
+    Retry {
+        /// The least delay that the server asked for, in milliseconds.
+        after_ms: Option<u64>,
+    },
+    /// Our view is stale: go back to the checkpoint and the lake's tail.
+    Reload,
+    /// This feed needs a person; the others go on. It is tried again at the longest delay, which is
+    /// safe because nothing is ever skipped.
+    Halt,
+    /// The process can't do its job.
+    Exit,
+}
+
+impl Disposition {
+    /// Try again, as soon as the backoff allows.
+    pub const RETRY: Self = Self::Retry { after_ms: None };
+}
+
+/// An edge's error as the core sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What to do.
+    pub disposition: Disposition,
+    /// What happened and what mends it, for a person.
+    pub message: String,
+}

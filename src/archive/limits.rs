@@ -1,0 +1,45 @@
+//! Every limit of a feed, with its unit in its name.
+
+/// Committed blocks of an Azure block blob, less one for the head, one for the foot.
+/// <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>
+pub const COMMITS_PER_FILE_MAX: u32 = 49_998;
+
+/// How long a batch whose hour is over may still grow. Without it, catching up on past hours would
+/// commit change by change.
+pub const HOUR_END_GRACE_MS: u64 = 1000;
+
+/// Longest delay between two tries, in milliseconds.
+pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
+
+/// The limits that the state machine keeps.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A batch with this many changes is due.
+    pub batch_size_changes: u32,
+    /// A batch with this many encoded bytes is sealed.
+    pub batch_limit_bytes: u64,
+    /// An hour file that would pass this goes on in the next part.
+    pub file_limit_bytes: u64,
+    /// An hour file with this many commits goes on in the next part.
+    pub file_limit_commits: u32,
+    /// Failures of one flush in a row before it is reported as failing. It is tried on.
+    pub retry_attempts: u32,
+    /// First delay between two tries; it doubles up to [`RETRY_DELAY_MAX_MS`].
+    pub retry_delay_ms: u64,
+    /// How often an idle feed's position is saved.
+    pub idle_checkpoint_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_size_changes: 1000,
+            batch_limit_bytes: 8 * 1024 * 1024,
+            file_limit_bytes: 100 * 1024 * 1024,
+            file_limit_commits: COMMITS_PER_FILE_MAX,
+            retry_attempts: 3,
+            retry_delay_ms: 1000,
+            idle_checkpoint_ms: 60_000,
+        }
+    }
+}

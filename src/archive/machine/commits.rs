@@ -1,0 +1,218 @@
+//! Commits: one at a time, tried until it is known that the lake has them.
+
+use std::sync::Arc;
+
+use super::super::batch::{Batch, FlushReason};
+use super::super::failure::{Disposition, Failure};
+use super::super::frame;
+use super::super::limits::HOUR_END_GRACE_MS;
+use super::super::hour_file::{Hour, HourFile, HourFileName};
+use super::super::position::Position;
+use super::{Action, Actions, Feed, Notice, Now, Tail, Try, WriteOrder};
+
+/// The commit that is under way, if one is.
+#[derive(Debug)]
+pub(super) enum CommitState {
+    Idle,
+    /// At the lake.
+    Running(WriteOrder),
+    /// It failed, and its outcome may be unknown: the lake is to be asked when `inspect` may start.
+    Unsure { order: WriteOrder, inspect: Try },
+}
+
+impl CommitState {
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_) | Self::Unsure { inspect: Try::Running, .. })
+    }
+
+    fn batch(&self) -> Option<&Batch> {
+        match self {
+            Self::Idle => None,
+            Self::Running(order) | Self::Unsure { order, .. } => Some(&order.batch),
+        }
+    }
+
+    pub(super) fn hour(&self) -> Option<Hour> {
+        self.batch().map(|batch| batch.hour)
+    }
+
+    pub(super) fn len_bytes(&self) -> u64 {
+        self.batch().map_or(0, Batch::len_bytes)
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.batch().map_or(0, |batch| u64::from(batch.changes))
+    }
+
+    pub(super) fn wake_at_ms(&self) -> Option<u64> {
+        match self {
+            Self::Unsure { inspect, .. } => inspect.wake_at_ms(),
+            Self::Idle | Self::Running(_) => None,
+        }
+    }
+
+    pub(super) fn hurry(&mut self) {
+        if let Self::Unsure { inspect: inspect @ Try::Waiting { .. }, .. } = self {
+            *inspect = Try::Ready;
+        }
+    }
+}
+
+impl Feed {
+    pub(super) fn advance_commit(&mut self, now: Now, out: &mut Actions) {
+        match &mut self.commit {
+            CommitState::Running(_) => {}
+            CommitState::Unsure { inspect, .. } => {
+                if inspect.may_start(now) {
+                    *inspect = Try::Running;
+                    out.push(Action::Inspect);
+                }
+            }
+            CommitState::Idle => self.start_commit(now, out),
+        }
+    }
+
+    fn start_commit(&mut self, now: Now, out: &mut Actions) {
+        self.seal_if_due(now);
+        let Some(reason) = self.queue.front().and_then(|batch| batch.sealed) else { return };
+        let Some(batch) = self.queue.pop_front() else { return };
+        let (name, base) = self.place(&batch);
+        let order = WriteOrder { base, name, batch: Arc::new(batch), reason };
+        self.commit = CommitState::Running(order.clone());
+        out.push(Action::Commit(order));
+    }
+
+    /// Seals the open batch if it has grown to its size or its hour is over. It may have grown past
+    /// its size while another commit was under way: fewer, larger commits when the lake is slow.
+    fn seal_if_due(&mut self, now: Now) {
+        let batch_size_changes = self.config.limits.batch_size_changes;
+        let hour_is_over = self.hour_end_in_ms(now) == Some(0);
+        if let Some(open) = self.queue.back_mut() {
+            if open.changes >= batch_size_changes {
+                open.sealed.get_or_insert(FlushReason::Count);
+            } else if hour_is_over {
+                open.sealed.get_or_insert(FlushReason::Hour);
+            }
+        }
+    }
+
+    /// How long until the open batch's hour is over.
+    pub(super) fn hour_end_in_ms(&self, now: Now) -> Option<u64> {
+        let open = self.queue.back().filter(|batch| batch.sealed.is_none())?;
+        let hour_ms = u64::try_from(open.hour.end_unix_ms() - now.unix_ms).unwrap_or(0);
+        let grace_ms = (open.begun_at_ms + HOUR_END_GRACE_MS).saturating_sub(now.monotonic_ms);
+        Some(hour_ms.max(grace_ms))
+    }
+
+    /// The file that a batch goes to, and what that is now.
+    fn place(&self, batch: &Batch) -> (HourFileName, Option<HourFile>) {
+        let limits = &self.config.limits;
+        let format = self.config.format;
+        match &self.file {
+            Some(file) if file.name.hour == batch.hour => {
+                let has_room = file.len_bytes + frame::chunk_limit_bytes(batch)
+                    <= limits.file_limit_bytes
+                    && file.commits < limits.file_limit_commits;
+                if has_room && file.name.format == format {
+                    (file.name, Some(file.clone()))
+                } else {
+                    let part = file.name.part + 1;
+                    (HourFileName { hour: batch.hour, part, format }, None)
+                }
+            }
+            _ => (HourFileName { hour: batch.hour, part: 1, format }, None),
+        }
+    }
+
+    pub(super) fn committed(
+        &mut self,
+        result: Result<HourFile, Failure>,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        let CommitState::Running(order) = std::mem::replace(&mut self.commit, CommitState::Idle)
+        else {
+            return;
+        };
+        match result {
+            Ok(file) => self.commit_done(&order, file, out),
+            Err(failure) => self.commit_failed(order, &failure, now, out),
+        }
+    }
+
+    fn commit_done(&mut self, order: &WriteOrder, file: HourFile, out: &mut Actions) {
+        Self::mend(&mut self.commit_backoff, &mut self.troubles.commit, out);
+        self.reload_backoff.succeeded();
+        self.file = Some(file);
+        self.safe.position = Position::After(order.batch.last.token.clone());
+        self.safe.last_change = Some(order.batch.last.clone());
+        self.note_idle_position();
+    }
+
+    /// Nothing is lost by a failure: the batch is kept until the lake is known to have it.
+    fn commit_failed(
+        &mut self,
+        order: WriteOrder,
+        failure: &Failure,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        let trouble = &mut self.troubles.commit;
+        let inspect = Self::fail(failure, &mut self.commit_backoff, trouble, now, out);
+        self.commit = CommitState::Unsure { order, inspect };
+        if self.commit_backoff.failures() == self.config.limits.retry_attempts
+            && failure.disposition != Disposition::Halt
+        {
+            let (message, changes) = (failure.message.clone(), self.buffered_changes());
+            out.push(Action::Tell(Notice::FlushFailing { message, changes }));
+        }
+    }
+
+    /// An unknown outcome is looked up, not guessed.
+    pub(super) fn inspected(
+        &mut self,
+        result: Result<Tail, Failure>,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        let CommitState::Unsure { order, .. } =
+            std::mem::replace(&mut self.commit, CommitState::Idle)
+        else {
+            return;
+        };
+        let tail = match result {
+            Ok(tail) => tail,
+            Err(failure) => return self.commit_failed(order, &failure, now, out),
+        };
+        let is_ours = tail.as_ref().is_some_and(|file| {
+            file.name == order.name && file.last == order.batch.last
+        });
+        if is_ours && let Some(file) = tail {
+            out.push(Action::Tell(Notice::FoundCommitted(file.name)));
+            return self.commit_done(&order, file, out);
+        }
+        let is_untouched = match (&tail, &self.file) {
+            (Some(there), Some(known)) => {
+                there.name == known.name
+                    && there.last == known.last
+                    && there.len_bytes == known.len_bytes
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        if is_untouched {
+            self.commit = CommitState::Running(order.clone());
+            out.push(Action::Commit(order));
+        } else {
+            let message = match tail {
+                Some(file) => format!("another writer has moved {} on", file.name),
+                None => "the collection's files are gone from the lake".to_owned(),
+            };
+            self.request_reload(&Failure { disposition: Disposition::Reload, message }, out);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The pure core: what to buffer, when to flush, what to commit, when to save, pause, retry or halt.
+//!
+//! Nothing here does IO, reads a clock or is asynchronous. [`machine::Feed`] takes an input and the
+//! time, and answers with actions; the edges (`source`, `lake`, `checkpoint`) perform them and
+//! report back. The hour file's names and bytes are decided here too, so that every lake writes
+//! the same file.
+
+pub mod backoff;
+pub mod batch;
+pub mod failure;
+pub mod frame;
+pub mod hour_file;
+pub mod limits;
+pub mod machine;
+// mod model;
+pub mod names;
+pub mod position;
+pub mod tail;
+mod zip;

@@ -1,0 +1,89 @@
+//! Collection names as one path component, reversibly.
+//!
+//! Azure Blob Storage forbids a trailing dot or slash and treats a backslash as a slash
+//! (<https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>);
+//! a file system forbids `/` and NUL, and gives names of dots a meaning.
+
+use std::fmt::Write as _;
+
+/// The folder at the lake's root that is silt's own. A collection of that name is encoded.
+pub const OWN_FOLDER: &str = "_silt";
+
+/// Longest path component that common file systems take.
+pub const COMPONENT_MAX_BYTES: usize = 255;
+
+/// The folder of a collection: its name, with what a path can't hold percent-encoded.
+#[must_use]
+pub fn encode(collection: &str) -> String {
+    let mut out = String::with_capacity(collection.len());
+    let last = collection.len().saturating_sub(1);
+    let only_dots = !collection.is_empty() && collection.bytes().all(|byte| byte == b'.');
+    for (at, character) in collection.char_indices() {
+        let ends_in_dot = character == '.' && (only_dots || at == last);
+        let begins_own_folder = at == 0 && collection == OWN_FOLDER;
+        if matches!(character, '/' | '\\' | '%') || character.is_control() || ends_in_dot || begins_own_folder {
+            let mut utf8 = [0; 4];
+            for byte in character.encode_utf8(&mut utf8).bytes() {
+                // Writing to a String can't fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// The collection of a folder, or `None` if [`encode`] never makes such a folder.
+#[must_use]
+pub fn decode(folder: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(folder.len());
+    let mut rest = folder.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = char::from(rest.next()?).to_digit(16)?;
+            let low = char::from(rest.next()?).to_digit(16)?;
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    let name = String::from_utf8(bytes).ok()?;
+    (encode(&name) == folder).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn odd_names_become_plain_folders() {
+        for (name, folder) in [
+            ("users", "users"),
+            ("a.b", "a.b"),
+            ("a/b\\c%d", "a%2Fb%5Cc%25d"),
+            (".", "%2E"),
+            ("..", "%2E%2E"),
+            ("end.", "end%2E"),
+            ("tab\there", "tab%09here"),
+            ("_silt", "%5Fsilt"),
+            ("_silty", "_silty"),
+            ("größe", "größe"),
+        ] {
+            assert_eq!(encode(name), folder);
+            assert_eq!(decode(folder).as_deref(), Some(name));
+        }
+        assert_eq!(decode("%zz"), None);
+        assert_eq!(decode("%41"), None, "a folder that encode would not make");
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_comes_back(name in "\\PC{1,40}|[./\\\\%\\x00-\\x1f]{1,10}") {
+            let folder = encode(&name);
+            prop_assert!(!folder.contains('/') && !folder.ends_with('.'));
+            prop_assert_eq!(decode(&folder), Some(name));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Where a feed stands: resume tokens, cluster times, checkpoints.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A change stream's resume token: the `_id` of a change event, or a post-batch resume token,
+/// as the compact canonical Extended JSON text of its document.
+///
+/// Tokens are compared for equality only. Their order is documented nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeToken(String);
+
+impl ResumeToken {
+    /// Takes the Extended JSON text of the token's document.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a JSON object.
+    pub fn from_extended_json(text: &str) -> Result<Self, serde_json::Error> {
+        // Through a value, so that white space never decides whether two tokens are equal.
+        let document: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+        serde_json::to_string(&document).map(Self)
+    }
+
+    /// Takes text that silt's own encoder has just written, which needs no check.
+    #[must_use]
+    pub fn from_canonical(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Becomes another token without giving its memory back.
+    pub fn replace_canonical(&mut self, text: &str) {
+        self.0.clear();
+        self.0.push_str(text);
+    }
+
+    /// The Extended JSON text of the token's document.
+    #[must_use]
+    pub fn as_extended_json(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for ResumeToken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ResumeToken {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::from_extended_json(raw.get()).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A BSON timestamp of the server's logical clock: seconds since 1970 and an ordinal within them.
+///
+/// The cluster time of a change stream's events never runs back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClusterTime {
+    /// Seconds since 1970-01-01 UTC.
+    pub seconds: u32,
+    /// Ordinal of the operation within its second.
+    pub increment: u32,
+}
+
+impl fmt::Display for ClusterTime {
+    /// RFC 3339 seconds and the ordinal: `2024-01-15T14:15:23Z/1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match chrono::DateTime::from_timestamp(i64::from(self.seconds), 0) {
+            Some(time) => write!(f, "{}/{}", time.format("%Y-%m-%dT%H:%M:%SZ"), self.increment),
+            None => write!(f, "{}/{}", self.seconds, self.increment),
+        }
+    }
+}
+
+/// How Extended JSON v2 writes a timestamp: `{"$timestamp":{"t":1,"i":2}}`.
+#[derive(Serialize, Deserialize)]
+struct TimestampDocument {
+    #[serde(rename = "$timestamp")]
+    timestamp: TimestampParts,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TimestampParts {
+    t: u32,
+    i: u32,
+}
+
+impl Serialize for ClusterTime {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let timestamp = TimestampParts { t: self.seconds, i: self.increment };
+        TimestampDocument { timestamp }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClusterTime {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let TimestampDocument { timestamp } = TimestampDocument::deserialize(deserializer)?;
+        Ok(Self { seconds: timestamp.t, increment: timestamp.i })
+    }
+}
+
+/// The identity and time of one change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastChange {
+    /// The change's `_id`.
+    pub token: ResumeToken,
+    /// The change's `clusterTime`.
+    pub cluster_time: ClusterTime,
+}
+
+/// Where a change stream is to be opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    /// At this cluster time, inclusive (`startAtOperationTime`).
+    At(ClusterTime),
+    /// After this token (`startAfter`, which unlike `resumeAfter` passes an invalidate).
+    After(ResumeToken),
+}
+
+/// The stored position of a feed. Written only after the commit it speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Where to open the stream.
+    pub position: Position,
+    /// The last change of the collection that was committed to the lake, if any was.
+    pub last_change: Option<LastChange>,
+    /// Fingerprint of the pipeline and the options that the token belongs to.
+    pub stream_hash: String,
+}
+
+/// A checkpoint as the store holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What was saved.
+    pub checkpoint: Checkpoint,
+    /// Counts the saves of this feed, from 1. A save names the revision that it replaces.
+    pub revision: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_equal_whatever_the_white_space() {
+        let spaced = ResumeToken::from_extended_json(r#"{ "_data" : "82AB" }"#).unwrap();
+        let compact = ResumeToken::from_extended_json(r#"{"_data":"82AB"}"#).unwrap();
+        assert_eq!(spaced, compact);
+        assert!(ResumeToken::from_extended_json("[]").is_err());
+    }
+
+    #[test]
+    fn checkpoints_survive_json() {
+        let token = ResumeToken::from_extended_json(r#"{"_data":"82AB"}"#).unwrap();
+        let cluster_time = ClusterTime { seconds: 1_705_327_200, increment: 3 };
+        let checkpoint = Checkpoint {
+            position: Position::After(token.clone()),
+            last_change: Some(LastChange { token, cluster_time }),
+            stream_hash: "x".into(),
+        };
+        let text = serde_json::to_string(&checkpoint).unwrap();
+        assert_eq!(serde_json::from_str::<Checkpoint>(&text).unwrap(), checkpoint);
+        assert!(text.contains(r#"{"$timestamp":{"t":1705327200,"i":3}}"#), "{text}");
+        assert_eq!(cluster_time.to_string(), "2024-01-15T14:00:00Z/3");
+    }
+}

@@ -1,0 +1,302 @@
+//! What an hour file holds, read from the file alone.
+//!
+//! [`Scan`] does no IO: it says which bytes it needs and is fed with them, so one implementation
+//! serves every lake. It reads a few kilobytes however long the file is.
+
+use std::ops::Range;
+
+use super::frame::{self, Origin};
+use super::hour_file::{Compression, HourFile, HourFileName, OutputFormat};
+use super::position::LastChange;
+use super::zip::{self, Trailer};
+
+const FIRST_WINDOW_BYTES: u64 = 16 * 1024;
+/// A head holds one resume token and some numbers.
+const HEAD_LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// A file that isn't what silt writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// Something is missing or wrong in it.
+    #[error("the file is damaged: {0}; restore it, or move it out of the lake")]
+    Broken(String),
+    /// It belongs to someone else.
+    #[error(
+        "the file holds changes of {found}, not of {expected}; give each database a lake or a \
+         prefix (LAKE_URL) of its own"
+    )]
+    Foreign {
+        /// Whose changes are in the file.
+        found: String,
+        /// Whose should be.
+        expected: String,
+    },
+}
+
+/// What a scan wants next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// These bytes of the file.
+    Read(Range<u64>),
+    /// Nothing more.
+    Done(HourFile),
+}
+
+#[derive(Debug)]
+enum Stage {
+    Head,
+    Foot(HourFile),
+    LastLine,
+    Trailer,
+    LastMember(Trailer),
+}
+
+/// Reads one hour file's state.
+#[derive(Debug)]
+pub struct Scan {
+    origin: Origin,
+    name: HourFileName,
+    len_bytes: u64,
+    stage: Stage,
+    window: Range<u64>,
+}
+
+impl Scan {
+    /// Begins to read a file of this length. Feed it the bytes of each [`Step::Read`].
+    ///
+    /// # Errors
+    ///
+    /// The file is too short to be one of ours.
+    pub fn begin(
+        origin: &Origin,
+        name: HourFileName,
+        len_bytes: u64,
+    ) -> Result<(Self, Range<u64>), Damage> {
+        let near = len_bytes.min(FIRST_WINDOW_BYTES);
+        let (stage, window) = match (name.format.output, name.format.compression) {
+            (OutputFormat::Json, _) => (Stage::Head, 0..near),
+            (OutputFormat::Ndjson, Compression::None) => (Stage::LastLine, len_bytes - near..len_bytes),
+            (OutputFormat::Ndjson, Compression::Gzip) => {
+                let trailer_len_bytes = Trailer::len_bytes().map_err(|error| broken(&error))?;
+                let start = len_bytes.checked_sub(trailer_len_bytes).ok_or_else(|| broken("too short"))?;
+                (Stage::Trailer, start..len_bytes)
+            }
+        };
+        if len_bytes == 0 {
+            return Err(broken("it is empty"));
+        }
+        let scan = Self { origin: origin.clone(), name, len_bytes, stage, window: window.clone() };
+        Ok((scan, window))
+    }
+
+    /// Takes the bytes that were asked for.
+    ///
+    /// # Errors
+    ///
+    /// The file is damaged or another collection's.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
+        let asked = self.window.end - self.window.start;
+        if bytes.len() as u64 != asked {
+            return Err(broken(&format!("{asked} bytes expected, {} there", bytes.len())));
+        }
+        match &self.stage {
+            Stage::Head => self.head(bytes),
+            Stage::Foot(file) => {
+                let foot = frame::foot(self.name.format).map_err(|error| broken(&error))?;
+                if bytes == foot { Ok(Step::Done(file.clone())) } else { Err(broken("its end is missing")) }
+            }
+            Stage::LastLine => self.last_line(bytes),
+            Stage::Trailer => self.trailer(bytes),
+            Stage::LastMember(trailer) => self.last_member(*trailer, bytes),
+        }
+    }
+
+    fn ask(&mut self, window: Range<u64>) -> Step {
+        self.window = window.clone();
+        Step::Read(window)
+    }
+
+    fn head(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
+        let found = match self.name.format.compression {
+            Compression::None => bytes
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map(|at| (bytes[..=at].to_vec(), at + 1)),
+            Compression::Gzip => zip::first_member(bytes).map_err(|error| broken(&error))?,
+        };
+        let Some((text, head_len)) = found else {
+            return self.wider_head();
+        };
+        let metadata = frame::read_head(&text).map_err(|error| broken(&error))?;
+        self.check_origin(&metadata.database, Some(&metadata.collection))?;
+        let foot_len_bytes = frame::foot(self.name.format).map_err(|error| broken(&error))?.len() as u64;
+        let head_len_bytes = head_len as u64;
+        if head_len_bytes + foot_len_bytes > self.len_bytes {
+            return Err(broken("its end is missing"));
+        }
+        self.stage = Stage::Foot(HourFile {
+            name: self.name,
+            len_bytes: self.len_bytes,
+            head_len_bytes,
+            foot_len_bytes,
+            commits: metadata.commits,
+            changes: metadata.count,
+            first_cluster_time: Some(metadata.first_cluster_time),
+            last: LastChange {
+                token: metadata.last_resume_token,
+                cluster_time: metadata.last_cluster_time,
+            },
+        });
+        Ok(self.ask(self.len_bytes - foot_len_bytes..self.len_bytes))
+    }
+
+    fn wider_head(&mut self) -> Result<Step, Damage> {
+        let wider = (self.window.end * 4).min(self.len_bytes);
+        if wider == self.window.end || self.window.end >= HEAD_LIMIT_BYTES {
+            return Err(broken("its head has no end"));
+        }
+        Ok(self.ask(0..wider))
+    }
+
+    fn last_line(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
+        let Some((b'\n', lines)) = bytes.split_last() else {
+            return Err(broken("its last line has no end"));
+        };
+        match lines.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => self.done(&lines[at + 1..], 0, 0),
+            None if self.window.start == 0 => self.done(lines, 0, 0),
+            None => {
+                let asked = self.window.end - self.window.start;
+                let start = self.window.end.saturating_sub(asked * 4);
+                Ok(self.ask(start..self.len_bytes))
+            }
+        }
+    }
+
+    fn trailer(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
+        let trailer = Trailer::read(bytes).ok_or_else(|| broken("its end is missing"))?;
+        let end = self.window.start;
+        let start = end
+            .checked_sub(trailer.member_len_bytes)
+            .ok_or_else(|| broken("its end doesn't fit its length"))?;
+        self.stage = Stage::LastMember(trailer);
+        Ok(self.ask(start..end))
+    }
+
+    fn last_member(&mut self, trailer: Trailer, bytes: &[u8]) -> Result<Step, Damage> {
+        let member = zip::first_member(bytes).map_err(|error| broken(&error))?;
+        let (text, _) = member.ok_or_else(|| broken("its last chunk has no end"))?;
+        let Some((b'\n', lines)) = text.split_last() else {
+            return Err(broken("its last line has no end"));
+        };
+        let start = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.done(&lines[start..], trailer.commits, trailer.changes)
+    }
+
+    fn done(&self, line: &[u8], commits: u32, changes: u64) -> Result<Step, Damage> {
+        let (last, database) = frame::read_line(line).map_err(|error| broken(&error))?;
+        if let Some(database) = database {
+            self.check_origin(&database, None)?;
+        }
+        Ok(Step::Done(HourFile {
+            name: self.name,
+            len_bytes: self.len_bytes,
+            head_len_bytes: 0,
+            foot_len_bytes: 0,
+            commits,
+            changes,
+            first_cluster_time: None,
+            last,
+        }))
+    }
+
+    fn check_origin(&self, database: &str, collection: Option<&str>) -> Result<(), Damage> {
+        let Origin { database: own_database, collection: own_collection } = &self.origin;
+        let collection = collection.unwrap_or(own_collection);
+        if database == own_database && collection == own_collection {
+            return Ok(());
+        }
+        Err(Damage::Foreign {
+            found: format!("{database}.{collection}"),
+            expected: format!("{own_database}.{own_collection}"),
+        })
+    }
+}
+
+fn broken(what: &(impl ToString + ?Sized)) -> Damage {
+    Damage::Broken(what.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::tests::{file, formats, origin};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scan(origin: &Origin, name: HourFileName, bytes: &[u8]) -> Result<HourFile, Damage> {
+        let (mut scan, mut range) = Scan::begin(origin, name, bytes.len() as u64)?;
+        for _ in 0..100 {
+            let start = usize::try_from(range.start).unwrap();
+            let end = usize::try_from(range.end).unwrap();
+            match scan.feed(&bytes[start..end])? {
+                Step::Read(next) => range = next,
+                Step::Done(file) => return Ok(file),
+            }
+        }
+        panic!("no end");
+    }
+
+    #[test]
+    fn the_file_tells_what_the_writer_knew() {
+        for format in formats() {
+            for commits in [1, 2, 50] {
+                let (bytes, written) = file(format, commits);
+                let read = scan(&origin(), written.name, &bytes).unwrap();
+                assert_eq!(read.last, written.last);
+                assert_eq!(read.len_bytes, written.len_bytes);
+                assert_eq!(read.head_len_bytes, written.head_len_bytes);
+                assert_eq!(read.foot_len_bytes, written.foot_len_bytes);
+                if format.output == OutputFormat::Json || format.compression == Compression::Gzip {
+                    assert_eq!((read.commits, read.changes), (written.commits, written.changes));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_last_line_longer_than_the_window_is_found() {
+        let (mut bytes, file) = file(formats()[2], 2);
+        let end = bytes.len() - 2;
+        let long = format!(",\"fullDocument\":\"{}\"", "x".repeat(100_000));
+        bytes.splice(end - 1..end - 1, long.bytes());
+        assert_eq!(scan(&origin(), file.name, &bytes).unwrap().last, file.last);
+    }
+
+    #[test]
+    fn a_file_of_another_database_is_refused() {
+        let other = Origin { database: "other".into(), ..origin() };
+        for format in formats() {
+            let (bytes, file) = file(format, 2);
+            let error = scan(&other, file.name, &bytes).unwrap_err();
+            assert!(matches!(error, Damage::Foreign { .. }), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_an_error_or_harmless_never_a_panic(
+            format in 0_usize..4, at in 0_usize..4000, value: u8, cut in 0_usize..4000,
+        ) {
+            let (bytes, written) = file(formats()[format], 3);
+            let mut changed = bytes.clone();
+            let position = at % changed.len();
+            changed[position] = value;
+            let _ = scan(&origin(), written.name, &changed);
+            let kept = cut % bytes.len();
+            let cut = scan(&origin(), written.name, &bytes[..kept]);
+            if written.head_len_bytes > 0 {
+                prop_assert!(cut.is_err(), "a cut file passes for whole");
+            }
+        }
+    }
+}
