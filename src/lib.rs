@@ -1,1 +1,13 @@
+//! silt archives MongoDB change streams into a data lake: every change exactly once, in one valid
+//! file per collection and hour.
+//!
+//! `ARCHITECTURE.md` has the way of the data and the map of the rooms.
+
 pub mod archive;
+pub mod budget;
+pub mod checkpoint;
+pub mod clock;
+pub mod extjson;
+pub mod lake;
+pub mod source;
+pub mod worker;

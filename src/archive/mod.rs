@@ -12,7 +12,8 @@ pub mod frame;
 pub mod hour_file;
 pub mod limits;
 pub mod machine;
-// mod model;
+#[cfg(test)]
+mod model;
 pub mod names;
 pub mod position;
 pub mod tail;

@@ -1,0 +1,237 @@
+//! Runs a plan, checks the world after every step, and in the end heals it and sees it through.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::super::machine::{Input, StartAt};
+use super::super::position::ClusterTime;
+use super::master::Master;
+use super::plan::{Fault, Op, Plan};
+use super::world::World;
+
+/// More rounds than any healed world needs to come to rest.
+const ROUNDS_MAX: usize = 3000;
+
+pub(super) struct Run {
+    pub world: World,
+    pub masters: Vec<Master>,
+    plan: Plan,
+    processes: u64,
+    /// What happened, if somebody wants to know.
+    pub log: Option<String>,
+}
+
+impl Run {
+    pub fn new(plan: &Plan) -> Result<Self> {
+        let mut run = Self {
+            world: World::new(plan.limits.file_limit_bytes, plan.limits.file_limit_commits),
+            masters: Vec::new(),
+            plan: plan.clone(),
+            processes: 0,
+            log: None,
+        };
+        for _ in 0..plan.masters {
+            let master = run.start()?;
+            run.masters.push(master);
+        }
+        Ok(run)
+    }
+
+    fn start(&mut self) -> Result<Master> {
+        self.processes += 1;
+        let start_at = if self.plan.starts_now {
+            StartAt::Now
+        } else {
+            StartAt::Time(ClusterTime {
+                seconds: 1,
+                increment: 0,
+            })
+        };
+        let mut master = Master::new(self.processes, &self.plan.limits, start_at);
+        master.give(&self.world, Input::Start)?;
+        Ok(master)
+    }
+
+    /// All of it.
+    pub fn go(&mut self) -> Result<()> {
+        for (step, op) in self.plan.ops.clone().iter().enumerate() {
+            self.step(op)
+                .and_then(|()| self.world.check())
+                .with_context(|| format!("step {step}: {op:?}"))?;
+            self.note(&format!("{step}: {op:?}"));
+        }
+        self.see_through().context("at the end")
+    }
+
+    /// Writes down where everything stands.
+    fn note(&mut self, title: &str) {
+        let Some(log) = &mut self.log else { return };
+        let _ = writeln!(log, "{title}\n  {}", self.world.summary());
+        for master in &mut self.masters {
+            let notices = std::mem::take(&mut master.notices);
+            let _ = writeln!(
+                log,
+                "  pending {:?}\n  cursor {:?} buffered {} said {notices:?}",
+                master.pending,
+                master.cursor,
+                master.feed.buffered_changes()
+            );
+        }
+    }
+
+    fn step(&mut self, op: &Op) -> Result<()> {
+        let Self { world, masters, .. } = self;
+        let count = masters.len();
+        match *op {
+            Op::Happen(what) => {
+                world.source.happen(what);
+                masters.iter_mut().for_each(Master::calm);
+            }
+            Op::Work {
+                master,
+                pick,
+                fault,
+            } => masters[master % count].work(world, pick, fault)?,
+            Op::Settle { master } => settle(world, &mut masters[master % count])?,
+            Op::Deliver { master, changes } => {
+                masters[master % count].calm();
+                masters[master % count].deliver(world, changes)?;
+            }
+            Op::Idle {
+                master,
+                is_last_change,
+            } => masters[master % count].idle(world, is_last_change)?,
+            Op::Break { master, fault } => masters[master % count].break_stream(world, fault)?,
+            Op::Flush { master, reason } => {
+                masters[master % count].give(world, Input::Flush(reason))?;
+            }
+            Op::Pass { ms, clock_set_ms } => self.pass(ms, clock_set_ms)?,
+            Op::Wake => {
+                let now = world.now;
+                let wishes = masters.iter().filter_map(|master| master.feed.wake_at_ms(now));
+                if let Some(at_ms) = wishes.min() {
+                    self.pass(at_ms - now.monotonic_ms, 0)?;
+                }
+            }
+            Op::Land { pick } => {
+                if !world.late.is_empty() {
+                    let late = world.late.remove(pick % world.late.len());
+                    world.land(late);
+                    masters.iter_mut().for_each(Master::calm);
+                }
+            }
+            Op::Crash { master, fate } => {
+                let fresh = self.start()?;
+                let crashed = std::mem::replace(&mut self.masters[master % count], fresh);
+                crashed.crash(&mut self.world, fate);
+            }
+            Op::Drain { master } => {
+                masters[master % count].calm();
+                masters[master % count].drain(world)?;
+            }
+            Op::Forbid(is_forbidden) => world.lake.is_forbidden = is_forbidden,
+            Op::LoseCheckpoint => {
+                masters.iter_mut().for_each(Master::calm);
+                world.lose_checkpoint();
+            }
+        }
+        self.restart_finished()
+    }
+
+    fn pass(&mut self, ms: u64, clock_set_ms: i64) -> Result<()> {
+        self.world.pass(ms, clock_set_ms);
+        for master in &mut self.masters {
+            if ms > 0 {
+                master.calm();
+            }
+            master.tick(&self.world)?;
+        }
+        Ok(())
+    }
+
+    fn restart_finished(&mut self) -> Result<()> {
+        for number in 0..self.masters.len() {
+            if self.masters[number].is_finished {
+                self.masters[number] = self.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is well again and time goes by: all changes come to the lake, and it is known.
+    fn see_through(&mut self) -> Result<()> {
+        self.world.heal();
+        self.rest(|run| run.is_at_rest())?;
+        if let [master] = &mut self.masters[..] {
+            master.idle(&mut self.world, false)?;
+            let looked = self.world.last_idle_place();
+            self.rest(|run| run.world.stored_place() == Some(looked))
+                .context("an idle position is to be saved")?;
+            self.masters[0].idle(&mut self.world, false)?;
+        }
+        let looked = self.world.last_idle_place();
+        for master in &mut self.masters {
+            master.calm();
+            master.drain(&self.world)?;
+        }
+        self.rest(|run| run.masters.iter().all(|master| master.is_finished))
+            .context("drain")?;
+        ensure!(
+            self.masters.len() > 1 || self.world.stored_place() == Some(looked),
+            "drain saves the idle position"
+        );
+        Ok(())
+    }
+
+    /// Lets everything happen, and time go by, until it is as it should be.
+    fn rest(&mut self, is_done: impl Fn(&Self) -> bool) -> Result<()> {
+        for round in 0..ROUNDS_MAX {
+            self.note(&format!("round {round}"));
+            let mut is_busy = false;
+            for master in &mut self.masters {
+                is_busy |= !master.pending.is_empty();
+                settle(&mut self.world, master)?;
+                let before = master.cursor.as_ref().map(|cursor| cursor.next);
+                master.calm();
+                master.deliver(&self.world, usize::MAX / 2)?;
+                is_busy |= before != master.cursor.as_ref().map(|cursor| cursor.next);
+                self.world.check()?;
+            }
+            if is_done(self) {
+                return Ok(());
+            }
+            if is_busy {
+                continue;
+            }
+            let now = self.world.now;
+            let wishes = self.masters.iter().filter_map(|master| master.feed.wake_at_ms(now));
+            let at_ms = wishes.min().context("asleep for ever")?;
+            self.pass(at_ms - now.monotonic_ms, 0)?;
+        }
+        anyhow::bail!("no rest")
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let changes = self.world.source.len();
+        let is_stored = self
+            .world
+            .stored_place()
+            .is_some_and(|place| place.changes == changes);
+        is_stored
+            && self.world.is_complete()
+            && self.masters.iter().all(|master| {
+                master.feed.buffered_bytes() == 0
+                    && master.feed.trouble().is_none()
+                    && master.feed.is_watching()
+            })
+    }
+}
+
+/// Ends operations well until there are none.
+fn settle(world: &mut World, master: &mut Master) -> Result<()> {
+    while !master.pending.is_empty() {
+        master.work(world, 0, Fault::None)?;
+    }
+    Ok(())
+}

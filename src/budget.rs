@@ -1,0 +1,130 @@
+//! One memory budget for the changes of all feeds.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, Semaphore};
+
+/// A semaphore's permits are fewer than bytes may be; a permit stands for so many bytes.
+const UNIT_BYTES: u64 = 1024;
+
+/// Bounds the encoded bytes that wait in memory, over all feeds.
+///
+/// Used up means: the feeds are asked to flush. Still used up means: the readers wait.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    units: Arc<Semaphore>,
+    all_units: u32,
+    pressure: Arc<Notify>,
+}
+
+impl Budget {
+    /// A budget of this size.
+    #[must_use]
+    pub fn new(limit_bytes: u64) -> Self {
+        let all_units = u32::try_from(limit_bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX >> 3);
+        Self {
+            units: Arc::new(Semaphore::new(all_units as usize)),
+            all_units,
+            pressure: Arc::new(Notify::new()),
+        }
+    }
+
+    /// The share of one feed.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        Share { budget: self.clone(), held_units: 0 }
+    }
+
+    /// Waits until a feed had to wait for memory.
+    pub async fn pressed(&self) {
+        self.pressure.notified().await;
+    }
+
+    /// Takes the units for so many bytes, waiting for them if need be. More than there is at all
+    /// counts as all, so that one huge change passes alone.
+    pub async fn take(&self, bytes: u64) -> Taken {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.all_units);
+        if self.units.available_permits() < units as usize {
+            self.pressure.notify_one();
+        }
+        match self.units.acquire_many(units).await {
+            Ok(permit) => permit.forget(),
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+        Taken { budget: self.clone(), units }
+    }
+}
+
+/// Units on their way from the reader to the feed's share. Given back if they never arrive.
+#[derive(Debug)]
+pub struct Taken {
+    budget: Budget,
+    units: u32,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.budget.units.add_permits(self.units as usize);
+    }
+}
+
+/// What one feed holds of the budget.
+#[derive(Debug)]
+pub struct Share {
+    budget: Budget,
+    held_units: u64,
+}
+
+impl Share {
+    /// Adds what a reader took.
+    pub fn add(&mut self, mut taken: Taken) {
+        self.held_units += u64::from(std::mem::take(&mut taken.units));
+    }
+
+    /// Gives back what is more than the feed holds in memory now.
+    pub fn shrink_to(&mut self, buffered_bytes: u64) {
+        let needed = buffered_bytes.div_ceil(UNIT_BYTES);
+        if let Some(surplus @ 1..) = self.held_units.checked_sub(needed) {
+            self.held_units = needed;
+            self.budget.units.add_permits(usize::try_from(surplus).unwrap_or(0));
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_budget_presses_and_waits_until_a_share_shrinks() {
+        let budget = Budget::new(10 * UNIT_BYTES);
+        let mut share = budget.share();
+        share.add(budget.take(6 * UNIT_BYTES).await);
+        let waiting = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.take(5 * UNIT_BYTES).await }
+        });
+        budget.pressed().await;
+        assert!(!waiting.is_finished());
+        share.shrink_to(5 * UNIT_BYTES);
+        drop(waiting.await.unwrap());
+        drop(share);
+        assert_eq!(budget.units.available_permits(), 10, "all comes back");
+    }
+
+    #[tokio::test]
+    async fn a_change_larger_than_the_budget_passes_alone() {
+        let budget = Budget::new(UNIT_BYTES);
+        let taken = budget.take(1 << 40).await;
+        assert_eq!(budget.units.available_permits(), 0);
+        drop(taken);
+        assert_eq!(budget.units.available_permits(), 1);
+    }
+}

@@ -1,0 +1,76 @@
+//! Checkpoints in the lake, one small file a feed: for a MongoDB role that may only read.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::record::{Record, writer_name};
+use super::{CheckpointError, Checkpoints, FeedId};
+use crate::archive::names;
+use crate::archive::position::{Checkpoint, Stored};
+use crate::lake::{Lake, LakeError, LakePath, Version};
+
+/// A folder of checkpoints: `_silt/checkpoints`.
+#[derive(Clone, Debug)]
+pub struct LakeCheckpoints {
+    lake: Arc<dyn Lake>,
+    writer: String,
+}
+
+impl LakeCheckpoints {
+    /// The store in this lake. Nothing is sent yet.
+    #[must_use]
+    pub fn new(lake: Arc<dyn Lake>) -> Self {
+        Self { lake, writer: writer_name() }
+    }
+
+    async fn find(&self, feed: &FeedId) -> Result<Option<(Record, Version)>, CheckpointError> {
+        let object = self.lake.get(&path(feed)).await.map_err(CheckpointError::Lake)?;
+        let Some(object) = object else { return Ok(None) };
+        let json = serde_json::from_slice(&object.bytes).map_err(|error| {
+            CheckpointError::Unreadable { feed: feed.to_string(), reason: error.to_string() }
+        })?;
+        Ok(Some((Record::parse(feed, json)?, object.version)))
+    }
+}
+
+fn path(feed: &FeedId) -> LakePath {
+    LakePath {
+        folder: format!("{}/checkpoints", names::OWN_FOLDER),
+        name: format!("{}.json", names::encode(&feed.to_string())),
+    }
+}
+
+#[async_trait]
+impl Checkpoints for LakeCheckpoints {
+    async fn load(&self, feed: &FeedId) -> Result<Option<Stored>, CheckpointError> {
+        Ok(self.find(feed).await?.map(|(record, _)| record.into_stored()))
+    }
+
+    async fn save(
+        &self,
+        feed: &FeedId,
+        checkpoint: &Checkpoint,
+        replaces: u64,
+    ) -> Result<(), CheckpointError> {
+        let conflict = || CheckpointError::Conflict { feed: feed.to_string() };
+        let base = match self.find(feed).await? {
+            None if replaces == 0 => None,
+            Some((there, version))
+                if there.revision == replaces || there.is_own_save(&self.writer, replaces) =>
+            {
+                Some(version)
+            }
+            _ => return Err(conflict()),
+        };
+        let record = Record::new(&self.writer, checkpoint, replaces + 1);
+        let bytes = serde_json::to_vec_pretty(&record).map_err(|error| {
+            CheckpointError::Unreadable { feed: feed.to_string(), reason: error.to_string() }
+        })?;
+        match self.lake.put(&path(feed), base.as_ref(), bytes).await {
+            Ok(_) => Ok(()),
+            Err(LakeError::Stale { .. }) => Err(conflict()),
+            Err(error) => Err(CheckpointError::Lake(error)),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Where the feeds' positions are kept: one trait, two stores.
+//!
+//! A save names the revision that it replaces, so a position never moves backwards, whoever else
+//! writes. `tests/checkpoint_conformance.rs` holds both stores to that.
+
+mod error;
+mod lake;
+mod mongodb;
+mod record;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::archive::position::{Checkpoint, Stored};
+pub use error::CheckpointError;
+pub use lake::LakeCheckpoints;
+pub use mongodb::MongoCheckpoints;
+
+/// Names a feed in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedId {
+    /// The database that is watched.
+    pub database: String,
+    /// The collection that is watched.
+    pub collection: String,
+}
+
+impl fmt::Display for FeedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.database, self.collection)
+    }
+}
+
+/// A store of checkpoints.
+#[async_trait]
+pub trait Checkpoints: Send + Sync + fmt::Debug {
+    /// The feed's checkpoint, if it has one.
+    async fn load(&self, feed: &FeedId) -> Result<Option<Stored>, CheckpointError>;
+
+    /// Saves a checkpoint in place of this revision (0: there is none yet) as the next one. Durable
+    /// when it returns. Saying the same again after an unknown outcome is safe.
+    async fn save(
+        &self,
+        feed: &FeedId,
+        checkpoint: &Checkpoint,
+        replaces: u64,
+    ) -> Result<(), CheckpointError>;
+}

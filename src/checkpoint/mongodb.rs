@@ -1,0 +1,148 @@
+//! Checkpoints in a MongoDB collection, one document a feed.
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bson::{Bson, Document, doc};
+use mongodb::Collection;
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+use mongodb::options::{CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+
+use super::record::{Record, writer_name};
+use super::{CheckpointError, Checkpoints, FeedId};
+use crate::archive::position::{Checkpoint, Stored};
+use crate::source::{Deployment, SourceError};
+
+const REQUEST_LIMIT_MS: u64 = 30_000;
+const DUPLICATE_KEY: i32 = 11000;
+const UNAUTHORIZED: i32 = 13;
+
+/// A collection of checkpoints. What is saved survives an election (`w: majority`).
+#[derive(Clone, Debug)]
+pub struct MongoCheckpoints {
+    collection: Collection<Document>,
+    writer: String,
+}
+
+impl MongoCheckpoints {
+    /// The store in this collection. Nothing is sent yet.
+    #[must_use]
+    pub fn new(deployment: &Deployment, database: &str, collection: &str) -> Self {
+        let options = CollectionOptions::builder()
+            .write_concern(WriteConcern::majority())
+            .read_concern(ReadConcern::majority())
+            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+            .build();
+        let database = deployment.client().database(database);
+        let collection = database.collection_with_options(collection, options);
+        Self { collection, writer: writer_name() }
+    }
+
+    async fn find(&self, feed: &FeedId) -> Result<Option<Record>, CheckpointError> {
+        let id = doc! { "_id": feed.to_string() };
+        let Some(mut document) = bounded(self.collection.find_one(id)).await? else {
+            return Ok(None);
+        };
+        document.remove("_id");
+        Record::parse(feed, Bson::Document(document).into_relaxed_extjson()).map(Some)
+    }
+
+    /// Replaces the record that the filter finds. Returns whether there was one.
+    async fn replace(&self, filter: Document, document: Document) -> Result<bool, CheckpointError> {
+        let update = doc! { "$set": document };
+        let result = bounded(self.collection.update_one(filter, update)).await?;
+        Ok(result.matched_count == 1)
+    }
+}
+
+async fn bounded<T>(
+    request: impl IntoFuture<Output = mongodb::error::Result<T>, IntoFuture: Future + Send>,
+) -> Result<T, CheckpointError> {
+    let limit_ms = REQUEST_LIMIT_MS;
+    match tokio::time::timeout(Duration::from_millis(limit_ms), request.into_future()).await {
+        Ok(result) => result.map_err(classify),
+        Err(_) => Err(CheckpointError::TimedOut { limit_ms }),
+    }
+}
+
+fn classify(error: Error) -> CheckpointError {
+    let message = match error.kind.as_ref() {
+        ErrorKind::Command(command) if command.code == UNAUTHORIZED => Some(command.message.clone()),
+        ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == UNAUTHORIZED => {
+            Some(write.message.clone())
+        }
+        _ => None,
+    };
+    match message {
+        Some(message) => CheckpointError::Forbidden { message },
+        None => CheckpointError::Deployment(SourceError::from(error)),
+    }
+}
+
+fn is_duplicate(error: &CheckpointError) -> bool {
+    let CheckpointError::Deployment(SourceError::Passing { source, .. }) = error else {
+        return false;
+    };
+    matches!(
+        source.kind.as_ref(),
+        ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == DUPLICATE_KEY
+    )
+}
+
+fn to_document(feed: &FeedId, record: &Record) -> Result<Document, CheckpointError> {
+    let unreadable = |error: String| CheckpointError::Unreadable {
+        feed: feed.to_string(),
+        reason: error,
+    };
+    let json = serde_json::to_value(record).map_err(|error| unreadable(error.to_string()))?;
+    match Bson::try_from(json).map_err(|error| unreadable(error.to_string()))? {
+        Bson::Document(document) => Ok(document),
+        other => Err(unreadable(format!("{other} is no document"))),
+    }
+}
+
+#[async_trait]
+impl Checkpoints for MongoCheckpoints {
+    async fn load(&self, feed: &FeedId) -> Result<Option<Stored>, CheckpointError> {
+        Ok(self.find(feed).await?.map(Record::into_stored))
+    }
+
+    async fn save(
+        &self,
+        feed: &FeedId,
+        checkpoint: &Checkpoint,
+        replaces: u64,
+    ) -> Result<(), CheckpointError> {
+        let record = Record::new(&self.writer, checkpoint, replaces + 1);
+        let document = to_document(feed, &record)?;
+        let id = feed.to_string();
+        if replaces == 0 {
+            let mut first = doc! { "_id": &id };
+            first.extend(document.clone());
+            match bounded(self.collection.insert_one(first)).await {
+                Ok(_) => return Ok(()),
+                Err(error) if is_duplicate(&error) => {}
+                Err(error) => return Err(error),
+            }
+        } else {
+            let revision = i64::try_from(replaces).unwrap_or(i64::MAX);
+            let filter = doc! { "_id": &id, "revision": revision };
+            if self.replace(filter, document.clone()).await? {
+                return Ok(());
+            }
+        }
+        // Perhaps a try of ours with an unknown outcome was here before.
+        let is_own = self
+            .find(feed)
+            .await?
+            .is_some_and(|there| there.is_own_save(&self.writer, replaces));
+        let revision = i64::try_from(replaces + 1).unwrap_or(i64::MAX);
+        let filter = doc! { "_id": &id, "revision": revision, "writer": &self.writer };
+        if is_own && self.replace(filter, document).await? {
+            Ok(())
+        } else {
+            Err(CheckpointError::Conflict { feed: id })
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A checkpoint as it is stored.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CheckpointError, FeedId};
+use crate::archive::position::{Checkpoint, Stored};
+
+/// Grows when an older silt could no longer read what a newer one stores.
+const SCHEMA: u32 = 1;
+
+/// The stored form, the same in every store.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Counts the saves.
+    pub revision: u64,
+    /// Who saved it: tells our own save with an unknown outcome from another's.
+    pub writer: String,
+    #[serde(flatten)]
+    pub checkpoint: Checkpoint,
+    /// RFC 3339; for people.
+    pub saved_at: String,
+    pub silt_version: String,
+    pub schema: u32,
+}
+
+impl Record {
+    pub(super) fn new(writer: &str, checkpoint: &Checkpoint, revision: u64) -> Self {
+        Self {
+            revision,
+            writer: writer.to_owned(),
+            checkpoint: checkpoint.clone(),
+            saved_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            silt_version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema: SCHEMA,
+        }
+    }
+
+    /// Reads a stored record.
+    pub(super) fn parse(feed: &FeedId, json: serde_json::Value) -> Result<Self, CheckpointError> {
+        let unreadable =
+            |reason: String| CheckpointError::Unreadable { feed: feed.to_string(), reason };
+        let schema = json.get("schema").and_then(serde_json::Value::as_u64);
+        if schema.is_some_and(|schema| schema > u64::from(SCHEMA)) {
+            return Err(unreadable("a newer silt wrote it".to_owned()));
+        }
+        serde_json::from_value(json).map_err(|error| unreadable(error.to_string()))
+    }
+
+    /// Whether this is what the writer's save of that revision left.
+    pub(super) fn is_own_save(&self, writer: &str, replaces: u64) -> bool {
+        self.writer == writer && self.revision == replaces + 1
+    }
+
+    pub(super) fn into_stored(self) -> Stored {
+        Stored { checkpoint: self.checkpoint, revision: self.revision }
+    }
+}
+
+/// A name for this process among the writers.
+pub(super) fn writer_name() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}

@@ -1,0 +1,182 @@
+//! Azure's errors by meaning.
+//! <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
+
+use azure_core::error::ErrorKind;
+use azure_storage_blob::StorageError;
+
+use super::super::{LakeError, LakePath};
+
+/// What a request was about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    pub(super) filesystem: &'a str,
+    pub(super) path: Option<&'a LakePath>,
+}
+
+impl Target<'_> {
+    fn name(self) -> String {
+        match self.path {
+            Some(path) => path.to_string(),
+            None => format!("file system {}", self.filesystem),
+        }
+    }
+}
+
+/// What the service said, without anything secret.
+struct Answer {
+    status: u16,
+    code: String,
+    reason: String,
+    after_ms: Option<u64>,
+    date: String,
+}
+
+/// Sorts an error of the SDK.
+pub(super) fn classify(target: Target<'_>, error: azure_core::Error) -> LakeError {
+    let (status, code, response) = match error.kind() {
+        ErrorKind::HttpResponse { status, error_code, raw_response } => {
+            (u16::from(*status), error_code.clone(), raw_response.as_deref())
+        }
+        ErrorKind::Credential => {
+            return LakeError::Unauthenticated {
+                reason: first_line(&error.to_string()),
+                mend: "look at the workload identity, managed identity or AZURE_ variables of the \
+                       credential",
+            };
+        }
+        _ => {
+            let reason = with_causes(&error);
+            return LakeError::Unavailable { reason, after_ms: None, source: Some(Box::new(error)) };
+        }
+    };
+    let header = |name: &'static str| {
+        response.and_then(|response| response.headers().get_optional_str(&name.into()))
+    };
+    let after_ms = header("retry-after")
+        .and_then(|seconds| seconds.trim().parse::<u64>().ok())
+        .map(|seconds| seconds.saturating_mul(1000));
+    let date = header("date").unwrap_or_default().to_owned();
+    let code = code.unwrap_or_default();
+    let request_id = header("x-ms-request-id").map(str::to_owned);
+    let reason = reason(status, &code, request_id, error);
+    sort(target, Answer { status, code, reason, after_ms, date })
+}
+
+fn sort(target: Target<'_>, answer: Answer) -> LakeError {
+    let Answer { status, code, reason, after_ms, date } = answer;
+    let path = target.name();
+    match (status, code.as_str()) {
+        (412, _)
+        | (404, "BlobNotFound")
+        | (409, "BlobAlreadyExists" | "ContainerAlreadyExists" | "PathAlreadyExists")
+        // Another writer's commit has dropped the blocks that we had staged.
+        | (400, "InvalidBlockList") => LakeError::Stale { path },
+        (404, "ContainerNotFound" | "FilesystemNotFound") => {
+            LakeError::NoRoot { root: format!("file system {}", target.filesystem), reason }
+        }
+        (401, _) | (403, "AuthenticationFailed" | "InvalidAuthenticationInfo") => {
+            LakeError::Unauthenticated {
+                reason: format!("{reason} (the service's clock: {date})"),
+                mend: "check AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, its expiry, and \
+                       that this machine's clock is right to 15 minutes",
+            }
+        }
+        (403, _) => LakeError::Forbidden {
+            reason,
+            mend: "grant Storage Blob Data Contributor (or the SAS rights racwl) on the file system, \
+                   and let its firewall admit this machine",
+        },
+        (
+            409,
+            "BlobImmutableDueToPolicy" | "InvalidBlobType" | "LeaseIdMissing" | "BlobArchived"
+            | "InvalidFlushOperation" | "ResourceTypeMismatch" | "BlobTypeNotSupported",
+        ) => LakeError::Blocked { path, reason },
+        // 409 ContainerBeingDeleted and the like pass.
+        (408 | 409 | 429 | 500..=599, _) => {
+            LakeError::Unavailable { reason, after_ms, source: None }
+        }
+        _ => LakeError::Refused { reason },
+    }
+}
+
+fn reason(
+    status: u16,
+    code: &str,
+    request_id: Option<String>,
+    error: azure_core::Error,
+) -> String {
+    let request_id = request_id.map(|id| format!(", request {id}")).unwrap_or_default();
+    let message = StorageError::try_from(error)
+        .ok()
+        .and_then(|error| error.message)
+        .map(|message| format!(": {}", first_line(&message)))
+        .unwrap_or_default();
+    let code = if code.is_empty() { String::new() } else { format!(" {code}") };
+    format!("{status}{code}{message}{request_id}")
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// A network error says what happened only in its causes.
+fn with_causes(error: &azure_core::Error) -> String {
+    let mut text = first_line(&error.to_string());
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let line = first_line(&inner.to_string());
+        // A URL may carry a signature.
+        if !text.contains(&line) && !line.contains("://") {
+            text = format!("{text}: {line}");
+        }
+        cause = inner.source();
+    }
+    match text.split_once(" for url (") {
+        Some((before, after)) => {
+            let rest = after.split_once(')').map_or("", |(_, rest)| rest);
+            format!("{before}{rest}")
+        }
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::failure::Disposition;
+
+    fn sorted(status: u16, code: &str) -> LakeError {
+        let path = LakePath { folder: "users".into(), name: "f".into() };
+        let target = Target { filesystem: "fs", path: Some(&path) };
+        sort(target, Answer {
+            status,
+            code: code.into(),
+            reason: format!("{status} {code}"),
+            after_ms: Some(7000),
+            date: "now".into(),
+        })
+    }
+
+    #[test]
+    fn answers_have_their_disposition() {
+        let retry = Disposition::Retry { after_ms: Some(7000) };
+        for (status, code, expected) in [
+            (412, "ConditionNotMet", Disposition::Reload),
+            (404, "BlobNotFound", Disposition::Reload),
+            (409, "BlobAlreadyExists", Disposition::Reload),
+            (400, "InvalidBlockList", Disposition::Reload),
+            (404, "ContainerNotFound", Disposition::Halt),
+            (401, "", Disposition::Halt),
+            (403, "AuthenticationFailed", Disposition::Halt),
+            (403, "AuthorizationPermissionMismatch", Disposition::Halt),
+            (409, "BlobImmutableDueToPolicy", Disposition::Halt),
+            (409, "ContainerBeingDeleted", retry),
+            (429, "", retry),
+            (500, "OperationTimedOut", retry),
+            (503, "ServerBusy", retry),
+            (400, "InvalidHeaderValue", Disposition::Halt),
+        ] {
+            assert_eq!(sorted(status, code).disposition(), expected, "{status} {code}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Who silt is to Azure.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
+use azure_identity::{
+    ClientSecretCredential, DeveloperToolsCredential, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
+};
+
+/// How requests are authorized.
+#[derive(Clone)]
+pub enum Access {
+    /// With the account's key.
+    SharedKey(Secret),
+    /// With a shared access signature: the query of a URL.
+    Sas(String),
+    /// With a token of Entra ID.
+    Token(Arc<dyn TokenCredential>),
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SharedKey(_) => "shared key",
+            Self::Sas(_) => "shared access signature",
+            Self::Token(_) => "Entra ID",
+        })
+    }
+}
+
+/// What the environment says of an Entra ID identity.
+#[derive(Clone, Debug, Default)]
+pub struct EntraIdentity {
+    /// `AZURE_TENANT_ID`.
+    pub tenant_id: Option<String>,
+    /// `AZURE_CLIENT_ID`.
+    pub client_id: Option<String>,
+    /// `AZURE_CLIENT_SECRET`.
+    pub client_secret: Option<Secret>,
+    /// `AZURE_FEDERATED_TOKEN_FILE`, which workload identity mounts into a pod.
+    pub federated_token_file: Option<String>,
+}
+
+/// The credentials that an identity allows, in the order in which they are tried: workload identity,
+/// client secret, managed identity, the developer's CLI login.
+///
+/// # Errors
+///
+/// The SDK refuses what the identity says.
+pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    let EntraIdentity { tenant_id, client_id, client_secret, federated_token_file } = identity;
+    let mut chain: Vec<(&'static str, Arc<dyn TokenCredential>)> = Vec::new();
+    if let (Some(tenant), Some(client), Some(file)) = (tenant_id, client_id, federated_token_file) {
+        let options = WorkloadIdentityCredentialOptions {
+            tenant_id: Some(tenant.clone()),
+            client_id: Some(client.clone()),
+            token_file_path: Some(file.into()),
+            ..Default::default()
+        };
+        chain.push(("workload identity", WorkloadIdentityCredential::new(Some(options))?));
+    }
+    if let (Some(tenant), Some(client), Some(secret)) = (tenant_id, client_id, client_secret) {
+        let secret = ClientSecretCredential::new(tenant, client.clone(), secret.clone(), None)?;
+        chain.push(("client secret", secret));
+    }
+    let options = ManagedIdentityCredentialOptions {
+        user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
+        ..Default::default()
+    };
+    chain.push(("managed identity", ManagedIdentityCredential::new(Some(options))?));
+    chain.push(("developer login", DeveloperToolsCredential::new(None)?));
+    Ok(Arc::new(Chain { chain, chosen: OnceLock::new() }))
+}
+
+/// The first credential that gives a token is used from then on.
+#[derive(Debug)]
+struct Chain {
+    chain: Vec<(&'static str, Arc<dyn TokenCredential>)>,
+    chosen: OnceLock<usize>,
+}
+
+#[async_trait]
+impl TokenCredential for Chain {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        if let Some((_, credential)) = self.chosen.get().and_then(|at| self.chain.get(*at)) {
+            return credential.get_token(scopes, options).await;
+        }
+        let mut refusals = Vec::new();
+        for (at, (name, credential)) in self.chain.iter().enumerate() {
+            match credential.get_token(scopes, options.clone()).await {
+                Ok(token) => {
+                    // Two first requests may race; either choice is good.
+                    let _ = self.chosen.set(at);
+                    return Ok(token);
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    refusals.push(format!("{name}: {}", text.lines().next().unwrap_or_default()));
+                }
+            }
+        }
+        let message = format!("no Entra ID credential gives a token ({})", refusals.join("; "));
+        Err(azure_core::Error::with_message(ErrorKind::Credential, message))
+    }
+}

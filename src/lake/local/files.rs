@@ -1,0 +1,392 @@
+//! The local lake's file operations. All of them block.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, RenameFlags, ioctl_ficlone, renameat_with};
+use rustix::io::Errno;
+
+use super::super::{Base, LakeError, Listed, Object, Opened, Prepared, Version};
+use super::readers::Watch;
+use crate::archive::frame::Commit;
+
+const LOCK_NAME: &str = ".silt.lock";
+const TWIN_SUFFIX: &str = ".twin";
+const NEW_SUFFIX: &str = ".new";
+
+type Result<T> = std::result::Result<T, LakeError>;
+
+/// What is kept in mind of an hour file between two commits.
+#[derive(Debug, Default)]
+pub(super) struct Tracked {
+    /// Tells who reads the published file.
+    pub(super) watch: Option<Watch>,
+    pub(super) twin: Option<Twin>,
+}
+
+/// The file that was published before the last commit.
+#[derive(Debug)]
+pub(super) struct Twin {
+    pub(super) path: PathBuf,
+    /// Tells who still reads it.
+    pub(super) watch: Option<Watch>,
+    head_len_bytes: u64,
+    body_len_bytes: u64,
+}
+
+impl Twin {
+    pub(super) fn discard(&self) {
+        // A hidden file that stays is swept at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// One collection's folder.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+/// Creates the root if it isn't there, and shows that it can be written.
+pub(super) fn prepare_root(root: &Path) -> Result<Prepared> {
+    let prepared = if root.is_dir() { Prepared::Found } else { Prepared::Created };
+    fs::create_dir_all(root).map_err(|error| LakeError::from_io(root, error))?;
+    let probe = root.join(".silt.probe");
+    write_new(&probe, &[b""]).map_err(|error| LakeError::from_io(root, error))?;
+    fs::remove_file(&probe).map_err(|error| LakeError::from_io(&probe, error))?;
+    Ok(prepared)
+}
+
+impl Folder {
+    pub(super) fn new(root: &Path, folder: &str) -> Self {
+        Self { root: root.to_owned(), path: root.join(folder) }
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn hidden(&self, name: &str, suffix: &str) -> PathBuf {
+        self.path.join(format!(".{name}{suffix}"))
+    }
+
+    /// Sorts an error; a lake whose root is gone says so.
+    fn error(&self, path: &Path, source: io::Error) -> LakeError {
+        if source.kind() == io::ErrorKind::NotFound && !self.root.is_dir() {
+            let (root, reason) = (self.root.display().to_string(), source.to_string());
+            return LakeError::NoRoot { root, reason };
+        }
+        LakeError::from_io(path, source)
+    }
+
+    /// Keeps other processes from writing here. A process that was stopped while it held the lock
+    /// must not stop us too, so there is no waiting.
+    pub(super) fn lock(&self) -> Result<File> {
+        self.create_folder()?;
+        let path = self.path.join(LOCK_NAME);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| self.error(&path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(LakeError::Locked { path: path.display().to_string() })
+            }
+            Err(fs::TryLockError::Error(error)) => Err(self.error(&path, error)),
+        }
+    }
+
+    /// Creates the folder, levels below the root included, but never the root itself.
+    fn create_folder(&self) -> Result<()> {
+        if self.path.is_dir() {
+            return Ok(());
+        }
+        let below = self.path.strip_prefix(&self.root).unwrap_or(&self.path);
+        let mut path = self.root.clone();
+        for level in below.components() {
+            let parent = path.clone();
+            path.push(level);
+            match fs::create_dir(&path) {
+                Ok(()) => sync_folder(&parent).map_err(|error| self.error(&parent, error))?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.error(&path, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed process left behind, unless a process is at work here.
+    pub(super) fn sweep(&self, is_kept: impl Fn(&Path) -> bool) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        let Ok(_lock) = self.lock() else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_ours = name.starts_with('.')
+                && (name.ends_with(TWIN_SUFFIX) || name.ends_with(NEW_SUFFIX));
+            if is_ours && !is_kept(&entry.path()) {
+                // What can't be removed now is tried again at the next start.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    pub(super) fn list(&self) -> Result<Vec<Listed>> {
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(self.error(&self.path, error)),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| self.error(&self.path, error))?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(self.error(&entry.path(), error)),
+            };
+            if metadata.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                files.push(Listed { name, len_bytes: metadata.len() });
+            }
+        }
+        Ok(files)
+    }
+
+    fn open_file(&self, path: &Path) -> Result<Option<File>> {
+        match File::open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => Ok(None),
+            Err(error) => Err(self.error(path, error)),
+        }
+    }
+
+    pub(super) fn open(&self, name: &str) -> Result<Option<Opened>> {
+        let path = self.file(name);
+        let Some(file) = self.open_file(&path)? else { return Ok(None) };
+        let metadata = file.metadata().map_err(|error| self.error(&path, error))?;
+        let version = version(&metadata);
+        Ok(Some(Opened { version, len_bytes: metadata.len(), block_lens_bytes: None }))
+    }
+
+    /// Opens a file in just this state.
+    fn open_in(&self, path: &Path, expected: &Version) -> Result<File> {
+        let stale = || LakeError::Stale { path: path.display().to_string() };
+        let file = self.open_file(path)?.ok_or_else(stale)?;
+        let metadata = file.metadata().map_err(|error| self.error(path, error))?;
+        if version(&metadata) == *expected { Ok(file) } else { Err(stale()) }
+    }
+
+    pub(super) fn read(
+        &self,
+        name: &str,
+        version: &Version,
+        range: &Range<u64>,
+    ) -> Result<Vec<u8>> {
+        let path = self.file(name);
+        let mut file = self.open_in(&path, version)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(range.start))
+            .and_then(|_| file.take(range.end - range.start).read_to_end(&mut bytes))
+            .map_err(|error| self.error(&path, error))?;
+        Ok(bytes)
+    }
+
+    /// Creates a file that must not be there.
+    pub(super) fn create(
+        &self,
+        name: &str,
+        commit: &Commit,
+        watch: impl Fn(&Path) -> Option<Watch>,
+    ) -> Result<(Version, Tracked)> {
+        let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
+        let make = || -> io::Result<(Version, Tracked)> {
+            write_new(&new, &[&commit.head, &commit.chunk, &commit.foot])?;
+            let tracked = Tracked { watch: watch(&new), twin: None };
+            publish_new(&new, &path)?;
+            sync_folder(&self.path)?;
+            Ok((version(&fs::metadata(&path)?), tracked))
+        };
+        make().map_err(|error| self.error(&path, error))
+    }
+
+    /// Appends to a file that must be in the base's state. Returns its new state.
+    pub(super) fn append(
+        &self,
+        name: &str,
+        base: Base<'_>,
+        commit: &Commit,
+        tracked: Tracked,
+        watch: impl Fn(&Path) -> Option<Watch>,
+    ) -> Result<(Version, Tracked)> {
+        let (path, hidden) = (self.file(name), self.hidden(name, TWIN_SUFFIX));
+        let published = self.open_in(&path, base.version)?;
+        let make = || -> io::Result<(Version, Tracked)> {
+            let len_bytes = published.metadata()?.len();
+            let body_len_bytes = len_bytes - base.head_len_bytes - base.foot_len_bytes;
+            match tracked.twin {
+                Some(twin) if twin.fits(base, commit) => {
+                    let next = OpenOptions::new().write(true).open(&hidden)?;
+                    let from = base.head_len_bytes + twin.body_len_bytes;
+                    let to = base.head_len_bytes + body_len_bytes;
+                    copy_range(&published, &next, from..to, from)?;
+                    finish(&next, commit, body_len_bytes)?;
+                }
+                _ => self.copy(&published, &hidden, base, body_len_bytes, commit)?,
+            }
+            let published_watch = watch(&hidden);
+            let exchanged = publish_over(&hidden, &path)?;
+            sync_folder(&self.path)?;
+            let twin = exchanged.then(|| Twin {
+                path: hidden.clone(),
+                watch: tracked.watch,
+                head_len_bytes: base.head_len_bytes,
+                body_len_bytes,
+            });
+            let version = version(&fs::metadata(&path)?);
+            Ok((version, Tracked { watch: published_watch, twin }))
+        };
+        make().map_err(|error| self.error(&path, error))
+    }
+
+    /// Makes the next state of the file as a new one, for a reader may hold the old twin.
+    fn copy(
+        &self,
+        published: &File,
+        hidden: &Path,
+        base: Base<'_>,
+        body_len_bytes: u64,
+        commit: &Commit,
+    ) -> io::Result<()> {
+        remove_if_there(hidden)?;
+        let next = OpenOptions::new().write(true).create_new(true).open(hidden)?;
+        let head_len_bytes = commit.head.len() as u64;
+        let is_cloned =
+            head_len_bytes == base.head_len_bytes && ioctl_ficlone(&next, published).is_ok();
+        if !is_cloned {
+            let body = base.head_len_bytes..base.head_len_bytes + body_len_bytes;
+            copy_range(published, &next, body, head_len_bytes)?;
+        }
+        finish(&next, commit, body_len_bytes)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<Option<Object>> {
+        let path = self.file(name);
+        let Some(mut file) = self.open_file(&path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let metadata = file
+            .read_to_end(&mut bytes)
+            .and_then(|_| file.metadata())
+            .map_err(|error| self.error(&path, error))?;
+        Ok(Some(Object { bytes, version: version(&metadata) }))
+    }
+
+    pub(super) fn put(
+        &self,
+        name: &str,
+        base: Option<&Version>,
+        bytes: &[u8],
+    ) -> Result<Version> {
+        let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
+        if let Some(base) = base {
+            self.open_in(&path, base)?;
+        }
+        let make = || -> io::Result<Version> {
+            write_new(&new, &[bytes])?;
+            match base {
+                Some(_) => fs::rename(&new, &path)?,
+                None => publish_new(&new, &path)?,
+            }
+            sync_folder(&self.path)?;
+            fs::metadata(&path).map(|metadata| version(&metadata))
+        };
+        make().map_err(|error| self.error(&path, error))
+    }
+}
+
+impl Twin {
+    /// Whether the twin's body begins where the next state's body begins.
+    fn fits(&self, base: Base<'_>, commit: &Commit) -> bool {
+        self.head_len_bytes == base.head_len_bytes
+            && base.head_len_bytes == commit.head.len() as u64
+    }
+}
+
+/// Writes head, chunk and foot around a body that is in place, and makes it durable.
+fn finish(next: &File, commit: &Commit, body_len_bytes: u64) -> io::Result<()> {
+    let chunk_at = commit.head.len() as u64 + body_len_bytes;
+    next.write_all_at(&commit.head, 0)?;
+    next.write_all_at(&commit.chunk, chunk_at)?;
+    next.write_all_at(&commit.foot, chunk_at + commit.chunk.len() as u64)?;
+    next.set_len(commit.file.len_bytes)?;
+    next.sync_all()
+}
+
+fn copy_range(from: &File, to: &File, range: Range<u64>, at: u64) -> io::Result<()> {
+    let (mut from, mut to) = (from, to);
+    from.seek(SeekFrom::Start(range.start))?;
+    to.seek(SeekFrom::Start(at))?;
+    let len_bytes = range.end - range.start;
+    let copied = io::copy(&mut from.take(len_bytes), &mut to)?;
+    if copied == len_bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    remove_if_there(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a file its name, which must be free.
+fn publish_new(new: &Path, path: &Path) -> io::Result<()> {
+    match renameat_with(CWD, new, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        // The file system doesn't know the flag; a link is refused likewise if the name is taken.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(new, path)?;
+            fs::remove_file(new)
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Puts `next` in place of the published file. Returns whether that one is now in `next`'s place.
+fn publish_over(next: &Path, path: &Path) -> io::Result<bool> {
+    match renameat_with(CWD, next, CWD, path, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(next, path).map(|()| false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Makes names durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// A file only ever grows by a commit, in a fresh inode or one that was hidden.
+fn version(metadata: &fs::Metadata) -> Version {
+    let (inode, len) = (metadata.ino(), metadata.len());
+    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+    Version { tag: format!("{inode}-{len}-{seconds}.{nanoseconds}"), blocks: Arc::default() }
+}

@@ -1,0 +1,184 @@
+//! A lake in a local folder.
+//!
+//! An hour file has a twin in the same folder, hidden, that trails one commit behind. A commit
+//! brings the twin up to date, adds the new chunk, syncs it and swaps the two (`RENAME_EXCHANGE`),
+//! so it costs its own bytes and not the file's, and a reader always sees a whole file. A twin that
+//! a reader still holds from before the swap is left to him, and the file is copied instead.
+
+mod files;
+mod readers;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Base, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Version};
+use crate::archive::frame::Commit;
+use files::{Folder, Tracked};
+use readers::Readers;
+
+/// A lake in a local folder.
+#[derive(Clone, Debug)]
+pub struct LocalLake {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    files: HashMap<PathBuf, Tracked>,
+    readers: Readers,
+}
+
+impl LocalLake {
+    /// A lake below this folder.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        let state = State { files: HashMap::new(), readers: Readers::new() };
+        Self { shared: Arc::new(Shared { root, state: Mutex::new(state) }) }
+    }
+
+    /// Runs blocking work beside the async runtime.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, LakeError> + Send + 'static,
+    ) -> Result<T, LakeError> {
+        let shared = Arc::clone(&self.shared);
+        let root = shared.root.clone();
+        tokio::task::spawn_blocking(move || work(&shared))
+            .await
+            .unwrap_or_else(|panic| Err(LakeError::from_io(&root, std::io::Error::other(panic))))
+    }
+}
+
+impl Shared {
+    fn folder(&self, folder: &str) -> Folder {
+        Folder::new(&self.root, folder)
+    }
+
+    /// Takes what is known of a file, without a twin that somebody reads.
+    fn take(&self, path: &Path) -> Tracked {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { files, readers } = &mut *state;
+        let Some(Tracked { watch, twin }) = files.remove(path) else { return Tracked::default() };
+        let twin = twin.filter(|twin| readers.may_overwrite(twin.watch));
+        Tracked { watch, twin }
+    }
+
+    /// Keeps what is known of a file; the twins of the folder's older files have served.
+    fn keep(&self, path: &Path, tracked: Tracked) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.files.retain(|other, tracked| {
+            let is_older = other != path && other.parent() == path.parent();
+            if is_older && let Some(twin) = &tracked.twin {
+                twin.discard();
+            }
+            !is_older
+        });
+        state.files.insert(path.to_owned(), tracked);
+    }
+
+    fn watch(&self, path: &Path) -> Option<readers::Watch> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).readers.watch(path)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for twin in state.files.values().filter_map(|tracked| tracked.twin.as_ref()) {
+            twin.discard();
+        }
+    }
+}
+
+#[async_trait]
+impl Lake for LocalLake {
+    async fn prepare(&self) -> Result<Prepared, LakeError> {
+        self.blocking(|shared| files::prepare_root(&shared.root)).await
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<Listed>, LakeError> {
+        let folder = self.shared.folder(folder);
+        self.blocking(move |shared| {
+            let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let twins = || state.files.values().filter_map(|tracked| tracked.twin.as_ref());
+            folder.sweep(|path| twins().any(|twin| twin.path == path));
+            drop(state);
+            folder.list()
+        })
+        .await
+    }
+
+    async fn open(&self, path: &LakePath) -> Result<Option<Opened>, LakeError> {
+        let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
+        self.blocking(move |_| folder.open(&name)).await
+    }
+
+    async fn read(
+        &self,
+        path: &LakePath,
+        version: &Version,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, LakeError> {
+        let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
+        let version = version.clone();
+        self.blocking(move |_| folder.read(&name, &version, &range)).await
+    }
+
+    async fn append(
+        &self,
+        path: &LakePath,
+        base: Option<Base<'_>>,
+        commit: &Commit,
+    ) -> Result<Version, LakeError> {
+        let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
+        let commit = commit.clone();
+        let base = base.map(|base| (base.version.clone(), base.head_len_bytes, base.foot_len_bytes));
+        self.blocking(move |shared| {
+            let _lock = folder.lock()?;
+            let target = folder.file(&name);
+            let Some((version, head_len_bytes, foot_len_bytes)) = base else {
+                let (version, tracked) =
+                    folder.create(&name, &commit, |path| shared.watch(path))?;
+                shared.keep(&target, tracked);
+                return Ok(version);
+            };
+            let base = Base { version: &version, head_len_bytes, foot_len_bytes };
+            let tracked = shared.take(&target);
+            let (version, tracked) =
+                folder.append(&name, base, &commit, tracked, |path| shared.watch(path))?;
+            shared.keep(&target, tracked);
+            Ok(version)
+        })
+        .await
+    }
+
+    async fn get(&self, path: &LakePath) -> Result<Option<Object>, LakeError> {
+        let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
+        self.blocking(move |_| folder.get(&name)).await
+    }
+
+    async fn put(
+        &self,
+        path: &LakePath,
+        base: Option<&Version>,
+        bytes: Vec<u8>,
+    ) -> Result<Version, LakeError> {
+        let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
+        let base = base.cloned();
+        self.blocking(move |_| {
+            let _lock = folder.lock()?;
+            folder.put(&name, base.as_ref(), &bytes)
+        })
+        .await
+    }
+}

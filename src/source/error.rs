@@ -1,0 +1,176 @@
+//! What can go wrong at the deployment, by meaning.
+
+use mongodb::error::{Error, ErrorKind};
+
+use crate::archive::failure::{Disposition, Failure};
+
+/// An error of the deployment.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The resume point is no longer in the oplog (286).
+    #[error(
+        "the oplog no longer holds the resume point, so changes are lost to this feed: {message}. \
+         To go on from now, delete this feed's checkpoint and move its files aside; enlarge the \
+         oplog to prevent it"
+    )]
+    HistoryLost {
+        /// What the server said.
+        message: String,
+    },
+    /// The resume token isn't one of this stream (260, 280, 50811).
+    #[error(
+        "the server refuses the resume token: {message}. It belongs to another stream or \
+         deployment; if that is meant, delete this feed's checkpoint"
+    )]
+    TokenRefused {
+        /// What the server said.
+        message: String,
+    },
+    /// A privilege is missing (13).
+    #[error(
+        "a privilege is missing: {message}. Grant find and changeStream on the collection (role \
+         read on the database)"
+    )]
+    Unauthorized {
+        /// What the server said.
+        message: String,
+    },
+    /// The credential is refused (18).
+    #[error(
+        "the server refuses the credential: {message}. Check user, password and authSource in \
+         MONGODB_URI"
+    )]
+    Unauthenticated {
+        /// What the server said.
+        message: String,
+    },
+    /// The server is no member of a replica set (40573).
+    #[error(
+        "the server is standalone and has no change streams. Run it as a replica set (one member \
+         will do): --replSet and rs.initiate()"
+    )]
+    Standalone,
+    /// A change is larger than BSON allows (10334).
+    #[error(
+        "a change is larger than 16 MB, which the server can't send: {message}. FULL_DOCUMENT=default \
+         makes changes smaller"
+    )]
+    TooLarge {
+        /// What the server said.
+        message: String,
+    },
+    /// A post-image that was required is not there.
+    #[error(
+        "a change has no post-image, which FULL_DOCUMENT=required demands: {message}. Enable \
+         changeStreamPreAndPostImages on the collection, or use whenAvailable"
+    )]
+    NoImage {
+        /// What the server said.
+        message: String,
+    },
+    /// The server doesn't know an option.
+    #[error("the server doesn't take the stream's options: {message}. FULL_DOCUMENT=updateLookup works everywhere")]
+    OptionRefused {
+        /// What the server said.
+        message: String,
+    },
+    /// The connection string is wrong.
+    #[error("MONGODB_URI can't be used: {message}")]
+    BadUri {
+        /// What the driver said.
+        message: String,
+    },
+    /// The server sent an event that can't be archived whole.
+    #[error("the server sent a change that can't be read: {reason}")]
+    MalformedEvent {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A token that is no token.
+    #[error("a resume token can't be read: {reason}")]
+    MalformedToken {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server closed the stream without an invalidate.
+    #[error("the server closed the stream")]
+    Closed,
+    /// Anything that passes: the network, an election, a restart.
+    #[error("{message}")]
+    Passing {
+        /// What the driver said.
+        message: String,
+        /// The driver's error.
+        #[source]
+        source: Box<Error>,
+    },
+}
+
+impl SourceError {
+    /// What a feed does about it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::HistoryLost { .. }
+            | Self::TokenRefused { .. }
+            | Self::Unauthorized { .. }
+            | Self::TooLarge { .. }
+            | Self::NoImage { .. }
+            | Self::OptionRefused { .. }
+            | Self::MalformedEvent { .. }
+            | Self::MalformedToken { .. } => Disposition::Halt,
+            Self::Unauthenticated { .. } | Self::Standalone | Self::BadUri { .. } => {
+                Disposition::Exit
+            }
+            Self::Closed | Self::Passing { .. } => Disposition::RETRY,
+        }
+    }
+}
+
+impl From<Error> for SourceError {
+    fn from(error: Error) -> Self {
+        match error.kind.as_ref() {
+            ErrorKind::Command(command) => {
+                let message = format!("{} ({})", command.message, command.code);
+                by_code(command.code, message, error)
+            }
+            ErrorKind::Authentication { message, .. } => {
+                Self::Unauthenticated { message: message.clone() }
+            }
+            ErrorKind::InvalidArgument { message, .. }
+            | ErrorKind::InvalidTlsConfig { message, .. } => {
+                Self::BadUri { message: message.clone() }
+            }
+            ErrorKind::ServerSelection { message, .. } => {
+                // A wrong password shows here when the first connection never gets through.
+                let message = message.clone();
+                Self::Passing { message, source: Box::new(error) }
+            }
+            kind => {
+                let message = kind.to_string();
+                Self::Passing { message, source: Box::new(error) }
+            }
+        }
+    }
+}
+
+/// <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>
+fn by_code(code: i32, message: String, error: Error) -> SourceError {
+    match code {
+        286 => SourceError::HistoryLost { message },
+        260 | 280 | 464 | 50811 => SourceError::TokenRefused { message },
+        13 => SourceError::Unauthorized { message },
+        18 => SourceError::Unauthenticated { message },
+        40573 => SourceError::Standalone,
+        10334 => SourceError::TooLarge { message },
+        47 => SourceError::NoImage { message },
+        2 | 9 | 40415 => SourceError::OptionRefused { message },
+        _ => SourceError::Passing { message, source: Box::new(error) },
+    }
+}
+
+impl From<&SourceError> for Failure {
+    fn from(error: &SourceError) -> Self {
+        Self { disposition: error.disposition(), message: format!("MongoDB: {error}") }
+    }
+}

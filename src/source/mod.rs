@@ -1,0 +1,119 @@
+//! Change streams of a MongoDB deployment.
+
+mod error;
+mod event;
+mod reader;
+mod token;
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use mongodb::Client;
+use mongodb::options::{ClientOptions, FullDocumentType};
+
+use crate::archive::position::ClusterTime;
+use crate::extjson::Mode;
+pub use error::SourceError;
+pub use reader::{Reader, Reading};
+
+/// Longest wait for a server that can take the request.
+const SERVER_SELECTION_LIMIT_MS: u64 = 10_000;
+/// Connections beside those of the streams: checkpoints, questions.
+const SPARE_CONNECTIONS: u32 = 16;
+/// Changes in one reply of the server, which also ends at 16 MiB.
+const CURSOR_BATCH_CHANGES: u32 = 1000;
+/// How long the server waits for a change before it answers with none.
+const AWAIT_LIMIT_MS: u64 = 1000;
+
+/// What a stream asks of the server.
+#[derive(Clone, Debug)]
+pub struct StreamOptions {
+    /// `fullDocument` of an update; `None` is the server's default, which has none.
+    pub full_document: Option<FullDocumentType>,
+    /// How changes are written.
+    pub mode: Mode,
+    /// What stands between two changes.
+    pub separator: &'static [u8],
+}
+
+impl StreamOptions {
+    /// Fingerprint of what decides which tokens this stream understands. silt's own pipeline is
+    /// empty and its options don't touch the tokens, so it names them in plain words.
+    #[must_use]
+    pub fn stream_hash(&self) -> String {
+        "collection stream, no pipeline".to_owned()
+    }
+}
+
+/// A deployment.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    client: Client,
+}
+
+/// What a deployment is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The server's version.
+    pub version: String,
+    /// The replica set's name; `None` for a sharded cluster.
+    pub replica_set: Option<String>,
+}
+
+impl Deployment {
+    /// Prepares the connections of so many streams. Only a `mongodb+srv` address is looked up here.
+    ///
+    /// # Errors
+    ///
+    /// The connection string is wrong or its host can't be looked up.
+    pub async fn connect(uri: &str, streams: usize) -> Result<Self, SourceError> {
+        let mut options = ClientOptions::parse(uri).await?;
+        options.app_name.get_or_insert_with(|| "silt".to_owned());
+        options
+            .server_selection_timeout
+            .get_or_insert(Duration::from_millis(SERVER_SELECTION_LIMIT_MS));
+        // Every stream holds a connection while it waits for changes.
+        let needed = u32::try_from(streams).unwrap_or(u32::MAX).saturating_add(SPARE_CONNECTIONS);
+        let pool = options.max_pool_size.unwrap_or(0).max(needed);
+        options.max_pool_size = Some(pool);
+        Ok(Self { client: Client::with_options(options)? })
+    }
+
+    /// The client, for the checkpoints.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Asks what the deployment is.
+    ///
+    /// # Errors
+    ///
+    /// It can't be reached, or has no change streams.
+    pub async fn facts(&self) -> Result<Facts, SourceError> {
+        let admin = self.client.database("admin");
+        let hello = admin.run_command(doc! { "hello": 1 }).await?;
+        let replica_set = hello.get_str("setName").ok().map(str::to_owned);
+        if replica_set.is_none() && hello.get_str("msg").ok() != Some("isdbgrid") {
+            return Err(SourceError::Standalone);
+        }
+        let build = admin.run_command(doc! { "buildInfo": 1 }).await?;
+        let version = build.get_str("version").unwrap_or("unknown").to_owned();
+        Ok(Facts { version, replica_set })
+    }
+
+    /// The time of the last operation that the deployment knows of.
+    ///
+    /// # Errors
+    ///
+    /// It can't be reached.
+    pub async fn cluster_time(&self) -> Result<ClusterTime, SourceError> {
+        let reply = self.client.database("admin").run_command(doc! { "ping": 1 }).await?;
+        let time = reply.get_timestamp("operationTime").map_err(|_| SourceError::Standalone)?;
+        Ok(ClusterTime { seconds: time.time, increment: time.increment })
+    }
+
+    fn collection(&self, database: &str, collection: &str) -> mongodb::Collection<Document> {
+        self.client.database(database).collection(collection)
+    }
+}

@@ -1,0 +1,54 @@
+//! Resume tokens between the driver's form and the core's.
+
+use bson::{Bson, RawBson, Timestamp};
+use mongodb::change_stream::event::ResumeToken as DriverToken;
+
+use super::SourceError;
+use crate::archive::position::{ClusterTime, ResumeToken};
+use crate::extjson::{self, Mode};
+
+/// The driver's token.
+pub(super) fn to_driver(token: &ResumeToken) -> Result<DriverToken, SourceError> {
+    let malformed = |error: String| SourceError::MalformedToken { reason: error };
+    let json: serde_json::Value = serde_json::from_str(token.as_extended_json())
+        .map_err(|error| malformed(error.to_string()))?;
+    let bson = Bson::try_from(json).map_err(|error| malformed(error.to_string()))?;
+    bson::deserialize_from_bson(bson).map_err(|error| malformed(error.to_string()))
+}
+
+/// The core's token.
+pub(super) fn from_driver(token: &DriverToken) -> Result<ResumeToken, SourceError> {
+    let malformed = |error: String| SourceError::MalformedToken { reason: error };
+    let bson = bson::serialize_to_bson(token).map_err(|error| malformed(error.to_string()))?;
+    let raw = RawBson::try_from(bson).map_err(|error| malformed(error.to_string()))?;
+    let RawBson::Document(document) = raw else {
+        return Err(malformed("it is no document".to_owned()));
+    };
+    let mut text = Vec::new();
+    extjson::write_document(document.as_bytes(), Mode::Canonical, &mut text)
+        .map_err(|error| malformed(error.to_string()))?;
+    let text = String::from_utf8(text).map_err(|error| malformed(error.to_string()))?;
+    Ok(ResumeToken::from_canonical(&text))
+}
+
+/// The driver's timestamp.
+pub(super) fn to_timestamp(time: ClusterTime) -> Timestamp {
+    Timestamp { time: time.seconds, increment: time.increment }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_go_there_and_back() {
+        for text in [
+            r#"{"_data":"8265A53E2F000000012B0229296E04"}"#,
+            r#"{"_data":"82","_typeBits":{"$binary":{"base64":"gkA=","subType":"00"}}}"#,
+        ] {
+            let token = ResumeToken::from_canonical(text);
+            assert_eq!(from_driver(&to_driver(&token).unwrap()).unwrap(), token);
+        }
+        assert!(to_driver(&ResumeToken::from_canonical("{")).is_err());
+    }
+}

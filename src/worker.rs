@@ -1,0 +1,446 @@
+//! One feed at work: it asks the state machine what to do, does it at the edges, and reports back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::archive::batch::FlushReason;
+use crate::archive::failure::{Disposition, Failure};
+use crate::archive::frame::{self, Origin};
+use crate::archive::hour_file::{HourFile, HourFileName};
+use crate::archive::machine::{Action, Config, Feed, Input, Notice, Trouble, WriteOrder};
+use crate::archive::position::{Checkpoint, Position};
+use crate::budget::{Budget, Share};
+use crate::checkpoint::{Checkpoints, FeedId};
+use crate::clock::Clock;
+use crate::lake::{self, Base, Lake, LakeError, Version};
+use crate::source::{Deployment, Reader, Reading, StreamOptions};
+
+/// Parcels of changes between reader and feed: one on its way, one being handled.
+const READINGS_MAX: usize = 2;
+const DONE_MAX: usize = 8;
+
+/// What a feed is told from outside.
+#[derive(Clone, Copy, Debug)]
+pub enum Command {
+    /// Flush what waits.
+    Flush(FlushReason),
+    /// Read no more, flush, save, stop.
+    Drain,
+}
+
+/// What a feed says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Whether it reads its stream.
+    pub is_watching: bool,
+    /// Changes that wait in memory.
+    pub buffered_changes: u64,
+    /// What is wrong now.
+    pub trouble: Option<Trouble>,
+}
+
+/// What a feed works with.
+#[derive(Clone, Debug)]
+pub struct Edges {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// The lake.
+    pub lake: Arc<dyn Lake>,
+    /// The checkpoints.
+    pub checkpoints: Arc<dyn Checkpoints>,
+    /// How streams are read.
+    pub stream_options: StreamOptions,
+    /// The memory for changes, of all feeds.
+    pub budget: Budget,
+    /// Bounds the commits at the lake, of all feeds.
+    pub uploads: Arc<Semaphore>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// One feed at work.
+#[derive(Debug)]
+pub struct Worker {
+    feed: Feed,
+    origin: Origin,
+    edges: Edges,
+    share: Share,
+    /// The state of the newest hour file at the lake, which goes with the machine's own view.
+    tail: Option<(HourFileName, Version)>,
+    reader: Option<RunningReader>,
+    commands: mpsc::Receiver<Command>,
+    done: mpsc::Receiver<Done>,
+    done_sender: mpsc::Sender<Done>,
+    status: watch::Sender<Status>,
+    exits: mpsc::Sender<String>,
+    is_finished: bool,
+}
+
+#[derive(Debug)]
+struct RunningReader {
+    readings: mpsc::Receiver<Reading>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for RunningReader {
+    fn drop(&mut self) {
+        // It owns its stream, so the stream goes with it.
+        self.task.abort();
+    }
+}
+
+/// An operation at an edge ended.
+#[derive(Debug)]
+struct Done {
+    input: Input,
+    /// The newest hour file as the operation left or found it; `None`: it doesn't know.
+    tail: Option<Option<(HourFileName, Version)>>,
+}
+
+/// A running feed as the service sees it.
+#[derive(Debug)]
+pub struct Handle {
+    /// Its collection.
+    pub origin: Origin,
+    /// Tells it what to do.
+    pub commands: mpsc::Sender<Command>,
+    /// What it says of itself.
+    pub status: watch::Receiver<Status>,
+    /// Ends when it is drained.
+    pub task: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a feed. `exits` is told if the process can't do its job.
+    #[must_use]
+    pub fn spawn(config: Config, edges: Edges, exits: mpsc::Sender<String>) -> Handle {
+        let (command_sender, commands) = mpsc::channel(DONE_MAX);
+        let (done_sender, done) = mpsc::channel(DONE_MAX);
+        let (status, status_receiver) = watch::channel(Status::default());
+        let origin = config.origin.clone();
+        let worker = Self {
+            feed: Feed::new(config),
+            origin: origin.clone(),
+            share: edges.budget.share(),
+            edges,
+            tail: None,
+            reader: None,
+            commands,
+            done,
+            done_sender,
+            status,
+            exits,
+            is_finished: false,
+        };
+        let task = tokio::spawn(worker.run());
+        Handle { origin, commands: command_sender, status: status_receiver, task }
+    }
+
+    async fn run(mut self) {
+        self.handle(Input::Start).await;
+        while !self.is_finished {
+            let input = self.next_input().await;
+            self.handle(input).await;
+        }
+    }
+
+    /// Waits for what happens next. Nothing but channels and the clock is waited for here.
+    async fn next_input(&mut self) -> Input {
+        let now = self.edges.clock.now();
+        let wake_at = self.feed.wake_at_ms(now).map(|at_ms| self.edges.clock.instant(at_ms));
+        let readings = self.reader.as_mut().map(|reader| &mut reader.readings);
+        tokio::select! {
+            Some(command) = self.commands.recv() => match command {
+                Command::Flush(reason) => Input::Flush(reason),
+                Command::Drain => Input::Drain,
+            },
+            Some(done) = self.done.recv() => {
+                if let Some(tail) = done.tail {
+                    self.tail = tail;
+                }
+                done.input
+            }
+            reading = next_reading(readings) => self.reading(reading),
+            () = sleep_until(wake_at) => Input::Tick,
+        }
+    }
+
+    fn reading(&mut self, reading: Option<Reading>) -> Input {
+        match reading {
+            Some(Reading::Opened(result)) => Input::Opened(result),
+            Some(Reading::Idle(token)) => Input::Idle(token),
+            Some(Reading::Closed(failure)) => {
+                self.reader = None;
+                Input::Closed(failure)
+            }
+            Some(Reading::Changes(changes, taken)) => {
+                self.share.add(taken);
+                Input::Changes(changes)
+            }
+            None => {
+                self.reader = None;
+                Input::Closed(Some(Failure {
+                    disposition: Disposition::RETRY,
+                    message: "the reader stopped without a word".to_owned(),
+                }))
+            }
+        }
+    }
+
+    async fn handle(&mut self, input: Input) {
+        let actions = self.feed.handle(input, self.edges.clock.now());
+        for action in actions {
+            self.perform(action).await;
+        }
+        self.share.shrink_to(self.feed.buffered_bytes());
+        self.status.send_replace(Status {
+            is_watching: self.feed.is_watching(),
+            buffered_changes: self.feed.buffered_changes(),
+            trouble: self.feed.trouble().cloned(),
+        });
+    }
+
+    async fn perform(&mut self, action: Action) {
+        match action {
+            Action::Load => self.spawn_load(),
+            Action::AskClusterTime => {
+                let deployment = self.edges.deployment.clone();
+                self.begin(async move {
+                    let time = deployment.cluster_time().await;
+                    let time = time.map_err(|error| Failure::from(&error));
+                    Done { input: Input::ClusterTime(time), tail: None }
+                });
+            }
+            Action::Open(position) => self.open(position),
+            Action::Close => self.reader = None,
+            Action::Commit(order) => self.spawn_commit(order),
+            Action::Inspect => self.spawn_inspect(),
+            Action::Save { checkpoint, replaces } => self.spawn_save(checkpoint, replaces),
+            Action::Tell(notice) => tell(&self.origin.collection, &notice),
+            Action::Finish => self.is_finished = true,
+            // A service that no longer listens is stopping already.
+            Action::Exit(message) => drop(self.exits.send(message).await),
+        }
+    }
+
+    /// Begins an operation at an edge, whose end is an input.
+    fn begin(&self, operation: impl Future<Output = Done> + Send + 'static) {
+        let done = self.done_sender.clone();
+        tokio::spawn(async move {
+            // A feed that is gone needs no answer.
+            let _ = done.send(operation.await).await;
+        });
+    }
+
+    fn open(&mut self, position: Position) {
+        let (sender, readings) = mpsc::channel(READINGS_MAX);
+        let reader = Reader {
+            deployment: self.edges.deployment.clone(),
+            origin: self.origin.clone(),
+            options: self.edges.stream_options.clone(),
+            budget: self.edges.budget.clone(),
+            clock: self.edges.clock,
+        };
+        let task = tokio::spawn(reader.run(position, sender));
+        self.reader = Some(RunningReader { readings, task });
+    }
+
+    fn feed_id(&self) -> FeedId {
+        let Origin { database, collection } = self.origin.clone();
+        FeedId { database, collection }
+    }
+
+    fn spawn_load(&self) {
+        let (lake, checkpoints) = (Arc::clone(&self.edges.lake), Arc::clone(&self.edges.checkpoints));
+        let (origin, feed) = (self.origin.clone(), self.feed_id());
+        self.begin(async move {
+            let stored = checkpoints.load(&feed).await.map_err(|error| Failure::from(&error));
+            let stored = match stored {
+                Ok(stored) => stored,
+                Err(failure) => return Done { input: Input::Loaded(Err(failure)), tail: None },
+            };
+            let (tail, file) = look(lake.as_ref(), &origin).await;
+            Done { input: Input::Loaded(file.map(|file| (stored, file))), tail }
+        });
+    }
+
+    fn spawn_inspect(&self) {
+        let (lake, origin) = (Arc::clone(&self.edges.lake), self.origin.clone());
+        self.begin(async move {
+            let (tail, file) = look(lake.as_ref(), &origin).await;
+            Done { input: Input::Inspected(file), tail }
+        });
+    }
+
+    fn spawn_save(&self, checkpoint: Checkpoint, replaces: u64) {
+        let (checkpoints, feed) = (Arc::clone(&self.edges.checkpoints), self.feed_id());
+        self.begin(async move {
+            let result = checkpoints.save(&feed, &checkpoint, replaces).await;
+            let result = result.map_err(|error| Failure::from(&error));
+            Done { input: Input::Saved(result), tail: None }
+        });
+    }
+
+    fn spawn_commit(&self, order: WriteOrder) {
+        let edges = self.edges.clone();
+        let (origin, tail) = (self.origin.clone(), self.tail.clone());
+        self.begin(async move {
+            match commit(&edges, &origin, &order, tail).await {
+                Ok((file, version)) => {
+                    let tail = Some(Some((file.name, version)));
+                    Done { input: Input::Committed(Ok(file)), tail }
+                }
+                Err(failure) => Done { input: Input::Committed(Err(failure)), tail: None },
+            }
+        });
+    }
+}
+
+async fn next_reading(readings: Option<&mut mpsc::Receiver<Reading>>) -> Option<Reading> {
+    match readings {
+        Some(readings) => readings.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+type Tail = Option<(HourFileName, Version)>;
+
+/// Reads the newest hour file, for the worker and for the machine.
+async fn look(
+    lake: &dyn Lake,
+    origin: &Origin,
+) -> (Option<Tail>, Result<Option<HourFile>, Failure>) {
+    match lake::tail::load(lake, origin).await {
+        Ok(Some((file, version))) => (Some(Some((file.name, version))), Ok(Some(file))),
+        Ok(None) => (Some(None), Ok(None)),
+        Err(error) => (None, Err(Failure::from(&error))),
+    }
+}
+
+/// Makes one commit and says so.
+async fn commit(
+    edges: &Edges,
+    origin: &Origin,
+    order: &WriteOrder,
+    tail: Tail,
+) -> Result<(HourFile, Version), Failure> {
+    let begun = Instant::now();
+    let version = match (&order.base, tail) {
+        (None, _) => None,
+        (Some(base), Some((name, version))) if name == base.name => Some(version),
+        (Some(base), _) => {
+            let path = lake::tail::path(origin, base.name).to_string();
+            return Err(Failure::from(&LakeError::Stale { path }));
+        }
+    };
+    let encoded = encode(origin, order, edges.clock.now().unix_ms).await?;
+    // The semaphore is never closed; without a permit the commit would merely not be bounded.
+    let _permit = edges.uploads.acquire().await;
+    let path = lake::tail::path(origin, order.name);
+    let base = order.base.as_ref().zip(version.as_ref()).map(|(base, version)| Base {
+        version,
+        head_len_bytes: base.head_len_bytes,
+        foot_len_bytes: base.foot_len_bytes,
+    });
+    let version = edges
+        .lake
+        .append(&path, base, &encoded)
+        .await
+        .map_err(|error| Failure::from(&error))?;
+    info!(
+        collection = origin.collection,
+        file = %path,
+        changes = order.batch.changes,
+        bytes = encoded.chunk.len(),
+        commit = encoded.file.commits,
+        duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        reason = order.reason.as_str(),
+        "flushed"
+    );
+    Ok((encoded.file, version))
+}
+
+/// Frames and compresses a batch beside the async runtime.
+async fn encode(
+    origin: &Origin,
+    order: &WriteOrder,
+    now_unix_ms: i64,
+) -> Result<frame::Commit, Failure> {
+    let (origin, order) = (origin.clone(), order.clone());
+    let work = move || {
+        frame::commit(&origin, order.base.as_ref(), order.name, &order.batch, now_unix_ms)
+    };
+    let failed = |error: String| Failure {
+        disposition: Disposition::Halt,
+        message: format!("a batch can't be encoded: {error}"),
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| failed(error.to_string())),
+        Err(panic) => Err(failed(panic.to_string())),
+    }
+}
+
+/// Says what the machine wants said.
+fn tell(collection: &str, notice: &Notice) {
+    match notice {
+        Notice::Watching(position) => info!(collection, from = describe(position), "watching"),
+        Notice::StartsAt { position, from_tail: false } => {
+            info!(collection, at = describe(position), "starts without a checkpoint");
+        }
+        Notice::StartsAt { position, from_tail: true } => {
+            let after = describe(position);
+            info!(collection, after, "has no checkpoint: goes on from the end of its newest file");
+        }
+        Notice::StreamChanged { stored, current } => {
+            warn!(collection, stored, current, "the stream's options differ from the checkpoint's");
+        }
+        Notice::LakeAhead => {
+            info!(collection, "the lake is ahead of the checkpoint: what it holds is passed over");
+        }
+        Notice::CaughtUp { skipped } => {
+            info!(collection, skipped, "has passed what the lake already held");
+        }
+        Notice::Retrying { message, failures, delay_ms } => {
+            warn!(collection, error = message, failures, delay_ms, "failed, tries again");
+        }
+        Notice::FlushFailing { message, changes } => {
+            error!(
+                collection,
+                error = message,
+                changes,
+                "flushes fail: the changes are held in memory and tried on"
+            );
+        }
+        Notice::Halted(message) => {
+            error!(collection, error = message, "halted: needs a person, tried again every minute");
+        }
+        Notice::Recovered(trouble) => {
+            let Trouble { message, failures, .. } = trouble;
+            info!(collection, error = message, failures, "works again");
+        }
+        Notice::FoundCommitted(name) => {
+            info!(collection, file = %name, "a flush without an answer had been committed");
+        }
+        Notice::Reloading(why) => {
+            warn!(collection, why, "steps back to the checkpoint and the lake's end");
+        }
+    }
+}
+
+fn describe(position: &Position) -> String {
+    match position {
+        Position::At(time) => time.to_string(),
+        Position::After(token) => token.as_extended_json().to_owned(),
+    }
+}
