@@ -1,0 +1,28 @@
+# The everyday commands. What tests and demo need beyond Rust, Python 3 and Node is fetched into .dev/.
+
+PYTHON ?= python3
+CARGO ?= cargo
+
+.PHONY: build demo test lint clean-dev help
+
+build: ## build the release binary, target/release/silt
+	$(CARGO) build --release --locked
+
+demo: build ## one minute of silt at work on a real replica set, killed on the way, counted in the end
+	$(PYTHON) dev/demo.py
+
+test: ## all tests, against a real replica set and a real Azurite
+	$(PYTHON) dev/tools.py
+	$(PYTHON) -m unittest discover -s dev -p '*_test.py'
+	$(PYTHON) dev/servers.py run -- $(CARGO) test --locked
+
+lint: ## format and lints; warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+clean-dev: ## remove what was fetched and what the demo left
+	rm -rf .dev
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
+		printf '%-10s %s\n' "$$name" "$$what"; done

