@@ -52,8 +52,8 @@ impl Serialize for ResumeToken {
 
 impl<'de> Deserialize<'de> for ResumeToken {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Self::from_extended_json(raw.get()).map_err(serde::de::Error::custom)
+        let document = serde_json::Map::<String, serde_json::Value>::deserialize(deserializer)?;
+        serde_json::to_string(&document).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

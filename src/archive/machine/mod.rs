@@ -226,7 +226,10 @@ impl Feed {
         self.save = Try::Ready;
         self.file = None;
         self.saved = None;
-        self.troubles.stream = None;
+        // What was in trouble is given up; what still is will show again.
+        self.troubles = Troubles::default();
+        self.commit_backoff.succeeded();
+        self.save_backoff.succeeded();
         true
     }
 
@@ -262,20 +265,35 @@ impl Feed {
         }
     }
 
-    /// When [`Input::Tick`] is due at the latest, in monotonic milliseconds.
+    /// When [`Input::Tick`] is due at the latest, in monotonic milliseconds. Always later than `now`
+    /// when asked behind [`Feed::handle`] at the same time: what can't be done yet sets no alarm.
     #[must_use]
     pub fn wake_at_ms(&self, now: Now) -> Option<u64> {
-        let stream = match self.stream {
-            Stream::Closed(state) if !self.draining => state.wake_at_ms(),
-            _ => None,
-        };
-        let start = match self.stage {
+        if self.reload {
+            return None;
+        }
+        match self.stage {
             Stage::Loading | Stage::Seeking => self.load.wake_at_ms(),
-            _ => None,
-        };
-        let save = self.save.wake_at_ms().or_else(|| self.idle_save_at_ms());
-        let hour = self.hour_end_in_ms(now).map(|in_ms| now.monotonic_ms + in_ms);
-        [start, stream, self.commit.wake_at_ms(), save, hour].into_iter().flatten().min()
+            Stage::Anchoring => self.save.wake_at_ms(),
+            Stage::Running => {
+                let stream = match self.stream {
+                    Stream::Closed(state) if !self.draining => state.wake_at_ms(),
+                    _ => None,
+                };
+                let commit = match &self.commit {
+                    CommitState::Idle => {
+                        self.hour_end_in_ms(now).map(|in_ms| now.monotonic_ms + in_ms)
+                    }
+                    unfinished => unfinished.wake_at_ms(),
+                };
+                let save = match self.save {
+                    Try::Ready => self.idle_save_at_ms(),
+                    state => state.wake_at_ms(),
+                };
+                [stream, commit, save].into_iter().flatten().min()
+            }
+            Stage::Finished => None,
+        }
     }
 
     /// Encoded bytes that the feed holds in memory.

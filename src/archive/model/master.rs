@@ -9,9 +9,9 @@ use super::super::frame::tests::origin;
 use super::super::hour_file::Hour;
 use super::super::limits::Limits;
 use super::super::machine::{Action, Config, Feed, Input, Notice, StartAt, WriteOrder};
-use super::super::position::{Checkpoint, Position, Stored};
+use super::super::position::{Position, Stored};
 use super::plan::{Fate, Fault};
-use super::world::{FORMAT, Late, World, failure, indexes};
+use super::world::{FORMAT, Late, Save, World, failure, indexes, summary};
 
 pub(super) const STREAM_HASH: &str = "pipeline";
 
@@ -24,13 +24,21 @@ pub(super) enum Pending {
     Open(Position),
     Commit(WriteOrder),
     Inspect,
-    Save {
-        checkpoint: Checkpoint,
-        replaces: u64,
-    },
+    Save(Save),
 }
 
 impl Pending {
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Commit(order) => summary(order),
+            Self::ReadTail(stored) => format!("ReadTail of {:?}", stored.is_some()),
+            Self::Save(save) => {
+                format!("save {:?} replaces {}", save.checkpoint.position, save.replaces)
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
     fn is_load(&self) -> bool {
         matches!(
             self,
@@ -47,7 +55,7 @@ impl Pending {
     }
 
     fn is_save(&self) -> bool {
-        matches!(self, Self::Save { .. })
+        matches!(self, Self::Save(_))
     }
 }
 
@@ -218,10 +226,7 @@ impl Master {
         let failed = failure_of(fault);
         match pending {
             Pending::Commit(order) => return self.end_commit(world, order, fault),
-            Pending::Save {
-                checkpoint,
-                replaces,
-            } => return self.end_save(world, checkpoint, replaces, fault),
+            Pending::Save(save) => return self.end_save(world, save, fault),
             _ => {}
         }
         let is_refused =
@@ -253,7 +258,7 @@ impl Master {
                 let answer = failed.map_or(Ok(world.lake.tail(&world.source)), Err);
                 self.give(world, Input::Inspected(answer))
             }
-            (Pending::Commit(_) | Pending::Save { .. }, _) => Ok(()),
+            (Pending::Commit(_) | Pending::Save(_), _) => Ok(()),
         }
     }
 
@@ -289,30 +294,19 @@ impl Master {
         self.give(world, Input::Committed(answer))
     }
 
-    fn end_save(
-        &mut self,
-        world: &mut World,
-        checkpoint: Checkpoint,
-        replaces: u64,
-        fault: Fault,
-    ) -> Result<()> {
-        let failed = failure_of(fault);
-        let writer = self.writer;
+    fn end_save(&mut self, world: &mut World, save: Save, fault: Fault) -> Result<()> {
+        let failed = failure_of(fault).map_or(Ok(()), Err);
         let answer = match fault {
-            Fault::None => world.store.save(writer, &checkpoint, replaces),
+            Fault::None => world.store.save(save),
             Fault::Unheard => {
-                let _ = world.store.save(writer, &checkpoint, replaces);
-                failed.map_or(Ok(()), Err)
+                let _ = world.store.save(save);
+                failed
             }
             Fault::Late => {
-                world.late.push(Late::Save {
-                    writer,
-                    checkpoint,
-                    replaces,
-                });
-                failed.map_or(Ok(()), Err)
+                world.late.push(world.late_save(save));
+                failed
             }
-            _ => failed.map_or(Ok(()), Err),
+            _ => failed,
         };
         self.give(world, Input::Saved(answer))
     }
@@ -322,14 +316,7 @@ impl Master {
         for pending in self.pending {
             let late = match pending {
                 Pending::Commit(order) => Late::Commit(order),
-                Pending::Save {
-                    checkpoint,
-                    replaces,
-                } => Late::Save {
-                    writer: self.writer,
-                    checkpoint,
-                    replaces,
-                },
+                Pending::Save(save) => world.late_save(save),
                 _ => continue,
             };
             match fate {
@@ -372,12 +359,16 @@ impl Master {
                 replaces,
             } => {
                 ensure!(!self.has(Pending::is_save), "two saves at once");
-                world.check_checkpoint(&checkpoint)?;
+                if replaces > 0 {
+                    // One of two starting positions comes too late, and may be anywhere.
+                    world.check_checkpoint(&checkpoint)?;
+                }
                 ensure!(checkpoint.stream_hash == STREAM_HASH, "another stream's hash");
-                self.pending.push(Pending::Save {
+                self.pending.push(Pending::Save(Save {
+                    writer: self.writer,
                     checkpoint,
                     replaces,
-                });
+                }));
             }
             Action::Tell(notice) => self.hear(world, notice)?,
             Action::Finish => {
@@ -461,6 +452,7 @@ impl Master {
     }
 
     fn forget_order(&mut self) {
+        self.spins = self.spins.saturating_sub(4);
         let count = std::mem::take(&mut self.in_order);
         self.held.drain(..count.min(self.held.len()));
     }

@@ -30,7 +30,7 @@ fn story(plan: &Plan) -> String {
     };
     run.log = Some(String::new());
     let outcome = run.go();
-    format!("{}\n{outcome:#?}", run.log.unwrap_or_default())
+    format!("{plan:?}\n{}\n{outcome:#?}", run.log.unwrap_or_default())
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn every_change_is_archived_once_whatever_happens() {
     match outcome {
         Ok(()) => {}
         Err(TestError::Fail(reason, plan)) => {
-            panic!("SILT_MODEL_SEED={seed}: {reason}\n{}\n{plan:#?}", story(&plan))
+            panic!("SILT_MODEL_SEED={seed}: {reason}\n{}", story(&plan))
         }
         Err(error) => panic!("SILT_MODEL_SEED={seed}: {error}"),
     }

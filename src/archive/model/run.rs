@@ -6,18 +6,20 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::super::machine::{Input, StartAt};
 use super::super::position::ClusterTime;
-use super::master::Master;
+use super::master::{Master, Pending};
 use super::plan::{Fault, Op, Plan};
 use super::world::World;
 
 /// More rounds than any healed world needs to come to rest.
-const ROUNDS_MAX: usize = 3000;
+const ROUNDS_MAX: usize = 400;
 
 pub(super) struct Run {
     pub world: World,
     pub masters: Vec<Master>,
     plan: Plan,
     processes: u64,
+    /// Who finishes now isn't started again.
+    is_over: bool,
     /// What happened, if somebody wants to know.
     pub log: Option<String>,
 }
@@ -29,6 +31,7 @@ impl Run {
             masters: Vec::new(),
             plan: plan.clone(),
             processes: 0,
+            is_over: false,
             log: None,
         };
         for _ in 0..plan.masters {
@@ -70,10 +73,10 @@ impl Run {
         let _ = writeln!(log, "{title}\n  {}", self.world.summary());
         for master in &mut self.masters {
             let notices = std::mem::take(&mut master.notices);
+            let pending: Vec<_> = master.pending.iter().map(Pending::summary).collect();
             let _ = writeln!(
                 log,
-                "  pending {:?}\n  cursor {:?} buffered {} said {notices:?}",
-                master.pending,
+                "  pending {pending:?}\n  cursor {:?} buffered {} said {notices:?}",
                 master.cursor,
                 master.feed.buffered_changes()
             );
@@ -132,8 +135,11 @@ impl Run {
             }
             Op::Forbid(is_forbidden) => world.lake.is_forbidden = is_forbidden,
             Op::LoseCheckpoint => {
-                masters.iter_mut().for_each(Master::calm);
-                world.lose_checkpoint();
+                // Not while somebody who hasn't seen the lake yet chooses a starting position.
+                if masters.iter().all(|master| master.feed.is_watching()) {
+                    masters.iter_mut().for_each(Master::calm);
+                    world.lose_checkpoint();
+                }
             }
         }
         self.restart_finished()
@@ -171,6 +177,7 @@ impl Run {
             self.masters[0].idle(&mut self.world, false)?;
         }
         let looked = self.world.last_idle_place();
+        self.is_over = true;
         for master in &mut self.masters {
             master.calm();
             master.drain(&self.world)?;
@@ -195,8 +202,15 @@ impl Run {
                 let before = master.cursor.as_ref().map(|cursor| cursor.next);
                 master.calm();
                 master.deliver(&self.world, usize::MAX / 2)?;
+                if master.feed.trouble().is_some() {
+                    // A stream that works shows it, be there changes or not.
+                    master.idle(&mut self.world, false)?;
+                }
                 is_busy |= before != master.cursor.as_ref().map(|cursor| cursor.next);
                 self.world.check()?;
+            }
+            if !self.is_over {
+                self.restart_finished()?;
             }
             if is_done(self) {
                 return Ok(());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 
 use super::super::batch::{Batch, Changes};
 use super::super::failure::{Disposition, Failure};
@@ -201,7 +201,7 @@ impl Lake {
     }
 
     /// A commit: refused unless the file is what the order says it is.
-    pub fn commit(&mut self, source: &Source, order: &WriteOrder) -> std::result::Result<HourFile, Failure> {
+    pub fn commit(&mut self, source: &Source, order: &WriteOrder) -> Result<HourFile, Failure> {
         let key = Self::key(order.name);
         let there = self.files.get(&key);
         let is_as_known = match (there, &order.base) {
@@ -234,6 +234,14 @@ impl Lake {
     }
 }
 
+/// A checkpoint on its way to the store.
+#[derive(Clone, Debug)]
+pub(super) struct Save {
+    pub writer: u64,
+    pub checkpoint: Checkpoint,
+    pub replaces: u64,
+}
+
 /// The checkpoint store's side.
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -256,37 +264,33 @@ impl Store {
         self.stored.as_ref().map_or(0, |stored| stored.revision)
     }
 
+    fn is_own(&self, save: &Save) -> bool {
+        self.revision() == save.replaces + 1 && self.writer == save.writer
+    }
+
     /// One write, as it lands.
-    pub fn write(
-        &mut self,
-        writer: u64,
-        checkpoint: &Checkpoint,
-        replaces: u64,
-    ) -> std::result::Result<(), Failure> {
-        if self.revision() != replaces {
+    fn write(&mut self, save: Save, is_rewrite: bool) -> Result<(), Failure> {
+        let is_expected = if is_rewrite {
+            self.is_own(&save)
+        } else {
+            self.revision() == save.replaces
+        };
+        if !is_expected {
             return Err(failure(Disposition::Reload));
         }
-        self.writer = writer;
-        self.first.get_or_insert_with(|| checkpoint.clone());
+        self.writer = save.writer;
+        self.first.get_or_insert_with(|| save.checkpoint.clone());
         self.stored = Some(Stored {
-            checkpoint: checkpoint.clone(),
-            revision: replaces + 1,
+            checkpoint: save.checkpoint,
+            revision: save.replaces + 1,
         });
         Ok(())
     }
 
-    /// A save: a writer that meets its own earlier write, whose reply was lost, is content.
-    pub fn save(
-        &mut self,
-        writer: u64,
-        checkpoint: &Checkpoint,
-        replaces: u64,
-    ) -> std::result::Result<(), Failure> {
-        let is_own = self.revision() == replaces + 1 && self.writer == writer;
-        match &self.stored {
-            Some(there) if is_own && there.checkpoint == *checkpoint => Ok(()),
-            _ => self.write(writer, checkpoint, replaces),
-        }
+    /// A save. A writer that meets its own earlier try, whose reply was lost, writes over it.
+    pub fn save(&mut self, save: Save) -> Result<(), Failure> {
+        let is_rewrite = self.is_own(&save);
+        self.write(save, is_rewrite)
     }
 }
 
@@ -294,11 +298,25 @@ impl Store {
 #[derive(Debug)]
 pub(super) enum Late {
     Commit(WriteOrder),
-    Save {
-        writer: u64,
-        checkpoint: Checkpoint,
-        replaces: u64,
-    },
+    Save { save: Save, is_rewrite: bool },
+}
+
+impl Late {
+    fn summary(&self) -> String {
+        match self {
+            Self::Commit(order) => summary(order),
+            Self::Save { save, is_rewrite } => format!(
+                "save {:?} replaces {} rewrite {is_rewrite}",
+                save.checkpoint.position, save.replaces
+            ),
+        }
+    }
+}
+
+pub(super) fn summary(order: &WriteOrder) -> String {
+    let base = order.base.as_ref().map(|base| base.commits);
+    let changes = indexes(&order.batch);
+    format!("{changes:?} to {} behind {base:?}", order.name)
 }
 
 /// All of it, and the time.
@@ -336,15 +354,17 @@ impl World {
         }
     }
 
+    /// A save that its caller gives up on its way: what was sent last.
+    pub fn late_save(&self, save: Save) -> Late {
+        let is_rewrite = self.store.is_own(&save);
+        Late::Save { save, is_rewrite }
+    }
+
     pub fn land(&mut self, late: Late) {
         // Nobody hears the answer.
         let _ = match late {
             Late::Commit(order) => self.lake.commit(&self.source, &order).map(|_| ()),
-            Late::Save {
-                writer,
-                checkpoint,
-                replaces,
-            } => self.store.write(writer, &checkpoint, replaces),
+            Late::Save { save, is_rewrite } => self.store.write(save, is_rewrite),
         };
     }
 
@@ -365,6 +385,7 @@ impl World {
     pub fn lose_checkpoint(&mut self) {
         if !self.lake.files.is_empty() {
             self.store.forget();
+            self.late.retain(|late| !matches!(late, Late::Save { save, .. } if save.replaces == 0));
             self.newest = None;
         }
     }
@@ -399,7 +420,7 @@ impl World {
     }
 
     /// A checkpoint speaks of nothing that the lake doesn't have.
-    pub fn check_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+    pub fn check_checkpoint(&self, checkpoint: &Checkpoint) -> anyhow::Result<()> {
         let Some(start) = self.start() else {
             return Ok(());
         };
@@ -421,7 +442,7 @@ impl World {
     }
 
     /// The lake is a part of the stream without a gap, and the checkpoint follows it.
-    pub fn check(&mut self) -> Result<()> {
+    pub fn check(&mut self) -> anyhow::Result<()> {
         if let Some(place) = self.stored_place() {
             ensure!(
                 self.newest <= Some(place),
@@ -445,7 +466,7 @@ impl World {
         self.check_files()
     }
 
-    fn check_files(&self) -> Result<()> {
+    fn check_files(&self) -> anyhow::Result<()> {
         let mut before: Option<&File> = None;
         for file in self.lake.files.values() {
             let is_own_hour =
@@ -473,12 +494,12 @@ impl World {
             .values()
             .map(|file| (file.name.to_string(), &file.changes, file.commits))
             .collect();
+        let late: Vec<_> = self.late.iter().map(Late::summary).collect();
         format!(
-            "{} changes, lake {files:?}, stored {:?} revision {}, late {:?}",
+            "{} changes, lake {files:?}, stored {:?} revision {}, late {late:?}",
             self.source.len(),
             self.stored_place(),
             self.store.revision(),
-            self.late
         )
     }
 }

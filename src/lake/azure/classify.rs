@@ -74,7 +74,7 @@ fn sort(target: Target<'_>, answer: Answer) -> LakeError {
         (404, "ContainerNotFound" | "FilesystemNotFound") => {
             LakeError::NoRoot { root: format!("file system {}", target.filesystem), reason }
         }
-        (401, _) | (403, "AuthenticationFailed" | "InvalidAuthenticationInfo") => {
+        (401 | 403, _) if is_unauthenticated(status, &code, &reason) => {
             LakeError::Unauthenticated {
                 reason: format!("{reason} (the service's clock: {date})"),
                 mend: "check AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, its expiry, and \
@@ -97,6 +97,13 @@ fn sort(target: Target<'_>, answer: Answer) -> LakeError {
         }
         _ => LakeError::Refused { reason },
     }
+}
+
+/// 403 is said of a wrong credential and of a good one that lacks a right.
+fn is_unauthenticated(status: u16, code: &str, reason: &str) -> bool {
+    status == 401
+        || matches!(code, "AuthenticationFailed" | "InvalidAuthenticationInfo")
+        || reason.contains("failed to authenticate the request")
 }
 
 fn reason(

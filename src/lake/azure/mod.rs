@@ -235,7 +235,7 @@ impl Lake for AzureLake {
     async fn prepare(&self) -> Result<Prepared, LakeError> {
         let options = BlobContainerClientListBlobsOptions {
             maxresults: Some(1),
-            prefix: Some(self.blob_name("", "")),
+            prefix: Some(self.prefix.clone()).filter(|prefix| !prefix.is_empty()),
             ..Default::default()
         };
         let look = async {

@@ -156,6 +156,7 @@ impl Folder {
             };
             if metadata.is_file()
                 && let Ok(name) = entry.file_name().into_string()
+                && !name.starts_with('.')
             {
                 files.push(Listed { name, len_bytes: metadata.len() });
             }

@@ -1,0 +1,145 @@
+//! What every checkpoint store promises, held against MongoDB and both lakes.
+
+use std::sync::Arc;
+
+use silt::archive::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored};
+use silt::checkpoint::{CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints};
+
+use crate::harness::servers::{Place, deployment};
+use crate::harness::unique;
+
+/// A store that can be opened by several writers.
+enum Store {
+    MongoDb { database: String },
+    Lake(Place),
+}
+
+impl Store {
+    fn all() -> Vec<Self> {
+        let lakes = Place::all().map(Self::Lake);
+        std::iter::once(Self::MongoDb { database: unique("metadata") }).chain(lakes).collect()
+    }
+
+    async fn open(&self) -> Arc<dyn Checkpoints> {
+        match self {
+            Self::MongoDb { database } => {
+                Arc::new(MongoCheckpoints::new(&deployment().await, database, "change_stream_state"))
+            }
+            Self::Lake(place) => Arc::new(LakeCheckpoints::new(place.prepared().await)),
+        }
+    }
+}
+
+fn feed(collection: &str) -> FeedId {
+    FeedId { database: "mydb".into(), collection: collection.into() }
+}
+
+fn token(number: u32) -> ResumeToken {
+    let bits = r#""_typeBits":{"$binary":{"base64":"gkA=","subType":"00"}}"#;
+    ResumeToken::from_extended_json(&format!("{{\"_data\":\"82{number:06}\",{bits}}}")).unwrap()
+}
+
+fn checkpoint(number: u32) -> Checkpoint {
+    let cluster_time = ClusterTime { seconds: 4_000_000_000, increment: number };
+    Checkpoint {
+        position: Position::After(token(number)),
+        last_change: Some(LastChange { token: token(number), cluster_time }),
+        stream_hash: "hash".into(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_saved_comes_back() {
+    for store in Store::all() {
+        let (writer, reader) = (store.open().await, store.open().await);
+        let feed = feed("odd name/with.$things");
+        assert_eq!(reader.load(&feed).await.unwrap(), None);
+        let at = ClusterTime { seconds: 1_705_327_200, increment: 7 };
+        let start = Checkpoint { position: Position::At(at), last_change: None, ..checkpoint(0) };
+        writer.save(&feed, &start, 0).await.unwrap();
+        let stored = Some(Stored { checkpoint: start, revision: 1 });
+        assert_eq!(reader.load(&feed).await.unwrap(), stored);
+        for revision in 1..5_u32 {
+            writer.save(&feed, &checkpoint(revision), u64::from(revision)).await.unwrap();
+            let revision_now = u64::from(revision) + 1;
+            let stored = Some(Stored { checkpoint: checkpoint(revision), revision: revision_now });
+            assert_eq!(reader.load(&feed).await.unwrap(), stored);
+        }
+        assert_eq!(reader.load(&self::feed("other")).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_stale_writer_is_refused() {
+    for store in Store::all() {
+        let (first, second) = (store.open().await, store.open().await);
+        let feed = feed("users");
+        first.save(&feed, &checkpoint(1), 0).await.unwrap();
+        for replaces in [0, 2, 7] {
+            let error = second.save(&feed, &checkpoint(9), replaces).await.unwrap_err();
+            assert!(matches!(error, CheckpointError::Conflict { .. }), "{replaces}: {error}");
+        }
+        second.save(&feed, &checkpoint(2), 1).await.unwrap();
+        let error = first.save(&feed, &checkpoint(3), 1).await.unwrap_err();
+        assert!(matches!(error, CheckpointError::Conflict { .. }), "{error}");
+        let stored = first.load(&feed).await.unwrap().unwrap();
+        assert_eq!(stored, Stored { checkpoint: checkpoint(2), revision: 2 });
+    }
+}
+
+#[tokio::test]
+async fn a_save_without_an_answer_can_be_said_again() {
+    for store in Store::all() {
+        let writer = store.open().await;
+        let feed = feed("users");
+        // The first try took effect but its answer was lost; the second says something newer.
+        for (first, second, replaces) in [(1, 1, 0), (2, 3, 1)] {
+            writer.save(&feed, &checkpoint(first), replaces).await.unwrap();
+            writer.save(&feed, &checkpoint(second), replaces).await.unwrap();
+            let stored = writer.load(&feed).await.unwrap().unwrap();
+            assert_eq!(stored, Stored { checkpoint: checkpoint(second), revision: replaces + 1 });
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_many_writers_at_once_one_wins() {
+    for store in Store::all() {
+        let feed = feed("users");
+        store.open().await.save(&feed, &checkpoint(0), 0).await.unwrap();
+        let mut writers = Vec::new();
+        for number in 1..9 {
+            let (store, feed) = (store.open().await, feed.clone());
+            writers.push(tokio::spawn(async move {
+                store.save(&feed, &checkpoint(number), 1).await.map(|()| number)
+            }));
+        }
+        let mut winners = Vec::new();
+        for writer in writers {
+            match writer.await.unwrap() {
+                Ok(number) => winners.push(number),
+                Err(CheckpointError::Conflict { .. } | CheckpointError::Lake(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(winners.len(), 1);
+        let stored = store.open().await.load(&feed).await.unwrap().unwrap();
+        assert_eq!(stored, Stored { checkpoint: checkpoint(winners[0]), revision: 2 });
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_checkpoint_is_an_error_that_names_it() {
+    use bson::doc;
+    let database = unique("metadata");
+    let store = Store::MongoDb { database: database.clone() }.open().await;
+    let collection = deployment().await.client().database(&database);
+    let collection = collection.collection("change_stream_state");
+    collection.insert_one(doc! { "_id": "mydb.users", "revision": "x" }).await.unwrap();
+    collection.insert_one(doc! { "_id": "mydb.newer", "schema": 99 }).await.unwrap();
+    for name in ["users", "newer"] {
+        let error = store.load(&feed(name)).await.unwrap_err();
+        assert!(matches!(error, CheckpointError::Unreadable { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("mydb.{name}")), "{error}");
+    }
+}

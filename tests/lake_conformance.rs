@@ -1,0 +1,361 @@
+//! What every lake promises, held against a local folder and Azurite.
+
+use std::sync::Arc;
+
+use silt::archive::hour_file::HourFile;
+use silt::lake::{self, Base, Lake, LakeError, LakePath, Prepared, Version};
+
+use crate::harness::changes::{commit, name, numbers, origin};
+use crate::harness::servers::Place;
+
+const EXTENSIONS: [&str; 4] = ["json", "json.gz", "ndjson", "ndjson.gz"];
+
+fn base<'a>(file: &HourFile, version: &'a Version) -> Base<'a> {
+    let HourFile { head_len_bytes, foot_len_bytes, .. } = *file;
+    Base { version, head_len_bytes, foot_len_bytes }
+}
+
+async fn whole(lake: &dyn Lake, path: &LakePath) -> Vec<u8> {
+    lake.get(path).await.unwrap().unwrap().bytes
+}
+
+/// Writes so many commits of three changes each, and returns the file and its version.
+async fn written(lake: &dyn Lake, collection: &str, extension: &str, commits: u32) -> (HourFile, Version) {
+    let origin = origin(collection);
+    let mut state: Option<(HourFile, Version)> = None;
+    for number in 0..commits {
+        let known = state.as_ref().map(|(file, _)| file);
+        let commit = commit(&origin, known, name(extension), number * 3..number * 3 + 3);
+        let path = lake::tail::path(&origin, commit.file.name);
+        let base = state.as_ref().map(|(file, version)| base(file, version));
+        let version = lake.append(&path, base, &commit).await.unwrap();
+        state = Some((commit.file, version));
+    }
+    state.unwrap()
+}
+
+#[tokio::test]
+async fn the_root_is_created_once() {
+    for place in Place::all() {
+        let lake = place.open();
+        let error = lake.list("users").await.unwrap_err();
+        assert!(matches!(error, LakeError::NoRoot { .. }), "{error}");
+        assert_eq!(lake.prepare().await.unwrap(), Prepared::Created);
+        assert_eq!(lake.prepare().await.unwrap(), Prepared::Found);
+        assert_eq!(lake.list("users").await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn after_every_commit_the_file_is_whole_and_tells_its_tail() {
+    for place in Place::all() {
+        let lake = place.prepared().await;
+        for extension in EXTENSIONS {
+            let origin = origin(&format!("users of {extension}"));
+            let mut state: Option<(HourFile, Version)> = None;
+            for number in 0..12 {
+                let known = state.as_ref().map(|(file, _)| file);
+                let commit = commit(&origin, known, name(extension), number * 3..number * 3 + 3);
+                let path = lake::tail::path(&origin, commit.file.name);
+                let base = state.as_ref().map(|(file, version)| base(file, version));
+                let version = lake.append(&path, base, &commit).await.unwrap();
+
+                let bytes = whole(lake.as_ref(), &path).await;
+                assert_eq!(bytes.len() as u64, commit.file.len_bytes);
+                let expected: Vec<u32> = (0..number * 3 + 3).collect();
+                assert_eq!(numbers(&bytes, commit.file.name.format), expected);
+
+                let (seen, seen_version) =
+                    lake::tail::load(lake.as_ref(), &origin).await.unwrap().unwrap();
+                assert_eq!(seen.last, commit.file.last);
+                assert_eq!(seen.len_bytes, commit.file.len_bytes);
+                assert_eq!(seen_version, version);
+                // Going on from what the lake says is as good as from what the writer knows.
+                state = Some(if number % 2 == 0 { (seen, seen_version) } else { (commit.file, version) });
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stale_writer_is_refused_and_harms_nothing() {
+    for place in Place::all() {
+        let (first, second) = (place.prepared().await, place.open());
+        for extension in EXTENSIONS {
+            let collection = format!("c-{extension}");
+            let origin = origin(&collection);
+            let (file, version) = written(first.as_ref(), &collection, extension, 3).await;
+            let path = lake::tail::path(&origin, file.name);
+
+            let ours = commit(&origin, Some(&file), file.name, 9..12);
+            let theirs = commit(&origin, Some(&file), file.name, 9..10);
+            let at = base(&file, &version);
+            second.append(&path, Some(at), &theirs).await.unwrap();
+            let error = first.append(&path, Some(at), &ours).await.unwrap_err();
+            assert!(matches!(error, LakeError::Stale { .. }), "{error}");
+            let again = commit(&origin, None, file.name, 0..3);
+            let error = first.append(&path, None, &again).await.unwrap_err();
+            assert!(matches!(error, LakeError::Stale { .. }), "{error}");
+
+            let bytes = whole(first.as_ref(), &path).await;
+            assert_eq!(numbers(&bytes, file.name.format), (0..10).collect::<Vec<_>>());
+            let error = first.read(&path, &version, 0..4).await.unwrap_err();
+            assert!(matches!(error, LakeError::Stale { .. }), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_many_writers_at_once_one_wins() {
+    for place in Place::all() {
+        let lake = place.prepared().await;
+        let (file, version) = written(lake.as_ref(), "users", "json.gz", 1).await;
+        let mut writers = Vec::new();
+        for number in 0..8 {
+            let lake: Arc<dyn Lake> = place.open();
+            let (file, version) = (file.clone(), version.clone());
+            writers.push(tokio::spawn(async move {
+                let origin = origin("users");
+                let commit = commit(&origin, Some(&file), file.name, 3..4 + number);
+                let path = lake::tail::path(&origin, file.name);
+                lake.append(&path, Some(base(&file, &version)), &commit).await.map(|_| 4 + number)
+            }));
+        }
+        let mut winners = Vec::new();
+        for writer in writers {
+            match writer.await.unwrap() {
+                Ok(end) => winners.push(end),
+                Err(LakeError::Stale { .. } | LakeError::Locked { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(winners.len(), 1);
+        let bytes = whole(lake.as_ref(), &lake::tail::path(&origin("users"), file.name)).await;
+        assert_eq!(numbers(&bytes, file.name.format), (0..winners[0]).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn the_newest_part_is_the_tail_whatever_its_format() {
+    for place in Place::all() {
+        let lake = place.prepared().await;
+        let origin = origin("users");
+        assert!(lake::tail::load(lake.as_ref(), &origin).await.unwrap().is_none());
+        written(lake.as_ref(), "users", "json", 2).await;
+        let newer = name("part2.ndjson.gz");
+        let commit = commit(&origin, None, newer, 6..7);
+        lake.append(&lake::tail::path(&origin, newer), None, &commit).await.unwrap();
+        let (file, _) = lake::tail::load(lake.as_ref(), &origin).await.unwrap().unwrap();
+        assert_eq!((file.name, file.last), (newer, commit.file.last));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_grows_moves_the_body() {
+    for place in Place::all() {
+        let lake = place.prepared().await;
+        for extension in ["json", "json.gz"] {
+            let origin = origin(extension);
+            let (mut file, version) = written(lake.as_ref(), extension, extension, 2).await;
+            let path = lake::tail::path(&origin, file.name);
+            let long = format!("{{\"_data\":\"{}\"}}", "7".repeat(3000));
+            let mut batch = crate::harness::changes::batch(6..7, file.name.format);
+            batch.last.token.replace_canonical(&long);
+            let commit =
+                silt::archive::frame::commit(&origin, Some(&file), file.name, &batch, 0).unwrap();
+            assert!(commit.file.head_len_bytes > file.head_len_bytes);
+            let version = lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap();
+            file = commit.file;
+            let next = self::commit(&origin, Some(&file), file.name, 7..9);
+            lake.append(&path, Some(base(&file, &version)), &next).await.unwrap();
+            let bytes = whole(lake.as_ref(), &path).await;
+            assert_eq!(numbers(&bytes, file.name.format), (0..9).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test]
+async fn odd_collection_names_have_folders_of_their_own() {
+    for place in Place::all() {
+        let lake = place.prepared().await;
+        let names = ["a/b", "a%2Fb", "ä ö+ü", "..", "q?x=1&y#z", "_silt", "tab\tend.", "'\"<>|*"];
+        for collection in names {
+            written(lake.as_ref(), collection, "json", 2).await;
+        }
+        for collection in names {
+            let (file, _) =
+                lake::tail::load(lake.as_ref(), &origin(collection)).await.unwrap().unwrap();
+            assert_eq!(file.changes, 6, "{collection}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_another_origin_is_refused() {
+    for place in Place::all() {
+        let lake = place.prepared().await;
+        written(lake.as_ref(), "users", "json", 1).await;
+        let mut other = origin("users");
+        other.database = "theirs".to_owned();
+        let error = lake::tail::load(lake.as_ref(), &other).await.unwrap_err();
+        assert!(error.to_string().contains("mydb.users"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn small_files_are_compared_and_set() {
+    for place in Place::all() {
+        let lake = place.prepared().await;
+        let path = LakePath { folder: "_silt/checkpoints".into(), name: "a.b.json".into() };
+        assert!(lake.get(&path).await.unwrap().is_none());
+        let first = lake.put(&path, None, b"one".to_vec()).await.unwrap();
+        let error = lake.put(&path, None, b"other".to_vec()).await.unwrap_err();
+        assert!(matches!(error, LakeError::Stale { .. }), "{error}");
+        lake.put(&path, Some(&first), b"three".to_vec()).await.unwrap();
+        let error = lake.put(&path, Some(&first), b"four".to_vec()).await.unwrap_err();
+        assert!(matches!(error, LakeError::Stale { .. }), "{error}");
+        let object = lake.get(&path).await.unwrap().unwrap();
+        assert_eq!(object.bytes, b"three");
+        lake.put(&path, Some(&object.version), b"five".to_vec()).await.unwrap();
+        assert_eq!(lake.list("_silt").await.unwrap(), [], "what lies deeper is not listed");
+    }
+}
+
+mod local {
+    //! What only a local lake must do.
+
+    use std::fs;
+    use std::io::Read as _;
+
+    use super::*;
+    use silt::lake::local::LocalLake;
+
+    #[tokio::test]
+    async fn a_slow_reader_sees_the_file_that_he_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = LocalLake::new(folder.path().to_owned());
+        let origin = origin("users");
+        let (mut file, mut version) = written(&lake, "users", "json", 4).await;
+        let path = lake::tail::path(&origin, file.name);
+        let on_disk = folder.path().join(path.to_string());
+        let mut readers = Vec::new();
+        for number in 4..14 {
+            let mut reader = fs::File::open(&on_disk).unwrap();
+            let mut beginning = vec![0; 700];
+            reader.read_exact(&mut beginning).unwrap();
+            readers.push((number, reader, beginning));
+            let commit = commit(&origin, Some(&file), file.name, number * 3..number * 3 + 3);
+            version = lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap();
+            file = commit.file;
+        }
+        for (commits, mut reader, mut bytes) in readers {
+            reader.read_to_end(&mut bytes).unwrap();
+            let expected: Vec<u32> = (0..commits * 3).collect();
+            assert_eq!(numbers(&bytes, file.name.format), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_readers_a_commit_reuses_the_twin() {
+        use std::os::unix::fs::MetadataExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let lake = LocalLake::new(folder.path().to_owned());
+        let origin = origin("users");
+        let (mut file, mut version) = written(&lake, "users", "json", 3).await;
+        let path = lake::tail::path(&origin, file.name);
+        let mut inodes = std::collections::BTreeSet::new();
+        for number in 3..20 {
+            let commit = commit(&origin, Some(&file), file.name, number * 3..number * 3 + 3);
+            version = lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap();
+            file = commit.file;
+            let metadata = fs::metadata(folder.path().join(path.to_string())).unwrap();
+            inodes.insert(metadata.ino());
+        }
+        assert_eq!(inodes.len(), 2, "two files take turns, so no commit copies the whole");
+    }
+
+    #[tokio::test]
+    async fn a_killed_process_leaves_nothing_that_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = LocalLake::new(folder.path().to_owned());
+        written(&lake, "users", "json", 3).await;
+        let users = folder.path().join("users");
+        fs::write(users.join(".2024-01-15-13.json.twin"), "left behind").unwrap();
+        fs::write(users.join(".2024-01-15-13.json.new"), "left behind").unwrap();
+        // A new process, beside which the old one is gone.
+        LocalLake::new(folder.path().to_owned()).list("users").await.unwrap();
+        drop(lake);
+        let mut names: Vec<String> = fs::read_dir(&users)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, [".silt.lock", "2024-01-15-14.json"]);
+    }
+
+    #[tokio::test]
+    async fn a_lost_folder_is_named_and_works_again_when_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("lake");
+        let lake = LocalLake::new(root.clone());
+        lake.prepare().await.unwrap();
+        let (file, version) = written(&lake, "users", "json", 2).await;
+        let path = lake::tail::path(&origin("users"), file.name);
+        let commit = commit(&origin("users"), Some(&file), file.name, 6..9);
+        fs::rename(&root, folder.path().join("away")).unwrap();
+        let error = lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap_err();
+        assert!(matches!(error, LakeError::NoRoot { .. }), "{error}");
+        fs::rename(folder.path().join("away"), &root).unwrap();
+        lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_cut_short_is_not_appended_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = LocalLake::new(folder.path().to_owned());
+        let (file, _) = written(&lake, "users", "json", 2).await;
+        let path = folder.path().join("users").join(file.name.to_string());
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+        let error = lake::tail::load(&lake, &origin("users")).await.unwrap_err();
+        assert!(error.to_string().contains("damaged"), "{error}");
+    }
+}
+
+mod azure {
+    //! What only a lake in Azure must do.
+
+    use super::*;
+    use crate::harness::servers::azurite;
+    use crate::harness::unique;
+
+    #[tokio::test]
+    async fn a_file_that_another_tool_copied_goes_on_in_the_next_part() {
+        let lake = azurite(&unique("copied"), "");
+        lake.prepare().await.unwrap();
+        let origin = origin("users");
+        let commit = commit(&origin, None, name("json"), 0..3);
+        let path = lake::tail::path(&origin, name("json"));
+        let bytes = [commit.head, commit.chunk, commit.foot].concat();
+        lake.put(&path, None, bytes).await.unwrap();
+        let (file, _) = lake::tail::load(&lake, &origin).await.unwrap().unwrap();
+        assert_eq!(file.last, commit.file.last);
+        assert_eq!(file.commits, u32::MAX, "it takes no more commits");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_key_is_a_refused_credential() {
+        use silt::lake::azure::{Access, AzureConfig, AzureLake};
+        let lake = AzureLake::new(&AzureConfig {
+            endpoint: crate::harness::variable("SILT_TEST_AZURITE").parse().unwrap(),
+            account: "devstoreaccount1".into(),
+            filesystem: unique("wrong"),
+            prefix: String::new(),
+            access: Access::SharedKey("c2VjcmV0LWNhbmFyeQ==".into()),
+        })
+        .unwrap();
+        let error = lake.prepare().await.unwrap_err();
+        assert!(matches!(error, LakeError::Unauthenticated { .. }), "{error}");
+        assert!(!format!("{error} {error:?}").contains("c2VjcmV0"), "{error:?}");
+    }
+}

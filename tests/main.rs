@@ -1,0 +1,8 @@
+//! Tests against real servers: a mongod replica set, Azurite, the local disk, and the real binary.
+//! `make test` starts what they need.
+#![allow(clippy::pedantic, reason = "test code is plain; the library is held to pedantic")]
+
+mod harness;
+
+mod checkpoint_conformance;
+mod lake_conformance;
