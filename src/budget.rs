@@ -32,7 +32,10 @@ impl Budget {
     /// The share of one feed.
     #[must_use]
     pub fn share(&self) -> Share {
-        Share { budget: self.clone(), held_units: 0 }
+        Share {
+            budget: self.clone(),
+            held_units: 0,
+        }
     }
 
     /// Waits until a feed had to wait for memory.
@@ -43,7 +46,9 @@ impl Budget {
     /// Takes the units for so many bytes, waiting for them if need be. More than there is at all
     /// counts as all, so that one huge change passes alone.
     pub async fn take(&self, bytes: u64) -> Taken {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.all_units);
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES))
+            .unwrap_or(u32::MAX)
+            .min(self.all_units);
         if self.units.available_permits() < units as usize {
             self.pressure.notify_one();
         }
@@ -52,7 +57,10 @@ impl Budget {
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
-        Taken { budget: self.clone(), units }
+        Taken {
+            budget: self.clone(),
+            units,
+        }
     }
 }
 
@@ -87,7 +95,9 @@ impl Share {
         let needed = buffered_bytes.div_ceil(UNIT_BYTES);
         if let Some(surplus @ 1..) = self.held_units.checked_sub(needed) {
             self.held_units = needed;
-            self.budget.units.add_permits(usize::try_from(surplus).unwrap_or(0));
+            self.budget
+                .units
+                .add_permits(usize::try_from(surplus).unwrap_or(0));
         }
     }
 }

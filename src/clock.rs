@@ -14,7 +14,9 @@ impl Clock {
     /// A clock whose monotonic time begins now.
     #[must_use]
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        Self {
+            started: Instant::now(),
+        }
     }
 
     /// The time.

@@ -9,5 +9,8 @@ pub mod checkpoint;
 pub mod clock;
 pub mod extjson;
 pub mod lake;
+pub mod logging;
+pub mod service;
+pub mod settings;
 pub mod source;
 pub mod worker;

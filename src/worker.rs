@@ -137,7 +137,12 @@ impl Worker {
             is_finished: false,
         };
         let task = tokio::spawn(worker.run());
-        Handle { origin, commands: command_sender, status: status_receiver, task }
+        Handle {
+            origin,
+            commands: command_sender,
+            status: status_receiver,
+            task,
+        }
     }
 
     async fn run(mut self) {
@@ -151,7 +156,10 @@ impl Worker {
     /// Waits for what happens next. Nothing but channels and the clock is waited for here.
     async fn next_input(&mut self) -> Input {
         let now = self.edges.clock.now();
-        let wake_at = self.feed.wake_at_ms(now).map(|at_ms| self.edges.clock.instant(at_ms));
+        let wake_at = self
+            .feed
+            .wake_at_ms(now)
+            .map(|at_ms| self.edges.clock.instant(at_ms));
         let readings = self.reader.as_mut().map(|reader| &mut reader.readings);
         tokio::select! {
             Some(command) = self.commands.recv() => match command {
@@ -212,14 +220,20 @@ impl Worker {
                 self.begin(async move {
                     let time = deployment.cluster_time().await;
                     let time = time.map_err(|error| Failure::from(&error));
-                    Done { input: Input::ClusterTime(time), tail: None }
+                    Done {
+                        input: Input::ClusterTime(time),
+                        tail: None,
+                    }
                 });
             }
             Action::Open(position) => self.open(position),
             Action::Close => self.reader = None,
             Action::Commit(order) => self.spawn_commit(order),
             Action::Inspect => self.spawn_inspect(),
-            Action::Save { checkpoint, replaces } => self.spawn_save(checkpoint, replaces),
+            Action::Save {
+                checkpoint,
+                replaces,
+            } => self.spawn_save(checkpoint, replaces),
             Action::Tell(notice) => tell(&self.origin.collection, &notice),
             Action::Finish => self.is_finished = true,
             // A service that no longer listens is stopping already.
@@ -250,21 +264,41 @@ impl Worker {
     }
 
     fn feed_id(&self) -> FeedId {
-        let Origin { database, collection } = self.origin.clone();
-        FeedId { database, collection }
+        let Origin {
+            database,
+            collection,
+        } = self.origin.clone();
+        FeedId {
+            database,
+            collection,
+        }
     }
 
     fn spawn_load(&self) {
-        let (lake, checkpoints) = (Arc::clone(&self.edges.lake), Arc::clone(&self.edges.checkpoints));
+        let (lake, checkpoints) = (
+            Arc::clone(&self.edges.lake),
+            Arc::clone(&self.edges.checkpoints),
+        );
         let (origin, feed) = (self.origin.clone(), self.feed_id());
         self.begin(async move {
-            let stored = checkpoints.load(&feed).await.map_err(|error| Failure::from(&error));
+            let stored = checkpoints
+                .load(&feed)
+                .await
+                .map_err(|error| Failure::from(&error));
             let stored = match stored {
                 Ok(stored) => stored,
-                Err(failure) => return Done { input: Input::Loaded(Err(failure)), tail: None },
+                Err(failure) => {
+                    return Done {
+                        input: Input::Loaded(Err(failure)),
+                        tail: None,
+                    };
+                }
             };
             let (tail, file) = look(lake.as_ref(), &origin).await;
-            Done { input: Input::Loaded(file.map(|file| (stored, file))), tail }
+            Done {
+                input: Input::Loaded(file.map(|file| (stored, file))),
+                tail,
+            }
         });
     }
 
@@ -272,7 +306,10 @@ impl Worker {
         let (lake, origin) = (Arc::clone(&self.edges.lake), self.origin.clone());
         self.begin(async move {
             let (tail, file) = look(lake.as_ref(), &origin).await;
-            Done { input: Input::Inspected(file), tail }
+            Done {
+                input: Input::Inspected(file),
+                tail,
+            }
         });
     }
 
@@ -281,7 +318,10 @@ impl Worker {
         self.begin(async move {
             let result = checkpoints.save(&feed, &checkpoint, replaces).await;
             let result = result.map_err(|error| Failure::from(&error));
-            Done { input: Input::Saved(result), tail: None }
+            Done {
+                input: Input::Saved(result),
+                tail: None,
+            }
         });
     }
 
@@ -292,9 +332,15 @@ impl Worker {
             match commit(&edges, &origin, &order, tail).await {
                 Ok((file, version)) => {
                     let tail = Some(Some((file.name, version)));
-                    Done { input: Input::Committed(Ok(file)), tail }
+                    Done {
+                        input: Input::Committed(Ok(file)),
+                        tail,
+                    }
                 }
-                Err(failure) => Done { input: Input::Committed(Err(failure)), tail: None },
+                Err(failure) => Done {
+                    input: Input::Committed(Err(failure)),
+                    tail: None,
+                },
             }
         });
     }
@@ -348,11 +394,15 @@ async fn commit(
     // The semaphore is never closed; without a permit the commit would merely not be bounded.
     let _permit = edges.uploads.acquire().await;
     let path = lake::tail::path(origin, order.name);
-    let base = order.base.as_ref().zip(version.as_ref()).map(|(base, version)| Base {
-        version,
-        head_len_bytes: base.head_len_bytes,
-        foot_len_bytes: base.foot_len_bytes,
-    });
+    let base = order
+        .base
+        .as_ref()
+        .zip(version.as_ref())
+        .map(|(base, version)| Base {
+            version,
+            head_len_bytes: base.head_len_bytes,
+            foot_len_bytes: base.foot_len_bytes,
+        });
     let version = edges
         .lake
         .append(&path, base, &encoded)
@@ -379,7 +429,13 @@ async fn encode(
 ) -> Result<frame::Commit, Failure> {
     let (origin, order) = (origin.clone(), order.clone());
     let work = move || {
-        frame::commit(&origin, order.base.as_ref(), order.name, &order.batch, now_unix_ms)
+        frame::commit(
+            &origin,
+            order.base.as_ref(),
+            order.name,
+            &order.batch,
+            now_unix_ms,
+        )
     };
     let failed = |error: String| Failure {
         disposition: Disposition::Halt,
@@ -395,24 +451,53 @@ async fn encode(
 fn tell(collection: &str, notice: &Notice) {
     match notice {
         Notice::Watching(position) => info!(collection, from = describe(position), "watching"),
-        Notice::StartsAt { position, from_tail: false } => {
-            info!(collection, at = describe(position), "starts without a checkpoint");
+        Notice::StartsAt {
+            position,
+            from_tail: false,
+        } => {
+            info!(
+                collection,
+                at = describe(position),
+                "starts without a checkpoint"
+            );
         }
-        Notice::StartsAt { position, from_tail: true } => {
+        Notice::StartsAt {
+            position,
+            from_tail: true,
+        } => {
             let after = describe(position);
-            info!(collection, after, "has no checkpoint: goes on from the end of its newest file");
+            info!(
+                collection,
+                after, "has no checkpoint: goes on from the end of its newest file"
+            );
         }
         Notice::StreamChanged { stored, current } => {
-            warn!(collection, stored, current, "the stream's options differ from the checkpoint's");
+            warn!(
+                collection,
+                stored, current, "the stream's options differ from the checkpoint's"
+            );
         }
         Notice::LakeAhead => {
-            info!(collection, "the lake is ahead of the checkpoint: what it holds is passed over");
+            info!(
+                collection,
+                "the lake is ahead of the checkpoint: what it holds is passed over"
+            );
         }
         Notice::CaughtUp { skipped } => {
             info!(collection, skipped, "has passed what the lake already held");
         }
-        Notice::Retrying { message, failures, delay_ms } => {
-            warn!(collection, error = message, failures, delay_ms, "failed, tries again");
+        Notice::Retrying {
+            message,
+            failures,
+            delay_ms,
+        } => {
+            warn!(
+                collection,
+                error = message,
+                failures,
+                delay_ms,
+                "failed, tries again"
+            );
         }
         Notice::FlushFailing { message, changes } => {
             error!(
@@ -423,17 +508,26 @@ fn tell(collection: &str, notice: &Notice) {
             );
         }
         Notice::Halted(message) => {
-            error!(collection, error = message, "halted: needs a person, tried again every minute");
+            error!(
+                collection,
+                error = message,
+                "halted: needs a person, tried again every minute"
+            );
         }
         Notice::Recovered(trouble) => {
-            let Trouble { message, failures, .. } = trouble;
+            let Trouble {
+                message, failures, ..
+            } = trouble;
             info!(collection, error = message, failures, "works again");
         }
         Notice::FoundCommitted(name) => {
             info!(collection, file = %name, "a flush without an answer had been committed");
         }
         Notice::Reloading(why) => {
-            warn!(collection, why, "steps back to the checkpoint and the lake's end");
+            warn!(
+                collection,
+                why, "steps back to the checkpoint and the lake's end"
+            );
         }
     }
 }

@@ -17,21 +17,30 @@ enum Store {
 impl Store {
     fn all() -> Vec<Self> {
         let lakes = Place::all().map(Self::Lake);
-        std::iter::once(Self::MongoDb { database: unique("metadata") }).chain(lakes).collect()
+        std::iter::once(Self::MongoDb {
+            database: unique("metadata"),
+        })
+        .chain(lakes)
+        .collect()
     }
 
     async fn open(&self) -> Arc<dyn Checkpoints> {
         match self {
-            Self::MongoDb { database } => {
-                Arc::new(MongoCheckpoints::new(&deployment().await, database, "change_stream_state"))
-            }
+            Self::MongoDb { database } => Arc::new(MongoCheckpoints::new(
+                &deployment().await,
+                database,
+                "change_stream_state",
+            )),
             Self::Lake(place) => Arc::new(LakeCheckpoints::new(place.prepared().await)),
         }
     }
 }
 
 fn feed(collection: &str) -> FeedId {
-    FeedId { database: "mydb".into(), collection: collection.into() }
+    FeedId {
+        database: "mydb".into(),
+        collection: collection.into(),
+    }
 }
 
 fn token(number: u32) -> ResumeToken {
@@ -40,10 +49,16 @@ fn token(number: u32) -> ResumeToken {
 }
 
 fn checkpoint(number: u32) -> Checkpoint {
-    let cluster_time = ClusterTime { seconds: 4_000_000_000, increment: number };
+    let cluster_time = ClusterTime {
+        seconds: 4_000_000_000,
+        increment: number,
+    };
     Checkpoint {
         position: Position::After(token(number)),
-        last_change: Some(LastChange { token: token(number), cluster_time }),
+        last_change: Some(LastChange {
+            token: token(number),
+            cluster_time,
+        }),
         stream_hash: "hash".into(),
     }
 }
@@ -54,15 +69,31 @@ async fn what_is_saved_comes_back() {
         let (writer, reader) = (store.open().await, store.open().await);
         let feed = feed("odd name/with.$things");
         assert_eq!(reader.load(&feed).await.unwrap(), None);
-        let at = ClusterTime { seconds: 1_705_327_200, increment: 7 };
-        let start = Checkpoint { position: Position::At(at), last_change: None, ..checkpoint(0) };
+        let at = ClusterTime {
+            seconds: 1_705_327_200,
+            increment: 7,
+        };
+        let start = Checkpoint {
+            position: Position::At(at),
+            last_change: None,
+            ..checkpoint(0)
+        };
         writer.save(&feed, &start, 0).await.unwrap();
-        let stored = Some(Stored { checkpoint: start, revision: 1 });
+        let stored = Some(Stored {
+            checkpoint: start,
+            revision: 1,
+        });
         assert_eq!(reader.load(&feed).await.unwrap(), stored);
         for revision in 1..5_u32 {
-            writer.save(&feed, &checkpoint(revision), u64::from(revision)).await.unwrap();
+            writer
+                .save(&feed, &checkpoint(revision), u64::from(revision))
+                .await
+                .unwrap();
             let revision_now = u64::from(revision) + 1;
-            let stored = Some(Stored { checkpoint: checkpoint(revision), revision: revision_now });
+            let stored = Some(Stored {
+                checkpoint: checkpoint(revision),
+                revision: revision_now,
+            });
             assert_eq!(reader.load(&feed).await.unwrap(), stored);
         }
         assert_eq!(reader.load(&self::feed("other")).await.unwrap(), None);
@@ -76,14 +107,26 @@ async fn a_stale_writer_is_refused() {
         let feed = feed("users");
         first.save(&feed, &checkpoint(1), 0).await.unwrap();
         for replaces in [0, 2, 7] {
-            let error = second.save(&feed, &checkpoint(9), replaces).await.unwrap_err();
-            assert!(matches!(error, CheckpointError::Conflict { .. }), "{replaces}: {error}");
+            let error = second
+                .save(&feed, &checkpoint(9), replaces)
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(error, CheckpointError::Conflict { .. }),
+                "{replaces}: {error}"
+            );
         }
         second.save(&feed, &checkpoint(2), 1).await.unwrap();
         let error = first.save(&feed, &checkpoint(3), 1).await.unwrap_err();
         assert!(matches!(error, CheckpointError::Conflict { .. }), "{error}");
         let stored = first.load(&feed).await.unwrap().unwrap();
-        assert_eq!(stored, Stored { checkpoint: checkpoint(2), revision: 2 });
+        assert_eq!(
+            stored,
+            Stored {
+                checkpoint: checkpoint(2),
+                revision: 2
+            }
+        );
     }
 }
 
@@ -94,10 +137,22 @@ async fn a_save_without_an_answer_can_be_said_again() {
         let feed = feed("users");
         // The first try took effect but its answer was lost; the second says something newer.
         for (first, second, replaces) in [(1, 1, 0), (2, 3, 1)] {
-            writer.save(&feed, &checkpoint(first), replaces).await.unwrap();
-            writer.save(&feed, &checkpoint(second), replaces).await.unwrap();
+            writer
+                .save(&feed, &checkpoint(first), replaces)
+                .await
+                .unwrap();
+            writer
+                .save(&feed, &checkpoint(second), replaces)
+                .await
+                .unwrap();
             let stored = writer.load(&feed).await.unwrap().unwrap();
-            assert_eq!(stored, Stored { checkpoint: checkpoint(second), revision: replaces + 1 });
+            assert_eq!(
+                stored,
+                Stored {
+                    checkpoint: checkpoint(second),
+                    revision: replaces + 1
+                }
+            );
         }
     }
 }
@@ -106,12 +161,20 @@ async fn a_save_without_an_answer_can_be_said_again() {
 async fn of_many_writers_at_once_one_wins() {
     for store in Store::all() {
         let feed = feed("users");
-        store.open().await.save(&feed, &checkpoint(0), 0).await.unwrap();
+        store
+            .open()
+            .await
+            .save(&feed, &checkpoint(0), 0)
+            .await
+            .unwrap();
         let mut writers = Vec::new();
         for number in 1..9 {
             let (store, feed) = (store.open().await, feed.clone());
             writers.push(tokio::spawn(async move {
-                store.save(&feed, &checkpoint(number), 1).await.map(|()| number)
+                store
+                    .save(&feed, &checkpoint(number), 1)
+                    .await
+                    .map(|()| number)
             }));
         }
         let mut winners = Vec::new();
@@ -124,7 +187,13 @@ async fn of_many_writers_at_once_one_wins() {
         }
         assert_eq!(winners.len(), 1);
         let stored = store.open().await.load(&feed).await.unwrap().unwrap();
-        assert_eq!(stored, Stored { checkpoint: checkpoint(winners[0]), revision: 2 });
+        assert_eq!(
+            stored,
+            Stored {
+                checkpoint: checkpoint(winners[0]),
+                revision: 2
+            }
+        );
     }
 }
 
@@ -132,14 +201,30 @@ async fn of_many_writers_at_once_one_wins() {
 async fn what_is_no_checkpoint_is_an_error_that_names_it() {
     use bson::doc;
     let database = unique("metadata");
-    let store = Store::MongoDb { database: database.clone() }.open().await;
+    let store = Store::MongoDb {
+        database: database.clone(),
+    }
+    .open()
+    .await;
     let collection = deployment().await.client().database(&database);
     let collection = collection.collection("change_stream_state");
-    collection.insert_one(doc! { "_id": "mydb.users", "revision": "x" }).await.unwrap();
-    collection.insert_one(doc! { "_id": "mydb.newer", "schema": 99 }).await.unwrap();
+    collection
+        .insert_one(doc! { "_id": "mydb.users", "revision": "x" })
+        .await
+        .unwrap();
+    collection
+        .insert_one(doc! { "_id": "mydb.newer", "schema": 99 })
+        .await
+        .unwrap();
     for name in ["users", "newer"] {
         let error = store.load(&feed(name)).await.unwrap_err();
-        assert!(matches!(error, CheckpointError::Unreadable { .. }), "{error}");
-        assert!(error.to_string().contains(&format!("mydb.{name}")), "{error}");
+        assert!(
+            matches!(error, CheckpointError::Unreadable { .. }),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains(&format!("mydb.{name}")),
+            "{error}"
+        );
     }
 }

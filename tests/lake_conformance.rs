@@ -11,8 +11,16 @@ use crate::harness::servers::Place;
 const EXTENSIONS: [&str; 4] = ["json", "json.gz", "ndjson", "ndjson.gz"];
 
 fn base<'a>(file: &HourFile, version: &'a Version) -> Base<'a> {
-    let HourFile { head_len_bytes, foot_len_bytes, .. } = *file;
-    Base { version, head_len_bytes, foot_len_bytes }
+    let HourFile {
+        head_len_bytes,
+        foot_len_bytes,
+        ..
+    } = *file;
+    Base {
+        version,
+        head_len_bytes,
+        foot_len_bytes,
+    }
 }
 
 async fn whole(lake: &dyn Lake, path: &LakePath) -> Vec<u8> {
@@ -20,7 +28,12 @@ async fn whole(lake: &dyn Lake, path: &LakePath) -> Vec<u8> {
 }
 
 /// Writes so many commits of three changes each, and returns the file and its version.
-async fn written(lake: &dyn Lake, collection: &str, extension: &str, commits: u32) -> (HourFile, Version) {
+async fn written(
+    lake: &dyn Lake,
+    collection: &str,
+    extension: &str,
+    commits: u32,
+) -> (HourFile, Version) {
     let origin = origin(collection);
     let mut state: Option<(HourFile, Version)> = None;
     for number in 0..commits {
@@ -65,13 +78,19 @@ async fn after_every_commit_the_file_is_whole_and_tells_its_tail() {
                 let expected: Vec<u32> = (0..number * 3 + 3).collect();
                 assert_eq!(numbers(&bytes, commit.file.name.format), expected);
 
-                let (seen, seen_version) =
-                    lake::tail::load(lake.as_ref(), &origin).await.unwrap().unwrap();
+                let (seen, seen_version) = lake::tail::load(lake.as_ref(), &origin)
+                    .await
+                    .unwrap()
+                    .unwrap();
                 assert_eq!(seen.last, commit.file.last);
                 assert_eq!(seen.len_bytes, commit.file.len_bytes);
                 assert_eq!(seen_version, version);
                 // Going on from what the lake says is as good as from what the writer knows.
-                state = Some(if number % 2 == 0 { (seen, seen_version) } else { (commit.file, version) });
+                state = Some(if number % 2 == 0 {
+                    (seen, seen_version)
+                } else {
+                    (commit.file, version)
+                });
             }
         }
     }
@@ -98,7 +117,10 @@ async fn a_stale_writer_is_refused_and_harms_nothing() {
             assert!(matches!(error, LakeError::Stale { .. }), "{error}");
 
             let bytes = whole(first.as_ref(), &path).await;
-            assert_eq!(numbers(&bytes, file.name.format), (0..10).collect::<Vec<_>>());
+            assert_eq!(
+                numbers(&bytes, file.name.format),
+                (0..10).collect::<Vec<_>>()
+            );
             let error = first.read(&path, &version, 0..4).await.unwrap_err();
             assert!(matches!(error, LakeError::Stale { .. }), "{error}");
         }
@@ -118,7 +140,9 @@ async fn of_many_writers_at_once_one_wins() {
                 let origin = origin("users");
                 let commit = commit(&origin, Some(&file), file.name, 3..4 + number);
                 let path = lake::tail::path(&origin, file.name);
-                lake.append(&path, Some(base(&file, &version)), &commit).await.map(|_| 4 + number)
+                lake.append(&path, Some(base(&file, &version)), &commit)
+                    .await
+                    .map(|_| 4 + number)
             }));
         }
         let mut winners = Vec::new();
@@ -130,8 +154,15 @@ async fn of_many_writers_at_once_one_wins() {
             }
         }
         assert_eq!(winners.len(), 1);
-        let bytes = whole(lake.as_ref(), &lake::tail::path(&origin("users"), file.name)).await;
-        assert_eq!(numbers(&bytes, file.name.format), (0..winners[0]).collect::<Vec<_>>());
+        let bytes = whole(
+            lake.as_ref(),
+            &lake::tail::path(&origin("users"), file.name),
+        )
+        .await;
+        assert_eq!(
+            numbers(&bytes, file.name.format),
+            (0..winners[0]).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -140,12 +171,22 @@ async fn the_newest_part_is_the_tail_whatever_its_format() {
     for place in Place::all() {
         let lake = place.prepared().await;
         let origin = origin("users");
-        assert!(lake::tail::load(lake.as_ref(), &origin).await.unwrap().is_none());
+        assert!(
+            lake::tail::load(lake.as_ref(), &origin)
+                .await
+                .unwrap()
+                .is_none()
+        );
         written(lake.as_ref(), "users", "json", 2).await;
         let newer = name("part2.ndjson.gz");
         let commit = commit(&origin, None, newer, 6..7);
-        lake.append(&lake::tail::path(&origin, newer), None, &commit).await.unwrap();
-        let (file, _) = lake::tail::load(lake.as_ref(), &origin).await.unwrap().unwrap();
+        lake.append(&lake::tail::path(&origin, newer), None, &commit)
+            .await
+            .unwrap();
+        let (file, _) = lake::tail::load(lake.as_ref(), &origin)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((file.name, file.last), (newer, commit.file.last));
     }
 }
@@ -164,12 +205,20 @@ async fn a_head_that_grows_moves_the_body() {
             let commit =
                 silt::archive::frame::commit(&origin, Some(&file), file.name, &batch, 0).unwrap();
             assert!(commit.file.head_len_bytes > file.head_len_bytes);
-            let version = lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap();
+            let version = lake
+                .append(&path, Some(base(&file, &version)), &commit)
+                .await
+                .unwrap();
             file = commit.file;
             let next = self::commit(&origin, Some(&file), file.name, 7..9);
-            lake.append(&path, Some(base(&file, &version)), &next).await.unwrap();
+            lake.append(&path, Some(base(&file, &version)), &next)
+                .await
+                .unwrap();
             let bytes = whole(lake.as_ref(), &path).await;
-            assert_eq!(numbers(&bytes, file.name.format), (0..9).collect::<Vec<_>>());
+            assert_eq!(
+                numbers(&bytes, file.name.format),
+                (0..9).collect::<Vec<_>>()
+            );
         }
     }
 }
@@ -178,13 +227,24 @@ async fn a_head_that_grows_moves_the_body() {
 async fn odd_collection_names_have_folders_of_their_own() {
     for place in Place::all() {
         let lake = place.prepared().await;
-        let names = ["a/b", "a%2Fb", "ä ö+ü", "..", "q?x=1&y#z", "_silt", "tab\tend.", "'\"<>|*"];
+        let names = [
+            "a/b",
+            "a%2Fb",
+            "ä ö+ü",
+            "..",
+            "q?x=1&y#z",
+            "_silt",
+            "tab\tend.",
+            "'\"<>|*",
+        ];
         for collection in names {
             written(lake.as_ref(), collection, "json", 2).await;
         }
         for collection in names {
-            let (file, _) =
-                lake::tail::load(lake.as_ref(), &origin(collection)).await.unwrap().unwrap();
+            let (file, _) = lake::tail::load(lake.as_ref(), &origin(collection))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(file.changes, 6, "{collection}");
         }
     }
@@ -206,18 +266,32 @@ async fn a_file_of_another_origin_is_refused() {
 async fn small_files_are_compared_and_set() {
     for place in Place::all() {
         let lake = place.prepared().await;
-        let path = LakePath { folder: "_silt/checkpoints".into(), name: "a.b.json".into() };
+        let path = LakePath {
+            folder: "_silt/checkpoints".into(),
+            name: "a.b.json".into(),
+        };
         assert!(lake.get(&path).await.unwrap().is_none());
         let first = lake.put(&path, None, b"one".to_vec()).await.unwrap();
         let error = lake.put(&path, None, b"other".to_vec()).await.unwrap_err();
         assert!(matches!(error, LakeError::Stale { .. }), "{error}");
-        lake.put(&path, Some(&first), b"three".to_vec()).await.unwrap();
-        let error = lake.put(&path, Some(&first), b"four".to_vec()).await.unwrap_err();
+        lake.put(&path, Some(&first), b"three".to_vec())
+            .await
+            .unwrap();
+        let error = lake
+            .put(&path, Some(&first), b"four".to_vec())
+            .await
+            .unwrap_err();
         assert!(matches!(error, LakeError::Stale { .. }), "{error}");
         let object = lake.get(&path).await.unwrap().unwrap();
         assert_eq!(object.bytes, b"three");
-        lake.put(&path, Some(&object.version), b"five".to_vec()).await.unwrap();
-        assert_eq!(lake.list("_silt").await.unwrap(), [], "what lies deeper is not listed");
+        lake.put(&path, Some(&object.version), b"five".to_vec())
+            .await
+            .unwrap();
+        assert_eq!(
+            lake.list("_silt").await.unwrap(),
+            [],
+            "what lies deeper is not listed"
+        );
     }
 }
 
@@ -245,7 +319,10 @@ mod local {
             reader.read_exact(&mut beginning).unwrap();
             readers.push((number, reader, beginning));
             let commit = commit(&origin, Some(&file), file.name, number * 3..number * 3 + 3);
-            version = lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap();
+            version = lake
+                .append(&path, Some(base(&file, &version)), &commit)
+                .await
+                .unwrap();
             file = commit.file;
         }
         for (commits, mut reader, mut bytes) in readers {
@@ -266,12 +343,19 @@ mod local {
         let mut inodes = std::collections::BTreeSet::new();
         for number in 3..20 {
             let commit = commit(&origin, Some(&file), file.name, number * 3..number * 3 + 3);
-            version = lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap();
+            version = lake
+                .append(&path, Some(base(&file, &version)), &commit)
+                .await
+                .unwrap();
             file = commit.file;
             let metadata = fs::metadata(folder.path().join(path.to_string())).unwrap();
             inodes.insert(metadata.ino());
         }
-        assert_eq!(inodes.len(), 2, "two files take turns, so no commit copies the whole");
+        assert_eq!(
+            inodes.len(),
+            2,
+            "two files take turns, so no commit copies the whole"
+        );
     }
 
     #[tokio::test]
@@ -283,7 +367,10 @@ mod local {
         fs::write(users.join(".2024-01-15-13.json.twin"), "left behind").unwrap();
         fs::write(users.join(".2024-01-15-13.json.new"), "left behind").unwrap();
         // A new process, beside which the old one is gone.
-        LocalLake::new(folder.path().to_owned()).list("users").await.unwrap();
+        LocalLake::new(folder.path().to_owned())
+            .list("users")
+            .await
+            .unwrap();
         drop(lake);
         let mut names: Vec<String> = fs::read_dir(&users)
             .unwrap()
@@ -303,10 +390,15 @@ mod local {
         let path = lake::tail::path(&origin("users"), file.name);
         let commit = commit(&origin("users"), Some(&file), file.name, 6..9);
         fs::rename(&root, folder.path().join("away")).unwrap();
-        let error = lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap_err();
+        let error = lake
+            .append(&path, Some(base(&file, &version)), &commit)
+            .await
+            .unwrap_err();
         assert!(matches!(error, LakeError::NoRoot { .. }), "{error}");
         fs::rename(folder.path().join("away"), &root).unwrap();
-        lake.append(&path, Some(base(&file, &version)), &commit).await.unwrap();
+        lake.append(&path, Some(base(&file, &version)), &commit)
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
@@ -347,7 +439,9 @@ mod azure {
     async fn a_wrong_key_is_a_refused_credential() {
         use silt::lake::azure::{Access, AzureConfig, AzureLake};
         let lake = AzureLake::new(&AzureConfig {
-            endpoint: crate::harness::variable("SILT_TEST_AZURITE").parse().unwrap(),
+            endpoint: crate::harness::variable("SILT_TEST_AZURITE")
+                .parse()
+                .unwrap(),
             account: "devstoreaccount1".into(),
             filesystem: unique("wrong"),
             prefix: String::new(),
@@ -355,7 +449,13 @@ mod azure {
         })
         .unwrap();
         let error = lake.prepare().await.unwrap_err();
-        assert!(matches!(error, LakeError::Unauthenticated { .. }), "{error}");
-        assert!(!format!("{error} {error:?}").contains("c2VjcmV0"), "{error:?}");
+        assert!(
+            matches!(error, LakeError::Unauthenticated { .. }),
+            "{error}"
+        );
+        assert!(
+            !format!("{error} {error:?}").contains("c2VjcmV0"),
+            "{error:?}"
+        );
     }
 }

@@ -1,8 +1,18 @@
 //! Tests against real servers: a mongod replica set, Azurite, the local disk, and the real binary.
 //! `make test` starts what they need.
-#![allow(clippy::pedantic, reason = "test code is plain; the library is held to pedantic")]
+#![allow(
+    clippy::pedantic,
+    reason = "test code is plain; the library is held to pedantic"
+)]
 
 mod harness;
 
 mod checkpoint_conformance;
+mod crashes;
+mod events;
+mod extjson_corpus;
+mod flushes;
 mod lake_conformance;
+mod lifecycle;
+mod outages;
+mod readers;

@@ -15,7 +15,11 @@ impl Backoff {
     /// `seed` makes the jitter repeatable; feeds get different ones so that they don't march in step.
     #[must_use]
     pub fn new(first_delay_ms: u64, seed: u64) -> Self {
-        Self { first_delay_ms, failures: 0, random: fastrand::Rng::with_seed(seed) }
+        Self {
+            first_delay_ms,
+            failures: 0,
+            random: fastrand::Rng::with_seed(seed),
+        }
     }
 
     /// Notes a failure and returns the delay before the next try, in milliseconds: the doubled
@@ -33,7 +37,10 @@ impl Backoff {
 
     fn doubled(&mut self, least_ms: u64) -> u64 {
         let doublings = (self.failures - 1).min(20);
-        let full = self.first_delay_ms.saturating_mul(1 << doublings).min(RETRY_DELAY_MAX_MS);
+        let full = self
+            .first_delay_ms
+            .saturating_mul(1 << doublings)
+            .min(RETRY_DELAY_MAX_MS);
         (full - self.random.u64(0..=full / 4)).max(least_ms)
     }
 
@@ -67,9 +74,17 @@ mod tests {
     #[test]
     fn a_servers_wish_is_honoured_and_a_halt_waits_longest() {
         let mut backoff = Backoff::new(10, 7);
-        assert_eq!(backoff.failed(Disposition::Retry { after_ms: Some(90_000) }), 90_000);
+        assert_eq!(
+            backoff.failed(Disposition::Retry {
+                after_ms: Some(90_000)
+            }),
+            90_000
+        );
         assert_eq!(backoff.failed(Disposition::Halt), RETRY_DELAY_MAX_MS);
-        assert!(backoff.failed(Disposition::Reload) > 0, "a second stale view in a row waits");
+        assert!(
+            backoff.failed(Disposition::Reload) > 0,
+            "a second stale view in a row waits"
+        );
         backoff.succeeded();
         assert_eq!(backoff.failed(Disposition::Reload), 0);
     }

@@ -94,8 +94,10 @@ impl Changes {
                 Ok(())
             }
             Err(error) => {
-                let (line_end, token_end) =
-                    self.entries.last().map_or((0, 0), |last| (last.line_end, last.token_end));
+                let (line_end, token_end) = self
+                    .entries
+                    .last()
+                    .map_or((0, 0), |last| (last.line_end, last.token_end));
                 self.lines.truncate(line_end);
                 self.tokens.truncate(token_end);
                 Err(error)
@@ -123,13 +125,18 @@ impl Changes {
 
     /// The changes, in the stream's order.
     pub fn iter(&self) -> impl Iterator<Item = Change<'_>> {
-        let starts = std::iter::once((0, 0))
-            .chain(self.entries.iter().map(|entry| (entry.line_end, entry.token_end)));
-        starts.zip(&self.entries).map(|((line_start, token_start), entry)| Change {
-            line: &self.lines[line_start..entry.line_end],
-            token: &self.tokens[token_start..entry.token_end],
-            cluster_time: entry.cluster_time,
-        })
+        let starts = std::iter::once((0, 0)).chain(
+            self.entries
+                .iter()
+                .map(|entry| (entry.line_end, entry.token_end)),
+        );
+        starts
+            .zip(&self.entries)
+            .map(|((line_start, token_start), entry)| Change {
+                line: &self.lines[line_start..entry.line_end],
+                token: &self.tokens[token_start..entry.token_end],
+                cluster_time: entry.cluster_time,
+            })
     }
 }
 
@@ -162,7 +169,10 @@ impl Batch {
             lines: change.line.to_vec(),
             changes: 1,
             first_cluster_time: change.cluster_time,
-            last: LastChange { token, cluster_time: change.cluster_time },
+            last: LastChange {
+                token,
+                cluster_time: change.cluster_time,
+            },
             begun_at_ms: now_ms,
             sealed: None,
         }
@@ -187,7 +197,10 @@ impl Batch {
 mod tests {
     use super::*;
 
-    const TIME: ClusterTime = ClusterTime { seconds: 7200, increment: 1 };
+    const TIME: ClusterTime = ClusterTime {
+        seconds: 7200,
+        increment: 1,
+    };
 
     #[test]
     fn a_failed_write_leaves_no_trace() {
@@ -208,7 +221,10 @@ mod tests {
             })
             .unwrap_err();
         changes.push(good("bc\n")).unwrap();
-        let lines: Vec<_> = changes.iter().map(|change| (change.line, change.token)).collect();
+        let lines: Vec<_> = changes
+            .iter()
+            .map(|change| (change.line, change.token))
+            .collect();
         assert_eq!(lines, [(&b"a\n"[..], "{}"), (b"bc\n", "{}")]);
         assert_eq!((changes.len(), changes.len_bytes()), (2, 5));
     }

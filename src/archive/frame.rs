@@ -76,7 +76,8 @@ pub fn commit(
         commits: base.map_or(0, |base| base.commits) + 1,
         changes: base.map_or(0, |base| base.changes) + u64::from(batch.changes),
         first_cluster_time: Some(
-            base.and_then(|base| base.first_cluster_time).unwrap_or(batch.first_cluster_time),
+            base.and_then(|base| base.first_cluster_time)
+                .unwrap_or(batch.first_cluster_time),
         ),
         last: batch.last.clone(),
     };
@@ -84,21 +85,26 @@ pub fn commit(
     let head = head(origin, &file, least_head_len_bytes, now_unix_ms)?;
     let chunk = chunk(&file, base.is_none(), batch)?;
     let foot = foot(name.format)?;
-    let body_len_bytes =
-        base.map_or(0, |base| base.len_bytes - base.head_len_bytes - base.foot_len_bytes);
+    let body_len_bytes = base.map_or(0, |base| {
+        base.len_bytes - base.head_len_bytes - base.foot_len_bytes
+    });
     file.head_len_bytes = head.len() as u64;
     file.foot_len_bytes = foot.len() as u64;
     file.len_bytes =
         file.head_len_bytes + body_len_bytes + chunk.len() as u64 + file.foot_len_bytes;
-    Ok(Commit { head, chunk, foot, file })
+    Ok(Commit {
+        head,
+        chunk,
+        foot,
+        file,
+    })
 }
 
-/// The most bytes that a commit of `batch` can add to a file, compressed or not.
+/// The most bytes that a commit of a batch of this length can add to a file, compressed or not.
 #[must_use]
-pub fn chunk_limit_bytes(batch: &Batch) -> u64 {
+pub fn chunk_limit_bytes(batch_len_bytes: u64) -> u64 {
     // Deflate may store: 5 bytes a block, and the frames of a member and a trailer.
-    let lines = batch.len_bytes();
-    lines + lines / 1024 + 256
+    batch_len_bytes + batch_len_bytes / 1024 + 256
 }
 
 fn head(
@@ -137,12 +143,18 @@ fn head(
 fn pad(text: &mut String, least_len_bytes: usize) {
     let len = (text.len() + HEAD_END.len()).max(least_len_bytes);
     let padded = len.next_multiple_of(HEAD_STEP_BYTES);
-    text.extend(std::iter::repeat_n(' ', padded - text.len() - HEAD_END.len()));
+    text.extend(std::iter::repeat_n(
+        ' ',
+        padded - text.len() - HEAD_END.len(),
+    ));
     text.push_str(HEAD_END);
 }
 
 fn chunk(file: &HourFile, is_first: bool, batch: &Batch) -> io::Result<Vec<u8>> {
-    let FileFormat { output, compression } = file.name.format;
+    let FileFormat {
+        output,
+        compression,
+    } = file.name.format;
     let separator = file.name.format.separator();
     let text = match output {
         OutputFormat::Ndjson => batch.lines.clone(),
@@ -211,7 +223,10 @@ pub(super) fn read_line(line: &[u8]) -> Result<(LastChange, Option<String>), ser
         db: Option<String>,
     }
     let Line { change } = serde_json::from_slice(line)?;
-    let last = LastChange { token: change.token, cluster_time: change.cluster_time };
+    let last = LastChange {
+        token: change.token,
+        cluster_time: change.cluster_time,
+    };
     Ok((last, change.ns.and_then(|ns| ns.db)))
 }
 
@@ -232,7 +247,10 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) fn origin() -> Origin {
-        Origin { database: "mydb".into(), collection: "users".into() }
+        Origin {
+            database: "mydb".into(),
+            collection: "users".into(),
+        }
     }
 
     /// A batch of changes as the source writes them, numbered from `first`.
@@ -249,7 +267,10 @@ pub(super) mod tests {
                 lines.extend_from_slice(line.as_bytes());
                 lines.extend_from_slice(separator);
                 tokens.push_str(&token);
-                Ok::<_, ()>(ClusterTime { seconds: 7200, increment: number })
+                Ok::<_, ()>(ClusterTime {
+                    seconds: 7200,
+                    increment: number,
+                })
             };
             changes.push(write).unwrap();
         }
@@ -276,14 +297,24 @@ pub(super) mod tests {
 
     pub(crate) fn formats() -> [FileFormat; 4] {
         ["json", "json.gz", "ndjson", "ndjson.gz"].map(|extension| {
-            format!("2024-01-01-00.{extension}").parse::<HourFileName>().unwrap().format
+            format!("2024-01-01-00.{extension}")
+                .parse::<HourFileName>()
+                .unwrap()
+                .format
         })
     }
 
     /// A file of `commits` commits with three changes each.
     pub(crate) fn file(format: FileFormat, commits: u32) -> (Vec<u8>, HourFile) {
-        let hour = Hour::of(ClusterTime { seconds: 7200, increment: 0 });
-        let name = HourFileName { hour, part: 1, format };
+        let hour = Hour::of(ClusterTime {
+            seconds: 7200,
+            increment: 0,
+        });
+        let name = HourFileName {
+            hour,
+            part: 1,
+            format,
+        };
         let mut bytes = Vec::new();
         let mut base: Option<HourFile> = None;
         for number in 0..commits {
@@ -301,7 +332,9 @@ pub(super) mod tests {
         match format.compression {
             Compression::None => text.push_str(std::str::from_utf8(bytes).unwrap()),
             Compression::Gzip => {
-                flate2::read::MultiGzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+                flate2::read::MultiGzDecoder::new(bytes)
+                    .read_to_string(&mut text)
+                    .unwrap();
             }
         }
         text
@@ -314,9 +347,10 @@ pub(super) mod tests {
                 let (bytes, file) = file(format, commits);
                 let text = text(&bytes, format);
                 let lines: Vec<serde_json::Value> = match format.output {
-                    OutputFormat::Ndjson => {
-                        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-                    }
+                    OutputFormat::Ndjson => text
+                        .lines()
+                        .map(|line| serde_json::from_str(line).unwrap())
+                        .collect(),
                     OutputFormat::Json => {
                         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
                         assert_eq!(document["metadata"]["count"], commits * 3);
@@ -327,10 +361,17 @@ pub(super) mod tests {
                 };
                 let numbers: Vec<u64> = lines
                     .iter()
-                    .map(|line| line["change"]["clusterTime"]["$timestamp"]["i"].as_u64().unwrap())
+                    .map(|line| {
+                        line["change"]["clusterTime"]["$timestamp"]["i"]
+                            .as_u64()
+                            .unwrap()
+                    })
                     .collect();
                 assert_eq!(numbers, (1..=u64::from(commits) * 3).collect::<Vec<_>>());
-                assert_eq!((file.commits, file.changes), (commits, u64::from(commits) * 3));
+                assert_eq!(
+                    (file.commits, file.changes),
+                    (commits, u64::from(commits) * 3)
+                );
             }
         }
     }
@@ -338,9 +379,13 @@ pub(super) mod tests {
     #[test]
     fn heads_keep_their_length_from_commit_to_commit() {
         for format in formats() {
-            let lens: Vec<u64> =
-                [1, 2, 40].map(|commits| file(format, commits).1.head_len_bytes).to_vec();
-            assert!(lens.iter().all(|len| *len == lens[0]), "{format:?} {lens:?}");
+            let lens: Vec<u64> = [1, 2, 40]
+                .map(|commits| file(format, commits).1.head_len_bytes)
+                .to_vec();
+            assert!(
+                lens.iter().all(|len| *len == lens[0]),
+                "{format:?} {lens:?}"
+            );
         }
     }
 }

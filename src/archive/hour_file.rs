@@ -43,7 +43,11 @@ impl FromStr for Hour {
             .map_err(|_| NotAnHourFile)?;
         let hour = Self(time.and_utc().timestamp() / SECONDS_PER_HOUR);
         // Parsing is lenient about padding; names are not.
-        if hour.to_string() == text { Ok(hour) } else { Err(NotAnHourFile) }
+        if hour.to_string() == text {
+            Ok(hour)
+        } else {
+            Err(NotAnHourFile)
+        }
     }
 }
 
@@ -76,10 +80,22 @@ pub struct FileFormat {
 
 impl FileFormat {
     const ALL: [Self; 4] = [
-        Self { output: OutputFormat::Json, compression: Compression::None },
-        Self { output: OutputFormat::Json, compression: Compression::Gzip },
-        Self { output: OutputFormat::Ndjson, compression: Compression::None },
-        Self { output: OutputFormat::Ndjson, compression: Compression::Gzip },
+        Self {
+            output: OutputFormat::Json,
+            compression: Compression::None,
+        },
+        Self {
+            output: OutputFormat::Json,
+            compression: Compression::Gzip,
+        },
+        Self {
+            output: OutputFormat::Ndjson,
+            compression: Compression::None,
+        },
+        Self {
+            output: OutputFormat::Ndjson,
+            compression: Compression::Gzip,
+        },
     ];
 
     /// The file name's extension, without the leading dot.
@@ -157,7 +173,11 @@ impl FromStr for HourFileName {
             .find(|format| format.extension() == extension)
             .ok_or(NotAnHourFile)?;
         let parsed = Self { hour, part, format };
-        if parsed.to_string() == name { Ok(parsed) } else { Err(NotAnHourFile) }
+        if parsed.to_string() == name {
+            Ok(parsed)
+        } else {
+            Err(NotAnHourFile)
+        }
     }
 }
 
@@ -188,7 +208,10 @@ mod tests {
 
     #[test]
     fn names_are_made_and_read() {
-        let hour = Hour::of(ClusterTime { seconds: 1_705_327_199, increment: 1 });
+        let hour = Hour::of(ClusterTime {
+            seconds: 1_705_327_199,
+            increment: 1,
+        });
         assert_eq!(hour.to_string(), "2024-01-15-13");
         assert_eq!(hour.end_unix_ms(), 1_705_327_200_000);
         for format in FileFormat::ALL {
@@ -205,9 +228,18 @@ mod tests {
     #[test]
     fn other_names_are_refused() {
         for name in [
-            "", "2024-01-15-13", "2024-01-15-13.txt", "2024-01-15-24.json", "2024-1-15-13.json",
-            "2024-01-15-13.part1.json", "2024-01-15-13.part02.json", "2024-01-15-13.part.json",
-            ".2024-01-15-13.json", "2024-01-15-13.json.tmp", "2024-02-30-01.json", "_gaps",
+            "",
+            "2024-01-15-13",
+            "2024-01-15-13.txt",
+            "2024-01-15-24.json",
+            "2024-1-15-13.json",
+            "2024-01-15-13.part1.json",
+            "2024-01-15-13.part02.json",
+            "2024-01-15-13.part.json",
+            ".2024-01-15-13.json",
+            "2024-01-15-13.json.tmp",
+            "2024-02-30-01.json",
+            "_gaps",
         ] {
             assert_eq!(name.parse::<HourFileName>(), Err(NotAnHourFile), "{name}");
         }

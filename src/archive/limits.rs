@@ -16,9 +16,9 @@ pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
 pub struct Limits {
     /// A batch with this many changes is due.
     pub batch_size_changes: u32,
-    /// A batch with this many encoded bytes is sealed.
+    /// A batch with this many encoded bytes is sealed; see [`Limits::batch_seal_bytes`].
     pub batch_limit_bytes: u64,
-    /// An hour file that would pass this goes on in the next part.
+    /// An hour file that could pass this with the next batch goes on in the next part.
     pub file_limit_bytes: u64,
     /// An hour file with this many commits goes on in the next part.
     pub file_limit_commits: u32,
@@ -28,6 +28,15 @@ pub struct Limits {
     pub retry_delay_ms: u64,
     /// How often an idle feed's position is saved.
     pub idle_checkpoint_ms: u64,
+}
+
+impl Limits {
+    /// The most encoded bytes of a batch of several changes: a file is to hold more than one batch,
+    /// however small files are wished.
+    #[must_use]
+    pub fn batch_seal_bytes(&self) -> u64 {
+        self.batch_limit_bytes.min(self.file_limit_bytes / 2)
+    }
 }
 
 impl Default for Limits {

@@ -21,7 +21,11 @@ pub fn encode(collection: &str) -> String {
     for (at, character) in collection.char_indices() {
         let ends_in_dot = character == '.' && (only_dots || at == last);
         let begins_own_folder = at == 0 && collection == OWN_FOLDER;
-        if matches!(character, '/' | '\\' | '%') || character.is_control() || ends_in_dot || begins_own_folder {
+        if matches!(character, '/' | '\\' | '%')
+            || character.is_control()
+            || ends_in_dot
+            || begins_own_folder
+        {
             let mut utf8 = [0; 4];
             for byte in character.encode_utf8(&mut utf8).bytes() {
                 // Writing to a String can't fail.

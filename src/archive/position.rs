@@ -53,7 +53,9 @@ impl Serialize for ResumeToken {
 impl<'de> Deserialize<'de> for ResumeToken {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = serde_json::Map::<String, serde_json::Value>::deserialize(deserializer)?;
-        serde_json::to_string(&document).map(Self).map_err(serde::de::Error::custom)
+        serde_json::to_string(&document)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -72,7 +74,12 @@ impl fmt::Display for ClusterTime {
     /// RFC 3339 seconds and the ordinal: `2024-01-15T14:15:23Z/1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match chrono::DateTime::from_timestamp(i64::from(self.seconds), 0) {
-            Some(time) => write!(f, "{}/{}", time.format("%Y-%m-%dT%H:%M:%SZ"), self.increment),
+            Some(time) => write!(
+                f,
+                "{}/{}",
+                time.format("%Y-%m-%dT%H:%M:%SZ"),
+                self.increment
+            ),
             None => write!(f, "{}/{}", self.seconds, self.increment),
         }
     }
@@ -93,7 +100,10 @@ struct TimestampParts {
 
 impl Serialize for ClusterTime {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let timestamp = TimestampParts { t: self.seconds, i: self.increment };
+        let timestamp = TimestampParts {
+            t: self.seconds,
+            i: self.increment,
+        };
         TimestampDocument { timestamp }.serialize(serializer)
     }
 }
@@ -101,7 +111,10 @@ impl Serialize for ClusterTime {
 impl<'de> Deserialize<'de> for ClusterTime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let TimestampDocument { timestamp } = TimestampDocument::deserialize(deserializer)?;
-        Ok(Self { seconds: timestamp.t, increment: timestamp.i })
+        Ok(Self {
+            seconds: timestamp.t,
+            increment: timestamp.i,
+        })
     }
 }
 
@@ -159,15 +172,27 @@ mod tests {
     #[test]
     fn checkpoints_survive_json() {
         let token = ResumeToken::from_extended_json(r#"{"_data":"82AB"}"#).unwrap();
-        let cluster_time = ClusterTime { seconds: 1_705_327_200, increment: 3 };
+        let cluster_time = ClusterTime {
+            seconds: 1_705_327_200,
+            increment: 3,
+        };
         let checkpoint = Checkpoint {
             position: Position::After(token.clone()),
-            last_change: Some(LastChange { token, cluster_time }),
+            last_change: Some(LastChange {
+                token,
+                cluster_time,
+            }),
             stream_hash: "x".into(),
         };
         let text = serde_json::to_string(&checkpoint).unwrap();
-        assert_eq!(serde_json::from_str::<Checkpoint>(&text).unwrap(), checkpoint);
-        assert!(text.contains(r#"{"$timestamp":{"t":1705327200,"i":3}}"#), "{text}");
+        assert_eq!(
+            serde_json::from_str::<Checkpoint>(&text).unwrap(),
+            checkpoint
+        );
+        assert!(
+            text.contains(r#"{"$timestamp":{"t":1705327200,"i":3}}"#),
+            "{text}"
+        );
         assert_eq!(cluster_time.to_string(), "2024-01-15T14:00:00Z/3");
     }
 }

@@ -75,17 +75,27 @@ impl Scan {
         let near = len_bytes.min(FIRST_WINDOW_BYTES);
         let (stage, window) = match (name.format.output, name.format.compression) {
             (OutputFormat::Json, _) => (Stage::Head, 0..near),
-            (OutputFormat::Ndjson, Compression::None) => (Stage::LastLine, len_bytes - near..len_bytes),
+            (OutputFormat::Ndjson, Compression::None) => {
+                (Stage::LastLine, len_bytes - near..len_bytes)
+            }
             (OutputFormat::Ndjson, Compression::Gzip) => {
                 let trailer_len_bytes = Trailer::len_bytes().map_err(|error| broken(&error))?;
-                let start = len_bytes.checked_sub(trailer_len_bytes).ok_or_else(|| broken("too short"))?;
+                let start = len_bytes
+                    .checked_sub(trailer_len_bytes)
+                    .ok_or_else(|| broken("too short"))?;
                 (Stage::Trailer, start..len_bytes)
             }
         };
         if len_bytes == 0 {
             return Err(broken("it is empty"));
         }
-        let scan = Self { origin: origin.clone(), name, len_bytes, stage, window: window.clone() };
+        let scan = Self {
+            origin: origin.clone(),
+            name,
+            len_bytes,
+            stage,
+            window: window.clone(),
+        };
         Ok((scan, window))
     }
 
@@ -97,13 +107,20 @@ impl Scan {
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
         let asked = self.window.end - self.window.start;
         if bytes.len() as u64 != asked {
-            return Err(broken(&format!("{asked} bytes expected, {} there", bytes.len())));
+            return Err(broken(&format!(
+                "{asked} bytes expected, {} there",
+                bytes.len()
+            )));
         }
         match &self.stage {
             Stage::Head => self.head(bytes),
             Stage::Foot(file) => {
                 let foot = frame::foot(self.name.format).map_err(|error| broken(&error))?;
-                if bytes == foot { Ok(Step::Done(file.clone())) } else { Err(broken("its end is missing")) }
+                if bytes == foot {
+                    Ok(Step::Done(file.clone()))
+                } else {
+                    Err(broken("its end is missing"))
+                }
             }
             Stage::LastLine => self.last_line(bytes),
             Stage::Trailer => self.trailer(bytes),
@@ -129,7 +146,9 @@ impl Scan {
         };
         let metadata = frame::read_head(&text).map_err(|error| broken(&error))?;
         self.check_origin(&metadata.database, Some(&metadata.collection))?;
-        let foot_len_bytes = frame::foot(self.name.format).map_err(|error| broken(&error))?.len() as u64;
+        let foot_len_bytes = frame::foot(self.name.format)
+            .map_err(|error| broken(&error))?
+            .len() as u64;
         let head_len_bytes = head_len as u64;
         if head_len_bytes + foot_len_bytes > self.len_bytes {
             return Err(broken("its end is missing"));
@@ -189,7 +208,10 @@ impl Scan {
         let Some((b'\n', lines)) = text.split_last() else {
             return Err(broken("its last line has no end"));
         };
-        let start = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let start = lines
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         self.done(&lines[start..], trailer.commits, trailer.changes)
     }
 
@@ -211,7 +233,10 @@ impl Scan {
     }
 
     fn check_origin(&self, database: &str, collection: Option<&str>) -> Result<(), Damage> {
-        let Origin { database: own_database, collection: own_collection } = &self.origin;
+        let Origin {
+            database: own_database,
+            collection: own_collection,
+        } = &self.origin;
         let collection = collection.unwrap_or(own_collection);
         if database == own_database && collection == own_collection {
             return Ok(());
@@ -257,7 +282,10 @@ mod tests {
                 assert_eq!(read.head_len_bytes, written.head_len_bytes);
                 assert_eq!(read.foot_len_bytes, written.foot_len_bytes);
                 if format.output == OutputFormat::Json || format.compression == Compression::Gzip {
-                    assert_eq!((read.commits, read.changes), (written.commits, written.changes));
+                    assert_eq!(
+                        (read.commits, read.changes),
+                        (written.commits, written.changes)
+                    );
                 }
             }
         }
@@ -274,7 +302,10 @@ mod tests {
 
     #[test]
     fn a_file_of_another_database_is_refused() {
-        let other = Origin { database: "other".into(), ..origin() };
+        let other = Origin {
+            database: "other".into(),
+            ..origin()
+        };
         for format in formats() {
             let (bytes, file) = file(format, 2);
             let error = scan(&other, file.name, &bytes).unwrap_err();

@@ -69,7 +69,11 @@ impl Trailer {
 
     /// Length of every trailer.
     pub(super) fn len_bytes() -> io::Result<u64> {
-        let any = Self { member_len_bytes: 0, changes: 0, commits: 0 };
+        let any = Self {
+            member_len_bytes: 0,
+            changes: 0,
+            commits: 0,
+        };
         any.write().map(|bytes| bytes.len() as u64)
     }
 
@@ -106,9 +110,14 @@ mod tests {
         let first_len = file.len();
         file.extend(stored_member(b"two\n").unwrap());
         let mut text = String::new();
-        flate2::read::MultiGzDecoder::new(&file[..]).read_to_string(&mut text).unwrap();
+        flate2::read::MultiGzDecoder::new(&file[..])
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "one\ntwo\n");
-        assert_eq!(first_member(&file).unwrap(), Some((b"one\n".to_vec(), first_len)));
+        assert_eq!(
+            first_member(&file).unwrap(),
+            Some((b"one\n".to_vec(), first_len))
+        );
         assert_eq!(first_member(&file[..first_len - 1]).unwrap(), None);
         assert!(first_member(b"not gzip at all").is_err());
     }
@@ -124,7 +133,11 @@ mod tests {
 
     #[test]
     fn trailers_come_back_and_nothing_else_passes_for_one() {
-        let trailer = Trailer { member_len_bytes: 1 << 33, changes: 7, commits: 3 };
+        let trailer = Trailer {
+            member_len_bytes: 1 << 33,
+            changes: 7,
+            commits: 3,
+        };
         let bytes = trailer.write().unwrap();
         assert_eq!(bytes.len() as u64, Trailer::len_bytes().unwrap());
         assert_eq!(Trailer::read(&bytes), Some(trailer));

@@ -60,6 +60,9 @@ impl CheckpointError {
 
 impl From<&CheckpointError> for Failure {
     fn from(error: &CheckpointError) -> Self {
-        Self { disposition: error.disposition(), message: format!("checkpoint: {error}") }
+        Self {
+            disposition: error.disposition(),
+            message: format!("checkpoint: {error}"),
+        }
     }
 }

@@ -21,15 +21,26 @@ impl LakeCheckpoints {
     /// The store in this lake. Nothing is sent yet.
     #[must_use]
     pub fn new(lake: Arc<dyn Lake>) -> Self {
-        Self { lake, writer: writer_name() }
+        Self {
+            lake,
+            writer: writer_name(),
+        }
     }
 
     async fn find(&self, feed: &FeedId) -> Result<Option<(Record, Version)>, CheckpointError> {
-        let object = self.lake.get(&path(feed)).await.map_err(CheckpointError::Lake)?;
-        let Some(object) = object else { return Ok(None) };
-        let json = serde_json::from_slice(&object.bytes).map_err(|error| {
-            CheckpointError::Unreadable { feed: feed.to_string(), reason: error.to_string() }
-        })?;
+        let object = self
+            .lake
+            .get(&path(feed))
+            .await
+            .map_err(CheckpointError::Lake)?;
+        let Some(object) = object else {
+            return Ok(None);
+        };
+        let json =
+            serde_json::from_slice(&object.bytes).map_err(|error| CheckpointError::Unreadable {
+                feed: feed.to_string(),
+                reason: error.to_string(),
+            })?;
         Ok(Some((Record::parse(feed, json)?, object.version)))
     }
 }
@@ -44,7 +55,10 @@ fn path(feed: &FeedId) -> LakePath {
 #[async_trait]
 impl Checkpoints for LakeCheckpoints {
     async fn load(&self, feed: &FeedId) -> Result<Option<Stored>, CheckpointError> {
-        Ok(self.find(feed).await?.map(|(record, _)| record.into_stored()))
+        Ok(self
+            .find(feed)
+            .await?
+            .map(|(record, _)| record.into_stored()))
     }
 
     async fn save(
@@ -53,7 +67,9 @@ impl Checkpoints for LakeCheckpoints {
         checkpoint: &Checkpoint,
         replaces: u64,
     ) -> Result<(), CheckpointError> {
-        let conflict = || CheckpointError::Conflict { feed: feed.to_string() };
+        let conflict = || CheckpointError::Conflict {
+            feed: feed.to_string(),
+        };
         let base = match self.find(feed).await? {
             None if replaces == 0 => None,
             Some((there, version))
@@ -64,9 +80,11 @@ impl Checkpoints for LakeCheckpoints {
             _ => return Err(conflict()),
         };
         let record = Record::new(&self.writer, checkpoint, replaces + 1);
-        let bytes = serde_json::to_vec_pretty(&record).map_err(|error| {
-            CheckpointError::Unreadable { feed: feed.to_string(), reason: error.to_string() }
-        })?;
+        let bytes =
+            serde_json::to_vec_pretty(&record).map_err(|error| CheckpointError::Unreadable {
+                feed: feed.to_string(),
+                reason: error.to_string(),
+            })?;
         match self.lake.put(&path(feed), base.as_ref(), bytes).await {
             Ok(_) => Ok(()),
             Err(LakeError::Stale { .. }) => Err(conflict()),

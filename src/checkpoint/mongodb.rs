@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bson::{Bson, Document, doc};
 use mongodb::Collection;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
-use mongodb::options::{CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::options::{
+    CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
 
 use super::record::{Record, writer_name};
 use super::{CheckpointError, Checkpoints, FeedId};
@@ -36,7 +38,10 @@ impl MongoCheckpoints {
             .build();
         let database = deployment.client().database(database);
         let collection = database.collection_with_options(collection, options);
-        Self { collection, writer: writer_name() }
+        Self {
+            collection,
+            writer: writer_name(),
+        }
     }
 
     async fn find(&self, feed: &FeedId) -> Result<Option<Record>, CheckpointError> {
@@ -68,7 +73,9 @@ async fn bounded<T>(
 
 fn classify(error: Error) -> CheckpointError {
     let message = match error.kind.as_ref() {
-        ErrorKind::Command(command) if command.code == UNAUTHORIZED => Some(command.message.clone()),
+        ErrorKind::Command(command) if command.code == UNAUTHORIZED => {
+            Some(command.message.clone())
+        }
         ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == UNAUTHORIZED => {
             Some(write.message.clone())
         }
@@ -97,9 +104,17 @@ fn to_document(feed: &FeedId, record: &Record) -> Result<Document, CheckpointErr
     };
     let json = serde_json::to_value(record).map_err(|error| unreadable(error.to_string()))?;
     match Bson::try_from(json).map_err(|error| unreadable(error.to_string()))? {
-        Bson::Document(document) => Ok(document),
+        Bson::Document(mut document) => {
+            // One type for people and filters, whatever its size.
+            document.insert("revision", to_long(record.revision));
+            Ok(document)
+        }
         other => Err(unreadable(format!("{other} is no document"))),
     }
+}
+
+fn to_long(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
@@ -126,8 +141,7 @@ impl Checkpoints for MongoCheckpoints {
                 Err(error) => return Err(error),
             }
         } else {
-            let revision = i64::try_from(replaces).unwrap_or(i64::MAX);
-            let filter = doc! { "_id": &id, "revision": revision };
+            let filter = doc! { "_id": &id, "revision": to_long(replaces) };
             if self.replace(filter, document.clone()).await? {
                 return Ok(());
             }
@@ -137,7 +151,7 @@ impl Checkpoints for MongoCheckpoints {
             .find(feed)
             .await?
             .is_some_and(|there| there.is_own_save(&self.writer, replaces));
-        let revision = i64::try_from(replaces + 1).unwrap_or(i64::MAX);
+        let revision = to_long(replaces + 1);
         let filter = doc! { "_id": &id, "revision": revision, "writer": &self.writer };
         if is_own && self.replace(filter, document).await? {
             Ok(())

@@ -37,8 +37,10 @@ impl Record {
 
     /// Reads a stored record.
     pub(super) fn parse(feed: &FeedId, json: serde_json::Value) -> Result<Self, CheckpointError> {
-        let unreadable =
-            |reason: String| CheckpointError::Unreadable { feed: feed.to_string(), reason };
+        let unreadable = |reason: String| CheckpointError::Unreadable {
+            feed: feed.to_string(),
+            reason,
+        };
         let schema = json.get("schema").and_then(serde_json::Value::as_u64);
         if schema.is_some_and(|schema| schema > u64::from(SCHEMA)) {
             return Err(unreadable("a newer silt wrote it".to_owned()));
@@ -52,7 +54,10 @@ impl Record {
     }
 
     pub(super) fn into_stored(self) -> Stored {
-        Stored { checkpoint: self.checkpoint, revision: self.revision }
+        Stored {
+            checkpoint: self.checkpoint,
+            revision: self.revision,
+        }
     }
 }
 

@@ -116,7 +116,9 @@ impl LakeError {
             | Self::Blocked { .. }
             | Self::Damaged { .. }
             | Self::Refused { .. } => Disposition::Halt,
-            Self::Unavailable { after_ms, .. } => Disposition::Retry { after_ms: *after_ms },
+            Self::Unavailable { after_ms, .. } => Disposition::Retry {
+                after_ms: *after_ms,
+            },
             Self::TimedOut { .. } | Self::Full { .. } | Self::Locked { .. } | Self::Io { .. } => {
                 Disposition::RETRY
             }
@@ -142,6 +144,9 @@ impl LakeError {
 
 impl From<&LakeError> for Failure {
     fn from(error: &LakeError) -> Self {
-        Self { disposition: error.disposition(), message: format!("lake: {error}") }
+        Self {
+            disposition: error.disposition(),
+            message: format!("lake: {error}"),
+        }
     }
 }

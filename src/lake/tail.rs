@@ -15,7 +15,10 @@ const FULL: u32 = u32::MAX;
 /// The path of an hour file.
 #[must_use]
 pub fn path(origin: &Origin, name: HourFileName) -> LakePath {
-    LakePath { folder: names::encode(&origin.collection), name: name.to_string() }
+    LakePath {
+        folder: names::encode(&origin.collection),
+        name: name.to_string(),
+    }
 }
 
 /// Reads a collection's newest hour file, with the version to append to it.
@@ -36,14 +39,18 @@ pub async fn load(
         let Some(name) = newest else { return Ok(None) };
         let path = path(origin, name);
         // Gone or replaced since: look again.
-        let Some(opened) = lake.open(&path).await? else { continue };
+        let Some(opened) = lake.open(&path).await? else {
+            continue;
+        };
         match scan(lake, origin, name, &path, &opened).await {
             Ok(file) => return Ok(Some((with_room(file, &opened), opened.version))),
             Err(LakeError::Stale { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Err(LakeError::Stale { path: names::encode(&origin.collection) })
+    Err(LakeError::Stale {
+        path: names::encode(&origin.collection),
+    })
 }
 
 async fn scan(
@@ -53,9 +60,11 @@ async fn scan(
     path: &LakePath,
     opened: &Opened,
 ) -> Result<HourFile, LakeError> {
-    let damaged = |damage: Damage| LakeError::Damaged { path: path.to_string(), damage };
-    let (mut scan, mut range) =
-        Scan::begin(origin, name, opened.len_bytes).map_err(damaged)?;
+    let damaged = |damage: Damage| LakeError::Damaged {
+        path: path.to_string(),
+        damage,
+    };
+    let (mut scan, mut range) = Scan::begin(origin, name, opened.len_bytes).map_err(damaged)?;
     loop {
         let bytes = lake.read(path, &opened.version, range).await?;
         match scan.feed(&bytes).map_err(damaged)? {
@@ -68,7 +77,9 @@ async fn scan(
 /// A file that was copied into the lake by another tool has other blocks than silt made. It is read
 /// like any other, and what comes next goes to the next part.
 fn with_room(mut file: HourFile, opened: &Opened) -> HourFile {
-    let Some(lens) = &opened.block_lens_bytes else { return file };
+    let Some(lens) = &opened.block_lens_bytes else {
+        return file;
+    };
     let frame = [file.head_len_bytes, file.foot_len_bytes];
     let framing_blocks = frame.iter().filter(|len| **len > 0).count();
     let head_fits = file.head_len_bytes == 0 || lens.first() == Some(&file.head_len_bytes);

@@ -69,7 +69,9 @@ pub enum SourceError {
         message: String,
     },
     /// The server doesn't know an option.
-    #[error("the server doesn't take the stream's options: {message}. FULL_DOCUMENT=updateLookup works everywhere")]
+    #[error(
+        "the server doesn't take the stream's options: {message}. FULL_DOCUMENT=updateLookup works everywhere"
+    )]
     OptionRefused {
         /// What the server said.
         message: String,
@@ -134,21 +136,27 @@ impl From<Error> for SourceError {
                 let message = format!("{} ({})", command.message, command.code);
                 by_code(command.code, message, error)
             }
-            ErrorKind::Authentication { message, .. } => {
-                Self::Unauthenticated { message: message.clone() }
-            }
+            ErrorKind::Authentication { message, .. } => Self::Unauthenticated {
+                message: message.clone(),
+            },
             ErrorKind::InvalidArgument { message, .. }
-            | ErrorKind::InvalidTlsConfig { message, .. } => {
-                Self::BadUri { message: message.clone() }
-            }
+            | ErrorKind::InvalidTlsConfig { message, .. } => Self::BadUri {
+                message: message.clone(),
+            },
             ErrorKind::ServerSelection { message, .. } => {
                 // A wrong password shows here when the first connection never gets through.
                 let message = message.clone();
-                Self::Passing { message, source: Box::new(error) }
+                Self::Passing {
+                    message,
+                    source: Box::new(error),
+                }
             }
             kind => {
                 let message = kind.to_string();
-                Self::Passing { message, source: Box::new(error) }
+                Self::Passing {
+                    message,
+                    source: Box::new(error),
+                }
             }
         }
     }
@@ -165,12 +173,18 @@ fn by_code(code: i32, message: String, error: Error) -> SourceError {
         10334 => SourceError::TooLarge { message },
         47 => SourceError::NoImage { message },
         2 | 9 | 40415 => SourceError::OptionRefused { message },
-        _ => SourceError::Passing { message, source: Box::new(error) },
+        _ => SourceError::Passing {
+            message,
+            source: Box::new(error),
+        },
     }
 }
 
 impl From<&SourceError> for Failure {
     fn from(error: &SourceError) -> Self {
-        Self { disposition: error.disposition(), message: format!("MongoDB: {error}") }
+        Self {
+            disposition: error.disposition(),
+            message: format!("MongoDB: {error}"),
+        }
     }
 }

@@ -32,14 +32,21 @@ pub(super) fn write(
     lines: &mut Vec<u8>,
     tokens: &mut String,
 ) -> Result<ClusterTime, SourceError> {
-    let malformed = |what: &str| SourceError::MalformedEvent { reason: what.to_owned() };
-    let token = event.get_document("_id").map_err(|_| malformed("it has no resume token"))?;
+    let malformed = |what: &str| SourceError::MalformedEvent {
+        reason: what.to_owned(),
+    };
+    let token = event
+        .get_document("_id")
+        .map_err(|_| malformed("it has no resume token"))?;
     let time = event
         .get_timestamp("clusterTime")
         .map_err(|_| malformed("it has no clusterTime"))?;
     let encode = |document: &RawDocument, mode, out: &mut Vec<u8>| {
-        extjson::write_document(document.as_bytes(), mode, out)
-            .map_err(|error| SourceError::MalformedEvent { reason: error.to_string() })
+        extjson::write_document(document.as_bytes(), mode, out).map_err(|error| {
+            SourceError::MalformedEvent {
+                reason: error.to_string(),
+            }
+        })
     };
     lines.extend_from_slice(b"{\"timestamp\":\"");
     lines.extend_from_slice(received.as_bytes());
@@ -51,7 +58,10 @@ pub(super) fn write(
     encode(token, Mode::Canonical, &mut text)?;
     let text = std::str::from_utf8(&text).map_err(|error| malformed(&error.to_string()))?;
     tokens.push_str(text);
-    Ok(ClusterTime { seconds: time.time, increment: time.increment })
+    Ok(ClusterTime {
+        seconds: time.time,
+        increment: time.increment,
+    })
 }
 
 #[cfg(test)]
@@ -73,7 +83,13 @@ mod tests {
         });
         let (mut lines, mut tokens) = (Vec::new(), String::new());
         let time = write(&event, "T", Mode::Relaxed, b",\n", &mut lines, &mut tokens).unwrap();
-        assert_eq!(time, ClusterTime { seconds: 7, increment: 2 });
+        assert_eq!(
+            time,
+            ClusterTime {
+                seconds: 7,
+                increment: 2
+            }
+        );
         assert_eq!(tokens, r#"{"_data":"82AB"}"#);
         assert_eq!(
             String::from_utf8(lines).unwrap(),
@@ -82,13 +98,23 @@ mod tests {
              \"fullDocument\":{\"_id\":1,\"note\":\"two\\nlines\"}}},\n"
         );
         assert_eq!(kind(&event), Kind::Ordinary);
-        assert_eq!(kind(&raw(&doc! { "operationType": "invalidate" })), Kind::Invalidate);
+        assert_eq!(
+            kind(&raw(&doc! { "operationType": "invalidate" })),
+            Kind::Invalidate
+        );
     }
 
     #[test]
     fn an_event_without_token_or_time_is_refused() {
         for event in [doc! {}, doc! { "_id": { "_data": "1" } }] {
-            let error = write(&raw(&event), "T", Mode::Relaxed, b"", &mut Vec::new(), &mut String::new());
+            let error = write(
+                &raw(&event),
+                "T",
+                Mode::Relaxed,
+                b"",
+                &mut Vec::new(),
+                &mut String::new(),
+            );
             assert!(matches!(error, Err(SourceError::MalformedEvent { .. })));
         }
     }

@@ -73,10 +73,14 @@ impl Deployment {
             .server_selection_timeout
             .get_or_insert(Duration::from_millis(SERVER_SELECTION_LIMIT_MS));
         // Every stream holds a connection while it waits for changes.
-        let needed = u32::try_from(streams).unwrap_or(u32::MAX).saturating_add(SPARE_CONNECTIONS);
+        let needed = u32::try_from(streams)
+            .unwrap_or(u32::MAX)
+            .saturating_add(SPARE_CONNECTIONS);
         let pool = options.max_pool_size.unwrap_or(0).max(needed);
         options.max_pool_size = Some(pool);
-        Ok(Self { client: Client::with_options(options)? })
+        Ok(Self {
+            client: Client::with_options(options)?,
+        })
     }
 
     /// The client, for the checkpoints.
@@ -99,7 +103,10 @@ impl Deployment {
         }
         let build = admin.run_command(doc! { "buildInfo": 1 }).await?;
         let version = build.get_str("version").unwrap_or("unknown").to_owned();
-        Ok(Facts { version, replica_set })
+        Ok(Facts {
+            version,
+            replica_set,
+        })
     }
 
     /// The time of the last operation that the deployment knows of.
@@ -108,9 +115,18 @@ impl Deployment {
     ///
     /// It can't be reached.
     pub async fn cluster_time(&self) -> Result<ClusterTime, SourceError> {
-        let reply = self.client.database("admin").run_command(doc! { "ping": 1 }).await?;
-        let time = reply.get_timestamp("operationTime").map_err(|_| SourceError::Standalone)?;
-        Ok(ClusterTime { seconds: time.time, increment: time.increment })
+        let reply = self
+            .client
+            .database("admin")
+            .run_command(doc! { "ping": 1 })
+            .await?;
+        let time = reply
+            .get_timestamp("operationTime")
+            .map_err(|_| SourceError::Standalone)?;
+        Ok(ClusterTime {
+            seconds: time.time,
+            increment: time.increment,
+        })
     }
 
     fn collection(&self, database: &str, collection: &str) -> mongodb::Collection<Document> {

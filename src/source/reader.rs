@@ -10,9 +10,7 @@ use mongodb::change_stream::ChangeStream;
 use tokio::sync::mpsc;
 
 use super::event::{self, Kind};
-use super::{
-    AWAIT_LIMIT_MS, CURSOR_BATCH_CHANGES, Deployment, SourceError, StreamOptions, token,
-};
+use super::{AWAIT_LIMIT_MS, CURSOR_BATCH_CHANGES, Deployment, SourceError, StreamOptions, token};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
 use crate::archive::frame::{Origin, rfc3339};
@@ -73,7 +71,10 @@ impl Reader {
     }
 
     async fn open(&self, position: &Position) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
-        let Origin { database, collection } = &self.origin;
+        let Origin {
+            database,
+            collection,
+        } = &self.origin;
         let collection = self.deployment.collection(database, collection);
         let mut watch = collection
             .watch()
@@ -143,27 +144,29 @@ impl Reader {
     }
 
     fn encode(&self, event: &RawDocumentBuf, parcel: &mut Parcel) -> Result<(), SourceError> {
-        let StreamOptions { mode, separator, .. } = self.options;
+        let StreamOptions {
+            mode, separator, ..
+        } = self.options;
         // One time for a parcel: its changes came together.
-        let received =
-            parcel.received.get_or_insert_with(|| rfc3339(self.clock.now().unix_ms)).as_str();
-        parcel.changes.push(|lines, tokens| {
-            event::write(event, received, mode, separator, lines, tokens)
-        })
+        let received = parcel
+            .received
+            .get_or_insert_with(|| rfc3339(self.clock.now().unix_ms))
+            .as_str();
+        parcel
+            .changes
+            .push(|lines, tokens| event::write(event, received, mode, separator, lines, tokens))
     }
 
     /// Sends what was gathered, as soon as there is memory for it.
-    async fn hand_over(
-        &self,
-        parcel: &mut Parcel,
-        reports: &mpsc::Sender<Reading>,
-    ) -> Option<()> {
+    async fn hand_over(&self, parcel: &mut Parcel, reports: &mpsc::Sender<Reading>) -> Option<()> {
         let Parcel { changes, .. } = std::mem::take(parcel);
         if changes.is_empty() {
             return Some(());
         }
         let taken = self.budget.take(changes.len_bytes()).await;
-        send(reports, Reading::Changes(changes, taken)).await.then_some(())
+        send(reports, Reading::Changes(changes, taken))
+            .await
+            .then_some(())
     }
 }
 

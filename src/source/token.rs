@@ -33,7 +33,10 @@ pub(super) fn from_driver(token: &DriverToken) -> Result<ResumeToken, SourceErro
 
 /// The driver's timestamp.
 pub(super) fn to_timestamp(time: ClusterTime) -> Timestamp {
-    Timestamp { time: time.seconds, increment: time.increment }
+    Timestamp {
+        time: time.seconds,
+        increment: time.increment,
+    }
 }
 
 #[cfg(test)]

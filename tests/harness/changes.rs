@@ -6,7 +6,10 @@ use silt::archive::hour_file::{FileFormat, HourFile, HourFileName};
 use silt::archive::position::ClusterTime;
 
 pub fn origin(collection: &str) -> Origin {
-    Origin { database: "mydb".to_owned(), collection: collection.to_owned() }
+    Origin {
+        database: "mydb".to_owned(),
+        collection: collection.to_owned(),
+    }
 }
 
 /// A batch with these changes, all of 2024-01-15T14.
@@ -24,7 +27,10 @@ pub fn batch(numbers: std::ops::Range<u32>, format: FileFormat) -> Batch {
             lines.extend_from_slice(line.as_bytes());
             lines.extend_from_slice(format.separator());
             tokens.push_str(&token);
-            Ok::<_, ()>(ClusterTime { seconds: 1_705_327_200, increment: number })
+            Ok::<_, ()>(ClusterTime {
+                seconds: 1_705_327_200,
+                increment: number,
+            })
         };
         changes.push(write).unwrap();
     }
@@ -45,7 +51,14 @@ pub fn commit(
     name: HourFileName,
     numbers: std::ops::Range<u32>,
 ) -> Commit {
-    frame::commit(origin, base, name, &batch(numbers, name.format), 1_705_327_200_000).unwrap()
+    frame::commit(
+        origin,
+        base,
+        name,
+        &batch(numbers, name.format),
+        1_705_327_200_000,
+    )
+    .unwrap()
 }
 
 /// The numbers of the changes in a file's bytes, in order. Panics if the file isn't valid.
@@ -56,7 +69,9 @@ pub fn numbers(bytes: &[u8], format: FileFormat) -> Vec<u32> {
     match format.compression {
         Compression::None => text = String::from_utf8(bytes.to_vec()).unwrap(),
         Compression::Gzip => {
-            flate2::read::MultiGzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+            flate2::read::MultiGzDecoder::new(bytes)
+                .read_to_string(&mut text)
+                .unwrap();
         }
     }
     let lines: Vec<serde_json::Value> = match format.output {
@@ -66,9 +81,10 @@ pub fn numbers(bytes: &[u8], format: FileFormat) -> Vec<u32> {
             assert_eq!(document["metadata"]["count"], changes.len());
             changes
         }
-        OutputFormat::Ndjson => {
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-        }
+        OutputFormat::Ndjson => text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
     };
     lines
         .iter()

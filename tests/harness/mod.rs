@@ -1,7 +1,9 @@
 //! What the tests stand on: servers, lakes, changes.
 
 pub mod changes;
+pub mod scene;
 pub mod servers;
+pub mod silt;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,7 +14,29 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}-{number}", std::process::id())
 }
 
+/// Seed of a test's random choices: `SILT_TEST_SEED`, or a new one. A failing test prints it.
+pub fn seed() -> u64 {
+    match std::env::var("SILT_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("SILT_TEST_SEED is a number"),
+        Err(_) => fastrand::u64(..),
+    }
+}
+
 /// A setting of the test run.
 pub fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
+}
+
+/// Runs a program of Python with the packages that users have. Returns what it printed.
+pub fn python(script: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(variable("SILT_TEST_PYTHON"))
+        .arg("-c")
+        .arg(script)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -24,7 +24,12 @@ impl Place {
     /// One of each kind, empty. The file system is not created yet.
     pub fn all() -> [Self; 2] {
         let folder = tempfile::tempdir().unwrap();
-        [Self::Local(folder), Self::Azurite { filesystem: unique("lake") }]
+        [
+            Self::Local(folder),
+            Self::Azurite {
+                filesystem: unique("lake"),
+            },
+        ]
     }
 
     pub fn open(&self) -> Arc<dyn Lake> {
@@ -54,5 +59,100 @@ pub fn azurite(filesystem: &str, prefix: &str) -> AzureLake {
 
 /// The replica set of the test run.
 pub async fn deployment() -> Deployment {
-    Deployment::connect(&variable("SILT_TEST_MONGODB_URI"), 4).await.unwrap()
+    Deployment::connect(&variable("SILT_TEST_MONGODB_URI"), 4)
+        .await
+        .unwrap()
+}
+
+/// A server of a test's own, which can be stopped and started again with its data.
+pub struct Server {
+    stopped: Option<Stopped>,
+    child: std::process::Child,
+}
+
+/// A server that is stopped; its port and its data are kept.
+pub struct Stopped {
+    kind: &'static str,
+    data: tempfile::TempDir,
+    facts: serde_json::Value,
+}
+
+impl Server {
+    pub fn mongod() -> Self {
+        Self::launch("mongod", tempfile::tempdir().unwrap(), None)
+    }
+
+    pub fn azurite() -> Self {
+        Self::launch("azurite", tempfile::tempdir().unwrap(), None)
+    }
+
+    fn launch(kind: &'static str, data: tempfile::TempDir, port: Option<String>) -> Self {
+        use std::io::BufRead as _;
+        use std::process::{Command, Stdio};
+        let flag = if kind == "mongod" {
+            "--data"
+        } else {
+            "--location"
+        };
+        let mut command = Command::new(variable("SILT_TEST_PYTHON"));
+        command
+            .arg(variable("SILT_TEST_SERVERS"))
+            .arg(kind)
+            .arg(flag)
+            .arg(data.path());
+        command
+            .arg("--keep-data")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        if let Some(port) = port {
+            command.arg("--port").arg(port);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let facts = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{kind}: {line}"));
+        Self {
+            stopped: Some(Stopped { kind, data, facts }),
+            child,
+        }
+    }
+
+    fn fact(&self, name: &str) -> String {
+        let facts = &self.stopped.as_ref().unwrap().facts;
+        facts[name].as_str().unwrap().to_owned()
+    }
+
+    pub fn uri(&self) -> String {
+        self.fact("uri")
+    }
+
+    pub fn endpoint(&self) -> String {
+        self.fact("endpoint")
+    }
+
+    /// Stops the server and waits for its end.
+    pub fn stop(mut self) -> Stopped {
+        self.end();
+        self.stopped.take().unwrap()
+    }
+
+    fn end(&mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Stopped {
+    pub fn start(self) -> Server {
+        let port = self.facts["ports"][0].as_u64().unwrap().to_string();
+        Server::launch(self.kind, self.data, Some(port))
+    }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::batch::{Batch, FlushReason};
 use super::super::failure::{Disposition, Failure};
 use super::super::frame;
-use super::super::limits::HOUR_END_GRACE_MS;
 use super::super::hour_file::{Hour, HourFile, HourFileName};
+use super::super::limits::HOUR_END_GRACE_MS;
 use super::super::position::Position;
 use super::{Action, Actions, Feed, Notice, Now, Tail, Try, WriteOrder};
 
@@ -17,7 +17,10 @@ pub(super) enum CommitState {
     /// At the lake.
     Running(WriteOrder),
     /// It failed, and its outcome may be unknown: the lake is to be asked when `inspect` may start.
-    Unsure { order: WriteOrder, inspect: Try },
+    Unsure {
+        order: WriteOrder,
+        inspect: Try,
+    },
 }
 
 impl CommitState {
@@ -26,7 +29,14 @@ impl CommitState {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        matches!(self, Self::Running(_) | Self::Unsure { inspect: Try::Running, .. })
+        matches!(
+            self,
+            Self::Running(_)
+                | Self::Unsure {
+                    inspect: Try::Running,
+                    ..
+                }
+        )
     }
 
     fn batch(&self) -> Option<&Batch> {
@@ -56,8 +66,8 @@ impl CommitState {
     }
 
     pub(super) fn hurry(&mut self) {
-        if let Self::Unsure { inspect: inspect @ Try::Waiting { .. }, .. } = self {
-            *inspect = Try::Ready;
+        if let Self::Unsure { inspect, .. } = self {
+            inspect.hurry();
         }
     }
 }
@@ -78,10 +88,19 @@ impl Feed {
 
     fn start_commit(&mut self, now: Now, out: &mut Actions) {
         self.seal_if_due(now);
-        let Some(reason) = self.queue.front().and_then(|batch| batch.sealed) else { return };
-        let Some(batch) = self.queue.pop_front() else { return };
+        let Some(reason) = self.queue.front().and_then(|batch| batch.sealed) else {
+            return;
+        };
+        let Some(batch) = self.queue.pop_front() else {
+            return;
+        };
         let (name, base) = self.place(&batch);
-        let order = WriteOrder { base, name, batch: Arc::new(batch), reason };
+        let order = WriteOrder {
+            base,
+            name,
+            batch: Arc::new(batch),
+            reason,
+        };
         self.commit = CommitState::Running(order.clone());
         out.push(Action::Commit(order));
     }
@@ -109,22 +128,40 @@ impl Feed {
     }
 
     /// The file that a batch goes to, and what that is now.
+    ///
+    /// Whether a file is full follows from the file and the limits, never from the batch at hand.
+    /// Else two writers with the same changes in different batches (or one whose commit lands late)
+    /// could put them into two files, and only commits to the same file fence each other off.
     fn place(&self, batch: &Batch) -> (HourFileName, Option<HourFile>) {
         let limits = &self.config.limits;
         let format = self.config.format;
         match &self.file {
             Some(file) if file.name.hour == batch.hour => {
-                let has_room = file.len_bytes + frame::chunk_limit_bytes(batch)
-                    <= limits.file_limit_bytes
+                let chunk_limit_bytes = frame::chunk_limit_bytes(limits.batch_seal_bytes());
+                let has_room = file.len_bytes + chunk_limit_bytes <= limits.file_limit_bytes
                     && file.commits < limits.file_limit_commits;
                 if has_room && file.name.format == format {
                     (file.name, Some(file.clone()))
                 } else {
                     let part = file.name.part + 1;
-                    (HourFileName { hour: batch.hour, part, format }, None)
+                    (
+                        HourFileName {
+                            hour: batch.hour,
+                            part,
+                            format,
+                        },
+                        None,
+                    )
                 }
             }
-            _ => (HourFileName { hour: batch.hour, part: 1, format }, None),
+            _ => (
+                HourFileName {
+                    hour: batch.hour,
+                    part: 1,
+                    format,
+                },
+                None,
+            ),
         }
     }
 
@@ -154,13 +191,7 @@ impl Feed {
     }
 
     /// Nothing is lost by a failure: the batch is kept until the lake is known to have it.
-    fn commit_failed(
-        &mut self,
-        order: WriteOrder,
-        failure: &Failure,
-        now: Now,
-        out: &mut Actions,
-    ) {
+    fn commit_failed(&mut self, order: WriteOrder, failure: &Failure, now: Now, out: &mut Actions) {
         let trouble = &mut self.troubles.commit;
         let inspect = Self::fail(failure, &mut self.commit_backoff, trouble, now, out);
         self.commit = CommitState::Unsure { order, inspect };
@@ -173,12 +204,7 @@ impl Feed {
     }
 
     /// An unknown outcome is looked up, not guessed.
-    pub(super) fn inspected(
-        &mut self,
-        result: Result<Tail, Failure>,
-        now: Now,
-        out: &mut Actions,
-    ) {
+    pub(super) fn inspected(&mut self, result: Result<Tail, Failure>, now: Now, out: &mut Actions) {
         let CommitState::Unsure { order, .. } =
             std::mem::replace(&mut self.commit, CommitState::Idle)
         else {
@@ -188,9 +214,9 @@ impl Feed {
             Ok(tail) => tail,
             Err(failure) => return self.commit_failed(order, &failure, now, out),
         };
-        let is_ours = tail.as_ref().is_some_and(|file| {
-            file.name == order.name && file.last == order.batch.last
-        });
+        let is_ours = tail
+            .as_ref()
+            .is_some_and(|file| file.name == order.name && file.last == order.batch.last);
         if is_ours && let Some(file) = tail {
             out.push(Action::Tell(Notice::FoundCommitted(file.name)));
             return self.commit_done(&order, file, out);
@@ -212,7 +238,13 @@ impl Feed {
                 Some(file) => format!("another writer has moved {} on", file.name),
                 None => "the collection's files are gone from the lake".to_owned(),
             };
-            self.request_reload(&Failure { disposition: Disposition::Reload, message }, out);
+            self.request_reload(
+                &Failure {
+                    disposition: Disposition::Reload,
+                    message,
+                },
+                out,
+            );
         }
     }
 }

@@ -9,7 +9,9 @@ use super::{Action, Actions, Feed, Notice, Now, Stage, Stream, Try};
 
 impl Feed {
     pub(super) fn advance_stream(&mut self, now: Now, out: &mut Actions) {
-        let Stream::Closed(state) = self.stream else { return };
+        let Stream::Closed(state) = self.stream else {
+            return;
+        };
         if !self.draining && state.may_start(now) {
             self.stream = Stream::Closed(Try::Running);
             out.push(Action::Open(self.read_position.clone()));
@@ -70,7 +72,6 @@ impl Feed {
         if self.stream != Stream::Open || self.draining || self.reload {
             return;
         }
-        self.stream_worked(out);
         let mut last_read = None;
         let mut outcome = Ok(());
         for change in changes.iter() {
@@ -83,9 +84,12 @@ impl Feed {
         if let Some(token) = last_read {
             self.read_position = Position::After(ResumeToken::from_canonical(token));
         }
-        if let Err(failure) = outcome {
-            out.push(Action::Close);
-            self.stream_failed(&failure, now, out);
+        match outcome {
+            Ok(()) => self.stream_worked(out),
+            Err(failure) => {
+                out.push(Action::Close);
+                self.stream_failed(&failure, now, out);
+            }
         }
     }
 
@@ -116,7 +120,10 @@ impl Feed {
             // The tail isn't in the stream behind the checkpoint. Nothing is buffered while changes
             // are skipped, so the feed can go back to loading until somebody has put it right.
             self.stage = Stage::Loading;
-            let name = self.file.as_ref().map_or_else(String::new, |file| file.name.to_string());
+            let name = self
+                .file
+                .as_ref()
+                .map_or_else(String::new, |file| file.name.to_string());
             return Err(lake_behind(&tail, change.cluster_time, &name));
         }
         self.skipped_changes += 1;
@@ -141,23 +148,31 @@ impl Feed {
     }
 
     fn newest_hour(&self) -> Option<Hour> {
-        let buffered = self.queue.back().map(|batch| batch.hour).or(self.commit.hour());
+        let buffered = self
+            .queue
+            .back()
+            .map(|batch| batch.hour)
+            .or(self.commit.hour());
         buffered.or(self.file.as_ref().map(|file| file.name.hour))
     }
 
     fn buffer(&mut self, change: &Change<'_>, now: Now) {
         let hour = Hour::of(change.cluster_time);
-        match self.queue.back_mut() {
-            Some(open) if open.sealed.is_none() && open.hour == hour => open.add(change),
-            last => {
-                if let Some(older) = last {
-                    older.sealed.get_or_insert(FlushReason::Hour);
-                }
-                self.queue.push_back(Batch::begin(change, now.monotonic_ms));
+        let seal_bytes = self.config.limits.batch_seal_bytes();
+        let room_bytes = seal_bytes.saturating_sub(change.line.len() as u64);
+        if let Some(open) = self.queue.back_mut() {
+            if open.hour != hour {
+                open.sealed.get_or_insert(FlushReason::Hour);
+            } else if open.len_bytes() > room_bytes {
+                open.sealed.get_or_insert(FlushReason::Bytes);
             }
         }
+        match self.queue.back_mut() {
+            Some(open) if open.sealed.is_none() => open.add(change),
+            _ => self.queue.push_back(Batch::begin(change, now.monotonic_ms)),
+        }
         if let Some(open) = self.queue.back_mut()
-            && open.len_bytes() >= self.config.limits.batch_limit_bytes
+            && open.len_bytes() >= seal_bytes
         {
             open.sealed = Some(FlushReason::Bytes);
         }

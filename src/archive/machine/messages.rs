@@ -94,7 +94,8 @@ pub struct WriteOrder {
 /// Something to do.
 #[derive(Debug)]
 pub enum Action {
-    /// Read the checkpoint and the lake's tail; answer with [`Input::Loaded`].
+    /// Read the checkpoint and then the lake's tail; answer with [`Input::Loaded`]. The other way
+    /// round, with another writer at work, the lake could seem to be behind its checkpoint.
     Load,
     /// Ask the cluster for its time; answer with [`Input::ClusterTime`].
     AskClusterTime,

@@ -42,6 +42,12 @@ impl Try {
         }
     }
 
+    fn hurry(&mut self) {
+        if matches!(self, Self::Waiting { .. }) {
+            *self = Self::Ready;
+        }
+    }
+
     fn wake_at_ms(self) -> Option<u64> {
         match self {
             Self::Waiting { until_ms } => Some(until_ms),
@@ -106,6 +112,8 @@ pub struct Feed {
     safe: Checkpoint,
     /// What was saved last, and its revision.
     saved: Option<Checkpoint>,
+    /// What a failed save may have saved nevertheless.
+    unsure_save: Option<Checkpoint>,
     revision: u64,
     saved_at_ms: u64,
 
@@ -128,8 +136,12 @@ impl Feed {
     /// A feed that has done nothing yet. Its first action comes with the first input.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let backoff = |salt| Backoff::new(config.limits.retry_delay_ms, config.seed.wrapping_add(salt));
-        let nowhere = Position::At(super::position::ClusterTime { seconds: 0, increment: 0 });
+        let backoff =
+            |salt| Backoff::new(config.limits.retry_delay_ms, config.seed.wrapping_add(salt));
+        let nowhere = Position::At(super::position::ClusterTime {
+            seconds: 0,
+            increment: 0,
+        });
         Self {
             stage: Stage::Loading,
             draining: false,
@@ -154,6 +166,7 @@ impl Feed {
                 stream_hash: config.stream_hash.clone(),
             },
             saved: None,
+            unsure_save: None,
             revision: 0,
             saved_at_ms: 0,
             troubles: Troubles::default(),
@@ -175,7 +188,12 @@ impl Feed {
             Input::Changes(changes) => self.changes(&changes, now, &mut out),
             Input::Idle(token) => self.idle(token, &mut out),
             Input::Closed(failure) => self.closed(failure, now, &mut out),
-            Input::Flush(reason) => self.seal_open(reason),
+            Input::Flush(reason) => {
+                self.seal_open(reason);
+                if reason == FlushReason::Signal {
+                    self.hurry();
+                }
+            }
             Input::Committed(result) => self.committed(result, now, &mut out),
             Input::Inspected(result) => self.inspected(result, now, &mut out),
             Input::Saved(result) => self.saved(result, now, &mut out),
@@ -217,10 +235,11 @@ impl Feed {
         }
         self.stage = Stage::Loading;
         let delay_ms = self.reload_backoff.failed(Disposition::RETRY);
-        self.load = Try::Waiting { until_ms: now.monotonic_ms + delay_ms };
+        self.load = Try::Waiting {
+            until_ms: now.monotonic_ms + delay_ms,
+        };
         self.stream = Stream::Closed(Try::Ready);
         self.skip_until = None;
-        self.skipped_changes = 0;
         self.queue.clear();
         self.commit = CommitState::Idle;
         self.save = Try::Ready;
@@ -243,17 +262,26 @@ impl Feed {
             self.stream = Stream::Closed(Try::Ready);
         }
         self.seal_open(FlushReason::Drain);
-        // What waits for its next try is tried at once: there may be no later.
+        // There may be no later.
+        self.hurry();
+    }
+
+    /// Tries at once what waits for its next try: a person has mended something, or it is the end.
+    fn hurry(&mut self) {
         self.commit.hurry();
-        if let Try::Waiting { .. } = self.save {
-            self.save = Try::Ready;
+        self.load.hurry();
+        self.save.hurry();
+        if let Stream::Closed(state) = &mut self.stream {
+            state.hurry();
         }
     }
 
     /// Whether a drained feed has nothing left that could be done.
     fn is_drained(&self) -> bool {
         match self.stage {
-            Stage::Loading | Stage::Seeking => self.load != Try::Running,
+            Stage::Loading | Stage::Seeking => {
+                self.load != Try::Running && self.save != Try::Running
+            }
             Stage::Anchoring => self.save != Try::Running,
             Stage::Running => {
                 self.queue.is_empty()
@@ -273,6 +301,7 @@ impl Feed {
             return None;
         }
         match self.stage {
+            Stage::Loading | Stage::Seeking if self.save == Try::Running => None,
             Stage::Loading | Stage::Seeking => self.load.wake_at_ms(),
             Stage::Anchoring => self.save.wake_at_ms(),
             Stage::Running => {
@@ -281,9 +310,9 @@ impl Feed {
                     _ => None,
                 };
                 let commit = match &self.commit {
-                    CommitState::Idle => {
-                        self.hour_end_in_ms(now).map(|in_ms| now.monotonic_ms + in_ms)
-                    }
+                    CommitState::Idle => self
+                        .hour_end_in_ms(now)
+                        .map(|in_ms| now.monotonic_ms + in_ms),
                     unfinished => unfinished.wake_at_ms(),
                 };
                 let save = match self.save {
@@ -305,13 +334,22 @@ impl Feed {
     /// Changes that the feed holds in memory.
     #[must_use]
     pub fn buffered_changes(&self) -> u64 {
-        self.queue.iter().map(|batch| u64::from(batch.changes)).sum::<u64>() + self.commit.changes()
+        self.queue
+            .iter()
+            .map(|batch| u64::from(batch.changes))
+            .sum::<u64>()
+            + self.commit.changes()
     }
 
     /// What is wrong now, the worst first.
     #[must_use]
     pub fn trouble(&self) -> Option<&Trouble> {
-        let Troubles { start, stream, commit, save } = &self.troubles;
+        let Troubles {
+            start,
+            stream,
+            commit,
+            save,
+        } = &self.troubles;
         let all = [start, commit, save, stream];
         all.into_iter()
             .flatten()
@@ -343,17 +381,25 @@ impl Feed {
                     failures: backoff.failures(),
                     is_halt,
                 };
-                let is_news = trouble.as_ref().is_none_or(|old| old.message != next.message);
+                let is_news = trouble
+                    .as_ref()
+                    .is_none_or(|old| old.message != next.message);
                 if is_halt && is_news {
                     out.push(Action::Tell(Notice::Halted(failure.message.clone())));
                 } else if !is_halt {
                     let (message, failures) = (next.message.clone(), next.failures);
-                    out.push(Action::Tell(Notice::Retrying { message, failures, delay_ms }));
+                    out.push(Action::Tell(Notice::Retrying {
+                        message,
+                        failures,
+                        delay_ms,
+                    }));
                 }
                 *trouble = Some(next);
             }
         }
-        Try::Waiting { until_ms: now.monotonic_ms + delay_ms }
+        Try::Waiting {
+            until_ms: now.monotonic_ms + delay_ms,
+        }
     }
 
     /// Notes that a part works again.

@@ -8,10 +8,15 @@ impl Feed {
         if self.save.may_start(now) && self.is_save_due(now) {
             self.save = Try::Running;
             self.saved_at_ms = now.monotonic_ms;
-            let checkpoint = self.safe.clone();
-            out.push(Action::Save { checkpoint, replaces: self.revision });
+            // What may have been saved is said again as it was: whichever try lands, and however
+            // late, it lands the same.
+            let checkpoint = self.unsure_save.take().unwrap_or_else(|| self.safe.clone());
             // What is under way counts as saved; a failure takes that back.
-            self.saved = Some(self.safe.clone());
+            self.saved = Some(checkpoint.clone());
+            out.push(Action::Save {
+                checkpoint,
+                replaces: self.revision,
+            });
         }
     }
 
@@ -32,8 +37,8 @@ impl Feed {
     /// When an idle feed's position is to be saved, if that is all there is to save.
     pub(super) fn idle_save_at_ms(&self) -> Option<u64> {
         let saved = self.saved.as_ref()?;
-        let only_moved = saved.last_change == self.safe.last_change
-            && saved.position != self.safe.position;
+        let only_moved =
+            saved.last_change == self.safe.last_change && saved.position != self.safe.position;
         only_moved.then(|| self.saved_at_ms + self.config.limits.idle_checkpoint_ms)
     }
 
@@ -48,7 +53,7 @@ impl Feed {
                 }
             }
             Err(failure) => {
-                self.saved = None;
+                self.unsure_save = self.saved.take();
                 let trouble = &mut self.troubles.save;
                 self.save = Self::fail(&failure, &mut self.save_backoff, trouble, now, out);
                 if failure.disposition == Disposition::Reload {

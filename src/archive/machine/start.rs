@@ -7,7 +7,10 @@ use super::{Action, Actions, Feed, Notice, Now, Stage, StartAt, Tail, Try};
 
 impl Feed {
     pub(super) fn advance_start(&mut self, now: Now, out: &mut Actions) {
-        if self.draining || !self.load.may_start(now) {
+        // A save may still be under way where the lake turned out to be behind; what is loaded
+        // beside it may be older than it.
+        let is_saving = self.save == Try::Running;
+        if self.draining || is_saving || !self.load.may_start(now) {
             return;
         }
         self.load = Try::Running;
@@ -30,8 +33,13 @@ impl Feed {
     }
 
     fn start_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
-        self.load =
-            Self::fail(failure, &mut self.load_backoff, &mut self.troubles.start, now, out);
+        self.load = Self::fail(
+            failure,
+            &mut self.load_backoff,
+            &mut self.troubles.start,
+            now,
+            out,
+        );
     }
 
     fn start_worked(&mut self, out: &mut Actions) {
@@ -76,7 +84,10 @@ impl Feed {
             Ok(ClusterTime { seconds, increment }) => {
                 self.start_worked(out);
                 // `startAtOperationTime` is inclusive, and what happened at this time is past.
-                let next = ClusterTime { seconds, increment: increment.saturating_add(1) };
+                let next = ClusterTime {
+                    seconds,
+                    increment: increment.saturating_add(1),
+                };
                 self.anchor(Position::At(next), None, out);
             }
             Err(failure) => self.start_failed(&failure, now, out),
@@ -86,7 +97,10 @@ impl Feed {
     /// Takes a starting position that is to be saved before anything is read.
     fn anchor(&mut self, position: Position, last_change: Option<LastChange>, out: &mut Actions) {
         let from_tail = last_change.is_some();
-        out.push(Action::Tell(Notice::StartsAt { position: position.clone(), from_tail }));
+        out.push(Action::Tell(Notice::StartsAt {
+            position: position.clone(),
+            from_tail,
+        }));
         self.revision = 0;
         self.saved = None;
         self.take_position(position, last_change);
@@ -94,7 +108,10 @@ impl Feed {
     }
 
     fn resume(&mut self, stored: Stored, tail: Option<LastChange>, out: &mut Actions) {
-        let Stored { checkpoint, revision } = stored;
+        let Stored {
+            checkpoint,
+            revision,
+        } = stored;
         if checkpoint.stream_hash != self.config.stream_hash {
             out.push(Action::Tell(Notice::StreamChanged {
                 stored: checkpoint.stream_hash.clone(),
@@ -113,8 +130,14 @@ impl Feed {
 
     fn take_position(&mut self, position: Position, last_change: Option<LastChange>) {
         self.read_position = position.clone();
+        self.unsure_save = None;
+        self.skipped_changes = 0;
         let stream_hash = self.config.stream_hash.clone();
-        self.safe = Checkpoint { position, last_change, stream_hash };
+        self.safe = Checkpoint {
+            position,
+            last_change,
+            stream_hash,
+        };
     }
 }
 
@@ -127,7 +150,11 @@ fn refuse_lake_behind(checkpoint: &Checkpoint, tail: Option<&HourFile>) -> Resul
     if file.last.token == last_change.token || file.last.cluster_time >= last_change.cluster_time {
         return Ok(());
     }
-    Err(lake_behind(&file.last, last_change.cluster_time, &file.name.to_string()))
+    Err(lake_behind(
+        &file.last,
+        last_change.cluster_time,
+        &file.name.to_string(),
+    ))
 }
 
 pub(super) fn lake_behind(tail: &LastChange, expected: ClusterTime, file: &str) -> Failure {

@@ -34,9 +34,15 @@ struct Answer {
 /// Sorts an error of the SDK.
 pub(super) fn classify(target: Target<'_>, error: azure_core::Error) -> LakeError {
     let (status, code, response) = match error.kind() {
-        ErrorKind::HttpResponse { status, error_code, raw_response } => {
-            (u16::from(*status), error_code.clone(), raw_response.as_deref())
-        }
+        ErrorKind::HttpResponse {
+            status,
+            error_code,
+            raw_response,
+        } => (
+            u16::from(*status),
+            error_code.clone(),
+            raw_response.as_deref(),
+        ),
         ErrorKind::Credential => {
             return LakeError::Unauthenticated {
                 reason: first_line(&error.to_string()),
@@ -46,7 +52,11 @@ pub(super) fn classify(target: Target<'_>, error: azure_core::Error) -> LakeErro
         }
         _ => {
             let reason = with_causes(&error);
-            return LakeError::Unavailable { reason, after_ms: None, source: Some(Box::new(error)) };
+            return LakeError::Unavailable {
+                reason,
+                after_ms: None,
+                source: Some(Box::new(error)),
+            };
         }
     };
     let header = |name: &'static str| {
@@ -59,11 +69,26 @@ pub(super) fn classify(target: Target<'_>, error: azure_core::Error) -> LakeErro
     let code = code.unwrap_or_default();
     let request_id = header("x-ms-request-id").map(str::to_owned);
     let reason = reason(status, &code, request_id, error);
-    sort(target, Answer { status, code, reason, after_ms, date })
+    sort(
+        target,
+        Answer {
+            status,
+            code,
+            reason,
+            after_ms,
+            date,
+        },
+    )
 }
 
 fn sort(target: Target<'_>, answer: Answer) -> LakeError {
-    let Answer { status, code, reason, after_ms, date } = answer;
+    let Answer {
+        status,
+        code,
+        reason,
+        after_ms,
+        date,
+    } = answer;
     let path = target.name();
     match (status, code.as_str()) {
         (412, _)
@@ -106,19 +131,20 @@ fn is_unauthenticated(status: u16, code: &str, reason: &str) -> bool {
         || reason.contains("failed to authenticate the request")
 }
 
-fn reason(
-    status: u16,
-    code: &str,
-    request_id: Option<String>,
-    error: azure_core::Error,
-) -> String {
-    let request_id = request_id.map(|id| format!(", request {id}")).unwrap_or_default();
+fn reason(status: u16, code: &str, request_id: Option<String>, error: azure_core::Error) -> String {
+    let request_id = request_id
+        .map(|id| format!(", request {id}"))
+        .unwrap_or_default();
     let message = StorageError::try_from(error)
         .ok()
         .and_then(|error| error.message)
         .map(|message| format!(": {}", first_line(&message)))
         .unwrap_or_default();
-    let code = if code.is_empty() { String::new() } else { format!(" {code}") };
+    let code = if code.is_empty() {
+        String::new()
+    } else {
+        format!(" {code}")
+    };
     format!("{status}{code}{message}{request_id}")
 }
 
@@ -153,20 +179,31 @@ mod tests {
     use crate::archive::failure::Disposition;
 
     fn sorted(status: u16, code: &str) -> LakeError {
-        let path = LakePath { folder: "users".into(), name: "f".into() };
-        let target = Target { filesystem: "fs", path: Some(&path) };
-        sort(target, Answer {
-            status,
-            code: code.into(),
-            reason: format!("{status} {code}"),
-            after_ms: Some(7000),
-            date: "now".into(),
-        })
+        let path = LakePath {
+            folder: "users".into(),
+            name: "f".into(),
+        };
+        let target = Target {
+            filesystem: "fs",
+            path: Some(&path),
+        };
+        sort(
+            target,
+            Answer {
+                status,
+                code: code.into(),
+                reason: format!("{status} {code}"),
+                after_ms: Some(7000),
+                date: "now".into(),
+            },
+        )
     }
 
     #[test]
     fn answers_have_their_disposition() {
-        let retry = Disposition::Retry { after_ms: Some(7000) };
+        let retry = Disposition::Retry {
+            after_ms: Some(7000),
+        };
         for (status, code, expected) in [
             (412, "ConditionNotMet", Disposition::Reload),
             (404, "BlobNotFound", Disposition::Reload),
@@ -183,7 +220,11 @@ mod tests {
             (503, "ServerBusy", retry),
             (400, "InvalidHeaderValue", Disposition::Halt),
         ] {
-            assert_eq!(sorted(status, code).disposition(), expected, "{status} {code}");
+            assert_eq!(
+                sorted(status, code).disposition(),
+                expected,
+                "{status} {code}"
+            );
         }
     }
 }

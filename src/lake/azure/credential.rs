@@ -53,7 +53,12 @@ pub struct EntraIdentity {
 ///
 /// The SDK refuses what the identity says.
 pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCredential>> {
-    let EntraIdentity { tenant_id, client_id, client_secret, federated_token_file } = identity;
+    let EntraIdentity {
+        tenant_id,
+        client_id,
+        client_secret,
+        federated_token_file,
+    } = identity;
     let mut chain: Vec<(&'static str, Arc<dyn TokenCredential>)> = Vec::new();
     if let (Some(tenant), Some(client), Some(file)) = (tenant_id, client_id, federated_token_file) {
         let options = WorkloadIdentityCredentialOptions {
@@ -62,7 +67,10 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
             token_file_path: Some(file.into()),
             ..Default::default()
         };
-        chain.push(("workload identity", WorkloadIdentityCredential::new(Some(options))?));
+        chain.push((
+            "workload identity",
+            WorkloadIdentityCredential::new(Some(options))?,
+        ));
     }
     if let (Some(tenant), Some(client), Some(secret)) = (tenant_id, client_id, client_secret) {
         let secret = ClientSecretCredential::new(tenant, client.clone(), secret.clone(), None)?;
@@ -72,9 +80,15 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
         user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
         ..Default::default()
     };
-    chain.push(("managed identity", ManagedIdentityCredential::new(Some(options))?));
+    chain.push((
+        "managed identity",
+        ManagedIdentityCredential::new(Some(options))?,
+    ));
     chain.push(("developer login", DeveloperToolsCredential::new(None)?));
-    Ok(Arc::new(Chain { chain, chosen: OnceLock::new() }))
+    Ok(Arc::new(Chain {
+        chain,
+        chosen: OnceLock::new(),
+    }))
 }
 
 /// The first credential that gives a token is used from then on.
@@ -104,11 +118,20 @@ impl TokenCredential for Chain {
                 }
                 Err(error) => {
                     let text = error.to_string();
-                    refusals.push(format!("{name}: {}", text.lines().next().unwrap_or_default()));
+                    refusals.push(format!(
+                        "{name}: {}",
+                        text.lines().next().unwrap_or_default()
+                    ));
                 }
             }
         }
-        let message = format!("no Entra ID credential gives a token ({})", refusals.join("; "));
-        Err(azure_core::Error::with_message(ErrorKind::Credential, message))
+        let message = format!(
+            "no Entra ID credential gives a token ({})",
+            refusals.join("; ")
+        );
+        Err(azure_core::Error::with_message(
+            ErrorKind::Credential,
+            message,
+        ))
     }
 }

@@ -65,7 +65,9 @@ pub struct AzureLake {
 
 impl fmt::Debug for AzureLake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { filesystem, prefix, .. } = self;
+        let Self {
+            filesystem, prefix, ..
+        } = self;
         write!(f, "AzureLake({filesystem}/{prefix})")
     }
 }
@@ -77,10 +79,14 @@ impl AzureLake {
     ///
     /// The SDK refuses the URL or the credential.
     pub fn new(config: &AzureConfig) -> Result<Self, LakeError> {
-        let refused = |error: azure_core::Error| LakeError::Refused { reason: error.to_string() };
+        let refused = |error: azure_core::Error| LakeError::Refused {
+            reason: error.to_string(),
+        };
         let mut url = config.endpoint.clone();
         url.path_segments_mut()
-            .map_err(|()| LakeError::Refused { reason: format!("{} can't be a base", config.endpoint) })?
+            .map_err(|()| LakeError::Refused {
+                reason: format!("{} can't be a base", config.endpoint),
+            })?
             .pop_if_empty()
             .push(&config.filesystem);
         let mut client_options = ClientOptions {
@@ -90,15 +96,23 @@ impl AzureLake {
         };
         let mut token_credential = None;
         match &config.access {
-            Access::SharedKey(key) => client_options.per_try_policies.push(Arc::new(
-                shared_key::SharedKeyPolicy::new(config.account.clone(), key.clone()),
-            )),
+            Access::SharedKey(key) => {
+                client_options
+                    .per_try_policies
+                    .push(Arc::new(shared_key::SharedKeyPolicy::new(
+                        config.account.clone(),
+                        key.clone(),
+                    )))
+            }
             Access::Sas(query) => url.set_query(Some(query.trim_start_matches('?'))),
             Access::Token(credential) => token_credential = Some(Arc::clone(credential)),
         }
-        let options = BlobContainerClientOptions { client_options, ..Default::default() };
-        let container = BlobContainerClient::new(url, token_credential, Some(options))
-            .map_err(refused)?;
+        let options = BlobContainerClientOptions {
+            client_options,
+            ..Default::default()
+        };
+        let container =
+            BlobContainerClient::new(url, token_credential, Some(options)).map_err(refused)?;
         Ok(Self {
             container,
             filesystem: config.filesystem.clone(),
@@ -115,15 +129,22 @@ impl AzureLake {
     }
 
     fn blob(&self, path: &LakePath) -> BlobClient {
-        self.container.blob_client(&self.blob_name(&path.folder, &path.name))
+        self.container
+            .blob_client(&self.blob_name(&path.folder, &path.name))
     }
 
     fn root(&self) -> Target<'_> {
-        Target { filesystem: &self.filesystem, path: None }
+        Target {
+            filesystem: &self.filesystem,
+            path: None,
+        }
     }
 
     fn target<'a>(&'a self, path: &'a LakePath) -> Target<'a> {
-        Target { filesystem: &self.filesystem, path: Some(path) }
+        Target {
+            filesystem: &self.filesystem,
+            path: Some(path),
+        }
     }
 
     fn next_block_id(&self) -> Vec<u8> {
@@ -144,7 +165,13 @@ impl AzureLake {
         }
         let id = self.next_block_id();
         let len_bytes = bytes.len() as u64;
-        blob.stage_block(&id, len_bytes, RequestContent::<_, NoFormat>::from(bytes), None).await?;
+        blob.stage_block(
+            &id,
+            len_bytes,
+            RequestContent::<_, NoFormat>::from(bytes),
+            None,
+        )
+        .await?;
         Ok(Some(id))
     }
 
@@ -162,7 +189,14 @@ impl AzureLake {
         let (head, chunk, foot) = futures::try_join!(
             self.stage(&blob, commit.head.clone()),
             self.stage(&blob, commit.chunk.clone()),
-            self.stage(&blob, if needs_foot { commit.foot.clone() } else { Vec::new() }),
+            self.stage(
+                &blob,
+                if needs_foot {
+                    commit.foot.clone()
+                } else {
+                    Vec::new()
+                }
+            ),
         )?;
         let blocks: Vec<Vec<u8>> = head
             .into_iter()
@@ -170,7 +204,10 @@ impl AzureLake {
             .chain(chunk)
             .chain(foot.or(old_foot))
             .collect();
-        let list = BlockLookupList { latest: Some(blocks.clone()), ..BlockLookupList::default() };
+        let list = BlockLookupList {
+            latest: Some(blocks.clone()),
+            ..BlockLookupList::default()
+        };
         let mut options = BlockBlobClientCommitBlockListOptions {
             blob_content_type: Some(content_type(path).to_owned()),
             ..Default::default()
@@ -179,9 +216,14 @@ impl AzureLake {
             Some(base) => options.if_match = Some(Etag::from(base.version.tag.as_str())),
             None => options.if_none_match = Some(Etag::from("*")),
         }
-        let response = blob.commit_block_list(list.try_into()?, Some(options)).await?;
+        let response = blob
+            .commit_block_list(list.try_into()?, Some(options))
+            .await?;
         let tag = response.etag()?.map(|etag| etag.to_string());
-        Ok(tag.map(|tag| Version { tag, blocks: Arc::new(blocks) }))
+        Ok(tag.map(|tag| Version {
+            tag,
+            blocks: Arc::new(blocks),
+        }))
     }
 }
 
@@ -227,7 +269,11 @@ async fn bounded<T>(
 
 fn no_etag() -> LakeError {
     let reason = "an answer without an ETag".to_owned();
-    LakeError::Unavailable { reason, after_ms: None, source: None }
+    LakeError::Unavailable {
+        reason,
+        after_ms: None,
+        source: None,
+    }
 }
 
 #[async_trait]
@@ -271,8 +317,14 @@ impl Lake for AzureLake {
                     let len_bytes = item.properties.and_then(|found| found.content_length);
                     let name = item.name.unwrap_or_default();
                     // What lies deeper is no file of this folder.
-                    if let Some(name) = name.strip_prefix(&prefix).filter(|name| !name.contains('/')) {
-                        files.push(Listed { name: name.to_owned(), len_bytes: len_bytes.unwrap_or(0) });
+                    if let Some(name) = name
+                        .strip_prefix(&prefix)
+                        .filter(|name| !name.contains('/'))
+                    {
+                        files.push(Listed {
+                            name: name.to_owned(),
+                            len_bytes: len_bytes.unwrap_or(0),
+                        });
                     }
                 }
             }
@@ -296,13 +348,20 @@ impl Lake for AzureLake {
         let tag = tag.ok_or_else(no_etag)?.to_string();
         let blocks = list.committed_blocks.unwrap_or_default();
         // A file from another tool: readable, but nothing that our blocks can join.
-        let is_ours = blocks
+        let is_ours = blocks.iter().all(|block| {
+            block
+                .name
+                .as_ref()
+                .is_some_and(|id| id.len() == BLOCK_ID_LEN_BYTES)
+        });
+        let lens = blocks
             .iter()
-            .all(|block| block.name.as_ref().is_some_and(|id| id.len() == BLOCK_ID_LEN_BYTES));
-        let lens = blocks.iter().map(|block| block.size.and_then(|size| size.try_into().ok()));
+            .map(|block| block.size.and_then(|size| size.try_into().ok()));
         let lens: Vec<u64> = lens.map(Option::unwrap_or_default).collect();
         Ok(Some(Opened {
-            len_bytes: len.and_then(|len| len.try_into().ok()).unwrap_or_else(|| lens.iter().sum()),
+            len_bytes: len
+                .and_then(|len| len.try_into().ok())
+                .unwrap_or_else(|| lens.iter().sum()),
             block_lens_bytes: Some(if is_ours { lens } else { Vec::new() }),
             version: Version {
                 tag,
@@ -353,7 +412,13 @@ impl Lake for AzureLake {
         match bounded(self.target(path), download).await {
             Ok((tag, bytes)) => {
                 let tag = tag.ok_or_else(no_etag)?.to_string();
-                Ok(Some(Object { bytes, version: Version { tag, blocks: Arc::default() } }))
+                Ok(Some(Object {
+                    bytes,
+                    version: Version {
+                        tag,
+                        blocks: Arc::default(),
+                    },
+                }))
             }
             Err(LakeError::Stale { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -378,6 +443,9 @@ impl Lake for AzureLake {
         let upload = blob.upload(RequestContent::<_, NoFormat>::from(bytes), Some(options));
         let result = bounded(self.target(path), upload).await?;
         let tag = result.etag.ok_or_else(no_etag)?.to_string();
-        Ok(Version { tag, blocks: Arc::default() })
+        Ok(Version {
+            tag,
+            blocks: Arc::default(),
+        })
     }
 }

@@ -51,7 +51,9 @@ impl Policy for SharedKeyPolicy {
         request: &mut Request,
         next: &[Arc<dyn Policy>],
     ) -> PolicyResult {
-        let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let date = chrono::Utc::now()
+            .format("%a, %d %b %Y %H:%M:%S GMT")
+            .to_string();
         request.insert_header("x-ms-date", date);
         let content_len_bytes = request.body().len().unwrap_or(0) as u64;
         let headers: BTreeMap<String, String> = request
@@ -67,7 +69,10 @@ impl Policy for SharedKeyPolicy {
             request.url(),
         );
         let signature = hmac_sha256(&text, &self.key)?;
-        request.insert_header("authorization", format!("SharedKey {}:{signature}", self.account));
+        request.insert_header(
+            "authorization",
+            format!("SharedKey {}:{signature}", self.account),
+        );
         let (first, rest) = next.split_first().ok_or_else(|| {
             azure_core::Error::with_message(azure_core::error::ErrorKind::Other, "no transport")
         })?;
@@ -100,7 +105,10 @@ fn string_to_sign(
     text.push_str(&format!("/{account}{}", url.path()));
     let mut query: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in url.query_pairs() {
-        query.entry(name.to_lowercase()).or_default().push(value.into_owned());
+        query
+            .entry(name.to_lowercase())
+            .or_default()
+            .push(value.into_owned());
     }
     for (name, mut values) in query {
         values.sort();
@@ -121,8 +129,10 @@ mod tests {
             ("x-ms-version", "2009-09-19"),
             ("if-match", "\"0x1\""),
         ];
-        let headers =
-            headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let headers = headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .collect();
         let url = Url::parse("https://a.blob.core.windows.net/c/f%2Fx?comp=block&blockid=QQ%3D%3D")
             .unwrap();
         assert_eq!(

@@ -54,7 +54,11 @@ pub(super) struct Folder {
 
 /// Creates the root if it isn't there, and shows that it can be written.
 pub(super) fn prepare_root(root: &Path) -> Result<Prepared> {
-    let prepared = if root.is_dir() { Prepared::Found } else { Prepared::Created };
+    let prepared = if root.is_dir() {
+        Prepared::Found
+    } else {
+        Prepared::Created
+    };
     fs::create_dir_all(root).map_err(|error| LakeError::from_io(root, error))?;
     let probe = root.join(".silt.probe");
     write_new(&probe, &[b""]).map_err(|error| LakeError::from_io(root, error))?;
@@ -64,7 +68,10 @@ pub(super) fn prepare_root(root: &Path) -> Result<Prepared> {
 
 impl Folder {
     pub(super) fn new(root: &Path, folder: &str) -> Self {
-        Self { root: root.to_owned(), path: root.join(folder) }
+        Self {
+            root: root.to_owned(),
+            path: root.join(folder),
+        }
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
@@ -97,9 +104,9 @@ impl Folder {
             .map_err(|error| self.error(&path, error))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => {
-                Err(LakeError::Locked { path: path.display().to_string() })
-            }
+            Err(fs::TryLockError::WouldBlock) => Err(LakeError::Locked {
+                path: path.display().to_string(),
+            }),
             Err(fs::TryLockError::Error(error)) => Err(self.error(&path, error)),
         }
     }
@@ -125,7 +132,9 @@ impl Folder {
 
     /// Removes what a killed process left behind, unless a process is at work here.
     pub(super) fn sweep(&self, is_kept: impl Fn(&Path) -> bool) {
-        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        let Ok(entries) = fs::read_dir(&self.path) else {
+            return;
+        };
         let Ok(_lock) = self.lock() else { return };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -158,7 +167,10 @@ impl Folder {
                 && let Ok(name) = entry.file_name().into_string()
                 && !name.starts_with('.')
             {
-                files.push(Listed { name, len_bytes: metadata.len() });
+                files.push(Listed {
+                    name,
+                    len_bytes: metadata.len(),
+                });
             }
         }
         Ok(files)
@@ -174,18 +186,30 @@ impl Folder {
 
     pub(super) fn open(&self, name: &str) -> Result<Option<Opened>> {
         let path = self.file(name);
-        let Some(file) = self.open_file(&path)? else { return Ok(None) };
+        let Some(file) = self.open_file(&path)? else {
+            return Ok(None);
+        };
         let metadata = file.metadata().map_err(|error| self.error(&path, error))?;
         let version = version(&metadata);
-        Ok(Some(Opened { version, len_bytes: metadata.len(), block_lens_bytes: None }))
+        Ok(Some(Opened {
+            version,
+            len_bytes: metadata.len(),
+            block_lens_bytes: None,
+        }))
     }
 
     /// Opens a file in just this state.
     fn open_in(&self, path: &Path, expected: &Version) -> Result<File> {
-        let stale = || LakeError::Stale { path: path.display().to_string() };
+        let stale = || LakeError::Stale {
+            path: path.display().to_string(),
+        };
         let file = self.open_file(path)?.ok_or_else(stale)?;
         let metadata = file.metadata().map_err(|error| self.error(path, error))?;
-        if version(&metadata) == *expected { Ok(file) } else { Err(stale()) }
+        if version(&metadata) == *expected {
+            Ok(file)
+        } else {
+            Err(stale())
+        }
     }
 
     pub(super) fn read(
@@ -213,7 +237,10 @@ impl Folder {
         let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
         let make = || -> io::Result<(Version, Tracked)> {
             write_new(&new, &[&commit.head, &commit.chunk, &commit.foot])?;
-            let tracked = Tracked { watch: watch(&new), twin: None };
+            let tracked = Tracked {
+                watch: watch(&new),
+                twin: None,
+            };
             publish_new(&new, &path)?;
             sync_folder(&self.path)?;
             Ok((version(&fs::metadata(&path)?), tracked))
@@ -255,7 +282,13 @@ impl Folder {
                 body_len_bytes,
             });
             let version = version(&fs::metadata(&path)?);
-            Ok((version, Tracked { watch: published_watch, twin }))
+            Ok((
+                version,
+                Tracked {
+                    watch: published_watch,
+                    twin,
+                },
+            ))
         };
         make().map_err(|error| self.error(&path, error))
     }
@@ -270,7 +303,10 @@ impl Folder {
         commit: &Commit,
     ) -> io::Result<()> {
         remove_if_there(hidden)?;
-        let next = OpenOptions::new().write(true).create_new(true).open(hidden)?;
+        let next = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(hidden)?;
         let head_len_bytes = commit.head.len() as u64;
         let is_cloned =
             head_len_bytes == base.head_len_bytes && ioctl_ficlone(&next, published).is_ok();
@@ -283,21 +319,21 @@ impl Folder {
 
     pub(super) fn get(&self, name: &str) -> Result<Option<Object>> {
         let path = self.file(name);
-        let Some(mut file) = self.open_file(&path)? else { return Ok(None) };
+        let Some(mut file) = self.open_file(&path)? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         let metadata = file
             .read_to_end(&mut bytes)
             .and_then(|_| file.metadata())
             .map_err(|error| self.error(&path, error))?;
-        Ok(Some(Object { bytes, version: version(&metadata) }))
+        Ok(Some(Object {
+            bytes,
+            version: version(&metadata),
+        }))
     }
 
-    pub(super) fn put(
-        &self,
-        name: &str,
-        base: Option<&Version>,
-        bytes: &[u8],
-    ) -> Result<Version> {
+    pub(super) fn put(&self, name: &str, base: Option<&Version>, bytes: &[u8]) -> Result<Version> {
         let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
         if let Some(base) = base {
             self.open_in(&path, base)?;
@@ -339,7 +375,11 @@ fn copy_range(from: &File, to: &File, range: Range<u64>, at: u64) -> io::Result<
     to.seek(SeekFrom::Start(at))?;
     let len_bytes = range.end - range.start;
     let copied = io::copy(&mut from.take(len_bytes), &mut to)?;
-    if copied == len_bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if copied == len_bytes {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
@@ -389,5 +429,8 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 fn version(metadata: &fs::Metadata) -> Version {
     let (inode, len) = (metadata.ino(), metadata.len());
     let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-    Version { tag: format!("{inode}-{len}-{seconds}.{nanoseconds}"), blocks: Arc::default() }
+    Version {
+        tag: format!("{inode}-{len}-{seconds}.{nanoseconds}"),
+        blocks: Arc::default(),
+    }
 }

@@ -42,8 +42,16 @@ impl LocalLake {
     /// A lake below this folder.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        let state = State { files: HashMap::new(), readers: Readers::new() };
-        Self { shared: Arc::new(Shared { root, state: Mutex::new(state) }) }
+        let state = State {
+            files: HashMap::new(),
+            readers: Readers::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                root,
+                state: Mutex::new(state),
+            }),
+        }
     }
 
     /// Runs blocking work beside the async runtime.
@@ -68,7 +76,9 @@ impl Shared {
     fn take(&self, path: &Path) -> Tracked {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { files, readers } = &mut *state;
-        let Some(Tracked { watch, twin }) = files.remove(path) else { return Tracked::default() };
+        let Some(Tracked { watch, twin }) = files.remove(path) else {
+            return Tracked::default();
+        };
         let twin = twin.filter(|twin| readers.may_overwrite(twin.watch));
         Tracked { watch, twin }
     }
@@ -87,14 +97,22 @@ impl Shared {
     }
 
     fn watch(&self, path: &Path) -> Option<readers::Watch> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).readers.watch(path)
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .readers
+            .watch(path)
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for twin in state.files.values().filter_map(|tracked| tracked.twin.as_ref()) {
+        for twin in state
+            .files
+            .values()
+            .filter_map(|tracked| tracked.twin.as_ref())
+        {
             twin.discard();
         }
     }
@@ -103,14 +121,20 @@ impl Drop for Shared {
 #[async_trait]
 impl Lake for LocalLake {
     async fn prepare(&self) -> Result<Prepared, LakeError> {
-        self.blocking(|shared| files::prepare_root(&shared.root)).await
+        self.blocking(|shared| files::prepare_root(&shared.root))
+            .await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Listed>, LakeError> {
         let folder = self.shared.folder(folder);
         self.blocking(move |shared| {
             let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let twins = || state.files.values().filter_map(|tracked| tracked.twin.as_ref());
+            let twins = || {
+                state
+                    .files
+                    .values()
+                    .filter_map(|tracked| tracked.twin.as_ref())
+            };
             folder.sweep(|path| twins().any(|twin| twin.path == path));
             drop(state);
             folder.list()
@@ -131,7 +155,8 @@ impl Lake for LocalLake {
     ) -> Result<Vec<u8>, LakeError> {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         let version = version.clone();
-        self.blocking(move |_| folder.read(&name, &version, &range)).await
+        self.blocking(move |_| folder.read(&name, &version, &range))
+            .await
     }
 
     async fn append(
@@ -142,7 +167,13 @@ impl Lake for LocalLake {
     ) -> Result<Version, LakeError> {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         let commit = commit.clone();
-        let base = base.map(|base| (base.version.clone(), base.head_len_bytes, base.foot_len_bytes));
+        let base = base.map(|base| {
+            (
+                base.version.clone(),
+                base.head_len_bytes,
+                base.foot_len_bytes,
+            )
+        });
         self.blocking(move |shared| {
             let _lock = folder.lock()?;
             let target = folder.file(&name);
@@ -152,7 +183,11 @@ impl Lake for LocalLake {
                 shared.keep(&target, tracked);
                 return Ok(version);
             };
-            let base = Base { version: &version, head_len_bytes, foot_len_bytes };
+            let base = Base {
+                version: &version,
+                head_len_bytes,
+                foot_len_bytes,
+            };
             let tracked = shared.take(&target);
             let (version, tracked) =
                 folder.append(&name, base, &commit, tracked, |path| shared.watch(path))?;

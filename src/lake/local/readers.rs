@@ -26,7 +26,10 @@ pub(super) struct Readers {
 impl Readers {
     pub(super) fn new() -> Self {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
-        Self { queue, open: HashMap::new() }
+        Self {
+            queue,
+            open: HashMap::new(),
+        }
     }
 
     /// Watches a file that nobody but the caller knows yet.
@@ -63,7 +66,9 @@ impl Readers {
                     self.open.clear();
                 }
                 Ok(event) => {
-                    let Some(open) = self.open.get_mut(&event.wd()) else { continue };
+                    let Some(open) = self.open.get_mut(&event.wd()) else {
+                        continue;
+                    };
                     if event.events().contains(ReadFlags::OPEN) {
                         *open += 1;
                     } else if event.events().contains(ReadFlags::IGNORED) {

@@ -1,0 +1,295 @@
+//! Numbers, dates and the other values of fixed form.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Datelike, Timelike};
+
+use super::string::hex;
+use super::{Error, Mode};
+
+/// The first millisecond of the year 10000, where ISO-8601 dates end.
+const YEAR_10000: i64 = 253_402_300_800_000;
+
+pub(super) fn write_int32(value: i32, mode: Mode, out: &mut Vec<u8>) {
+    match mode {
+        Mode::Relaxed => write_integer(value, out),
+        Mode::Canonical => write_typed(b"{\"$numberInt\":\"", value, out),
+    }
+}
+
+pub(super) fn write_int64(value: i64, mode: Mode, out: &mut Vec<u8>) {
+    match mode {
+        Mode::Relaxed => write_integer(value, out),
+        Mode::Canonical => write_typed(b"{\"$numberLong\":\"", value, out),
+    }
+}
+
+fn write_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn write_typed(key: &[u8], value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(key);
+    write_integer(value, out);
+    out.extend_from_slice(b"\"}");
+}
+
+/// Doubles are written as the shortest text that reads back as the same double, always with a
+/// point or an exponent, so that they stay apart from integers.
+pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) {
+    let mut buffer = zmij::Buffer::new();
+    let text = if value.is_finite() {
+        buffer.format_finite(value)
+    } else if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    };
+    // JSON has no number for those that are not finite.
+    if mode == Mode::Relaxed && value.is_finite() {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        out.extend_from_slice(b"{\"$numberDouble\":\"");
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"\"}");
+    }
+}
+
+/// A UTC date, in milliseconds since 1970.
+pub(super) fn write_date(millis: i64, mode: Mode, out: &mut Vec<u8>) {
+    if mode == Mode::Relaxed
+        && (0..YEAR_10000).contains(&millis)
+        && let Some(date) = DateTime::from_timestamp_millis(millis)
+    {
+        out.extend_from_slice(b"{\"$date\":\"");
+        write_iso8601(&date.naive_utc(), out);
+        out.extend_from_slice(b"\"}");
+    } else {
+        write_typed(b"{\"$date\":{\"$numberLong\":\"", millis, out);
+        out.push(b'}');
+    }
+}
+
+/// Years of four digits only.
+fn write_iso8601<D: Datelike + Timelike>(date: &D, out: &mut Vec<u8>) {
+    let year = date.year().unsigned_abs();
+    #[rustfmt::skip]
+    let [[y1, y2], [y3, y4], [m1, m2], [d1, d2], [h1, h2], [n1, n2], [s1, s2]] = [
+        year / 100, year, date.month(), date.day(), date.hour(), date.minute(), date.second(),
+    ]
+    .map(two_digits);
+    #[rustfmt::skip]
+    out.extend_from_slice(&[
+        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2,
+    ]);
+    let millis = date.nanosecond() / 1_000_000;
+    if millis != 0 {
+        let [[_, f1], [f2, f3]] = [millis / 100, millis].map(two_digits);
+        out.extend_from_slice(&[b'.', f1, f2, f3]);
+    }
+    out.push(b'Z');
+}
+
+/// The last two digits of a number.
+fn two_digits(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
+}
+
+pub(super) fn write_object_id(id: [u8; 12], out: &mut Vec<u8>) {
+    let mut digits = [0; 24];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(id) {
+        *pair = hex(byte);
+    }
+    out.extend_from_slice(b"{\"$oid\":\"");
+    out.extend_from_slice(&digits);
+    out.extend_from_slice(b"\"}");
+}
+
+/// A timestamp has its seconds in the upper half of 64 bits and a counter in the lower, both
+/// unsigned.
+pub(super) fn write_timestamp(counter: [u8; 4], seconds: [u8; 4], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"$timestamp\":{\"t\":");
+    write_integer(u32::from_le_bytes(seconds), out);
+    out.extend_from_slice(b",\"i\":");
+    write_integer(u32::from_le_bytes(counter), out);
+    out.extend_from_slice(b"}}");
+}
+
+/// `offset` is where `bytes` stand in the input.
+pub(super) fn write_binary(
+    bytes: &[u8],
+    subtype: u8,
+    offset: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    out.extend_from_slice(b"{\"$binary\":{\"base64\":\"");
+    let start = out.len();
+    let end = base64::encoded_len(bytes.len(), true)
+        .and_then(|len| start.checked_add(len))
+        .ok_or(Error::BinaryTooLong { offset })?;
+    out.resize(end, 0);
+    STANDARD
+        .encode_slice(bytes, out.get_mut(start..).unwrap_or_default())
+        .map_err(|_| Error::BinaryTooLong { offset })?;
+    out.extend_from_slice(b"\",\"subType\":\"");
+    out.extend_from_slice(&hex(subtype));
+    out.extend_from_slice(b"\"}}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::DateTime as BsonDateTime;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn double(value: f64) -> String {
+        text(|out| write_double(value, Mode::Relaxed, out))
+    }
+
+    fn date(millis: i64) -> String {
+        text(|out| write_date(millis, Mode::Relaxed, out))
+    }
+
+    #[test]
+    fn integers_are_plain_or_typed() {
+        let int32 = |value, mode| text(|out| write_int32(value, mode, out));
+        assert_eq!(int32(i32::MIN, Mode::Relaxed), "-2147483648");
+        assert_eq!(int32(0, Mode::Canonical), r#"{"$numberInt":"0"}"#);
+        let int64 = |value, mode| text(|out| write_int64(value, mode, out));
+        assert_eq!(int64(i64::MIN, Mode::Relaxed), "-9223372036854775808");
+        assert_eq!(
+            int64(i64::MAX, Mode::Canonical),
+            r#"{"$numberLong":"9223372036854775807"}"#
+        );
+    }
+
+    #[test]
+    fn doubles_are_never_taken_for_integers() {
+        for (value, expected) in [
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (-1.5e300, "-1.5e+300"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+        ] {
+            assert_eq!(double(value), expected);
+        }
+        assert_eq!(
+            text(|out| write_double(-1.0, Mode::Canonical, out)),
+            r#"{"$numberDouble":"-1.0"}"#
+        );
+    }
+
+    #[test]
+    fn doubles_that_are_not_finite_are_typed_in_both_modes() {
+        for (value, name) in [
+            (f64::NAN, "NaN"),
+            (-f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            for mode in [Mode::Relaxed, Mode::Canonical] {
+                assert_eq!(
+                    text(|out| write_double(value, mode, out)),
+                    format!(r#"{{"$numberDouble":"{name}"}}"#)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn dates_are_iso8601_from_1970_to_9999() {
+        for (millis, expected) in [
+            (0, r#""1970-01-01T00:00:00Z""#),
+            (1, r#""1970-01-01T00:00:00.001Z""#),
+            (10, r#""1970-01-01T00:00:00.010Z""#),
+            (951_827_696_789, r#""2000-02-29T12:34:56.789Z""#),
+            (YEAR_10000 - 1, r#""9999-12-31T23:59:59.999Z""#),
+            (YEAR_10000, r#"{"$numberLong":"253402300800000"}"#),
+            (-1, r#"{"$numberLong":"-1"}"#),
+            (i64::MIN, r#"{"$numberLong":"-9223372036854775808"}"#),
+            (i64::MAX, r#"{"$numberLong":"9223372036854775807"}"#),
+        ] {
+            assert_eq!(date(millis), format!(r#"{{"$date":{expected}}}"#));
+        }
+        assert_eq!(
+            text(|out| write_date(0, Mode::Canonical, out)),
+            r#"{"$date":{"$numberLong":"0"}}"#
+        );
+    }
+
+    #[test]
+    fn object_ids_are_lower_case_hex() {
+        let id = [
+            0, 1, 0x0F, 0x10, 0x7F, 0x80, 0xAB, 0xCD, 0xEF, 0xFE, 0xF0, 0xFF,
+        ];
+        assert_eq!(
+            text(|out| write_object_id(id, out)),
+            r#"{"$oid":"00010f107f80abcdeffef0ff"}"#
+        );
+    }
+
+    #[test]
+    fn timestamps_are_unsigned() {
+        assert_eq!(
+            text(|out| write_timestamp([1, 0, 0, 0], [0xFF; 4], out)),
+            r#"{"$timestamp":{"t":4294967295,"i":1}}"#
+        );
+    }
+
+    #[test]
+    fn binary_is_base64_with_padding() {
+        for (bytes, subtype, expected) in [
+            (&b""[..], 0x00, r#"{"base64":"","subType":"00"}"#),
+            (&[0xFF][..], 0x0A, r#"{"base64":"/w==","subType":"0a"}"#),
+            (
+                &[0xFB, 0xEF][..],
+                0xFF,
+                r#"{"base64":"++8=","subType":"ff"}"#,
+            ),
+            (b"abc", 0x80, r#"{"base64":"YWJj","subType":"80"}"#),
+        ] {
+            assert_eq!(
+                text(|out| write_binary(bytes, subtype, 0, out).unwrap()),
+                format!(r#"{{"$binary":{expected}}}"#)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn doubles_read_back_as_they_were(bits: u64) {
+            let value = f64::from_bits(bits);
+            prop_assume!(value.is_finite());
+            let text = double(value);
+            prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), bits);
+            prop_assert!(text.contains(['.', 'e']));
+            prop_assert_eq!(text, serde_json::to_string(&value).unwrap());
+        }
+
+        #[test]
+        fn dates_are_those_of_another_calendar(millis in 0..YEAR_10000) {
+            let expected = BsonDateTime::from_millis(millis).try_to_rfc3339_string().unwrap();
+            // That text drops trailing zeros of the milliseconds.
+            let seconds = expected.get(..19).unwrap();
+            let fraction = match millis % 1000 {
+                0 => String::new(),
+                millis => format!(".{millis:03}"),
+            };
+            prop_assert_eq!(date(millis), format!(r#"{{"$date":"{seconds}{fraction}Z"}}"#));
+        }
+    }
+}

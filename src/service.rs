@@ -1,0 +1,374 @@
+//! All feeds together: start, triggers, drain.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::options::FullDocumentType;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{error, info, warn};
+
+use crate::archive::backoff::Backoff;
+use crate::archive::batch::FlushReason;
+use crate::archive::failure::{Disposition, Failure};
+use crate::archive::frame::Origin;
+use crate::archive::machine::Config;
+use crate::budget::Budget;
+use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
+use crate::clock::Clock;
+use crate::extjson::Mode;
+use crate::lake::azure::credential::{self, Access, EntraIdentity};
+use crate::lake::azure::{AzureConfig, AzureLake};
+use crate::lake::local::LocalLake;
+use crate::lake::{Lake, LakeError, Prepared};
+use crate::settings::{
+    AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, Schedule, Settings,
+    next_flush,
+};
+use crate::source::{Deployment, StreamOptions};
+use crate::worker::{Command, Edges, Handle, Worker};
+
+/// Commits at the lake at once, over all feeds.
+const UPLOADS_MAX: usize = 8;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Drained: all that was read is in the lake.
+    Drained,
+    /// silt can't do its job; the log says why.
+    Failed,
+    /// Stopped with changes that are not in the lake; the next start reads them again.
+    Undrained,
+}
+
+/// Why a start can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It makes no sense to try again.
+    #[error("{0}")]
+    Hopeless(String),
+    /// A signal came first.
+    #[error("stopped before the start was done")]
+    Stopped,
+}
+
+/// The signals that ask silt to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self {
+            terminate,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one and names it.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Runs until a signal or a hopeless error.
+///
+/// # Errors
+///
+/// The system gives no signal handlers.
+pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
+    let mut stop = StopSignals::listen()?;
+    let mut flush = signal(SignalKind::user_defined1())?;
+    let edges = match start(settings, &mut stop).await {
+        Ok(edges) => edges,
+        Err(StartError::Stopped) => {
+            info!("stopped before anything was read");
+            return Ok(Outcome::Drained);
+        }
+        Err(StartError::Hopeless(message)) => {
+            error!(error = message, "can't start");
+            return Ok(Outcome::Failed);
+        }
+    };
+    let (exit_sender, mut exits) = mpsc::channel(1);
+    let feeds: Vec<Handle> = settings
+        .source
+        .collections
+        .iter()
+        .map(|collection| {
+            Worker::spawn(
+                feed_config(settings, &edges, collection),
+                edges.clone(),
+                exit_sender.clone(),
+            )
+        })
+        .collect();
+    let failed = serve(
+        settings,
+        &edges,
+        &feeds,
+        Triggers {
+            stop: &mut stop,
+            flush: &mut flush,
+            exits: &mut exits,
+        },
+    )
+    .await;
+    let limit = settings.shutdown_timeout;
+    let drained = drain(feeds, limit, &mut stop).await;
+    Ok(match (failed, drained) {
+        (true, _) => Outcome::Failed,
+        (false, true) => Outcome::Drained,
+        (false, false) => Outcome::Undrained,
+    })
+}
+
+fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
+    let database = settings.source.database.clone();
+    Config {
+        origin: Origin {
+            database,
+            collection: collection.to_owned(),
+        },
+        format: settings.files.format,
+        start_at: settings.start_at,
+        limits: settings.files.limits.clone(),
+        stream_hash: edges.stream_options.stream_hash(),
+        seed: fastrand::u64(..),
+    }
+}
+
+/// Reaches both ends. What passes is tried again until a signal comes.
+async fn start(settings: &Settings, stop: &mut StopSignals) -> Result<Edges, StartError> {
+    let lake = open_lake(settings).map_err(|error| StartError::Hopeless(error.to_string()))?;
+    let prepared = retried(settings, stop, || async {
+        lake.prepare().await.map_err(|error| Failure::from(&error))
+    })
+    .await?;
+    if prepared == Prepared::Created {
+        info!(lake = settings.lake.url_for_people, "created the lake");
+    }
+    let source = &settings.source;
+    let streams = source.collections.len();
+    let deployment = retried(settings, stop, || async {
+        let connected = Deployment::connect(source.uri.reveal(), streams).await;
+        connected.map_err(|error| Failure::from(&error))
+    })
+    .await?;
+    let facts = retried(settings, stop, || async {
+        deployment
+            .facts()
+            .await
+            .map_err(|error| Failure::from(&error))
+    })
+    .await?;
+    info!(
+        mongodb = facts.version,
+        replica_set = facts.replica_set.as_deref().unwrap_or("(sharded)"),
+        lake = settings.lake.url_for_people,
+        "connected"
+    );
+    let checkpoints: Arc<dyn Checkpoints> = match &settings.checkpoints {
+        CheckpointSettings::MongoDb {
+            database,
+            collection,
+        } => Arc::new(MongoCheckpoints::new(&deployment, database, collection)),
+        CheckpointSettings::Lake => Arc::new(LakeCheckpoints::new(Arc::clone(&lake))),
+    };
+    Ok(Edges {
+        deployment,
+        lake,
+        checkpoints,
+        stream_options: stream_options(settings),
+        budget: Budget::new(settings.files.buffer_limit_bytes),
+        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        clock: Clock::start(),
+    })
+}
+
+fn stream_options(settings: &Settings) -> StreamOptions {
+    StreamOptions {
+        full_document: match settings.source.full_document {
+            FullDocument::Default => None,
+            FullDocument::UpdateLookup => Some(FullDocumentType::UpdateLookup),
+            FullDocument::WhenAvailable => Some(FullDocumentType::WhenAvailable),
+            FullDocument::Required => Some(FullDocumentType::Required),
+        },
+        mode: match settings.files.json_mode {
+            JsonMode::Relaxed => Mode::Relaxed,
+            JsonMode::Canonical => Mode::Canonical,
+        },
+        separator: settings.files.format.separator(),
+    }
+}
+
+fn open_lake(settings: &Settings) -> Result<Arc<dyn Lake>, LakeError> {
+    match &settings.lake.location {
+        LakeLocation::Local { root } => Ok(Arc::new(LocalLake::new(root.clone()))),
+        LakeLocation::Azure {
+            endpoint,
+            account,
+            filesystem,
+            prefix,
+            credential,
+        } => {
+            let access = match credential {
+                AzureCredential::SharedKey(key) => {
+                    Access::SharedKey(key.reveal().to_owned().into())
+                }
+                AzureCredential::Sas(query) => Access::Sas(query.reveal().to_owned()),
+                AzureCredential::Entra => {
+                    let refused = |error: azure_core::Error| LakeError::Refused {
+                        reason: format!("the Entra ID identity: {error}"),
+                    };
+                    Access::Token(credential::entra(&EntraIdentity::default()).map_err(refused)?)
+                }
+            };
+            let config = AzureConfig {
+                endpoint: endpoint.clone(),
+                account: account.clone(),
+                filesystem: filesystem.clone(),
+                prefix: prefix.clone(),
+                access,
+            };
+            Ok(Arc::new(AzureLake::new(&config)?))
+        }
+    }
+}
+
+/// Tries an operation of the start until it works, is hopeless, or a signal comes. Here a halt is
+/// hopeless too: a person is watching, and nothing runs yet that could go on.
+async fn retried<T, F: Future<Output = Result<T, Failure>>>(
+    settings: &Settings,
+    stop: &mut StopSignals,
+    operation: impl Fn() -> F,
+) -> Result<T, StartError> {
+    let mut backoff = Backoff::new(settings.files.limits.retry_delay_ms, fastrand::u64(..));
+    loop {
+        let failure = tokio::select! {
+            result = operation() => match result {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            },
+            _ = stop.next() => return Err(StartError::Stopped),
+        };
+        let delay_ms = match failure.disposition {
+            Disposition::Halt | Disposition::Exit => {
+                return Err(StartError::Hopeless(failure.message));
+            }
+            Disposition::Retry { .. } | Disposition::Reload => backoff.failed(failure.disposition),
+        };
+        warn!(
+            error = failure.message,
+            delay_ms, "can't start yet, tries again"
+        );
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(delay_ms)) => {}
+            _ = stop.next() => return Err(StartError::Stopped),
+        }
+    }
+}
+
+/// What the service listens to while the feeds run.
+struct Triggers<'a> {
+    stop: &'a mut StopSignals,
+    flush: &'a mut Signal,
+    exits: &'a mut mpsc::Receiver<String>,
+}
+
+/// Passes triggers on until it is time to stop. Returns whether that is for a failure.
+async fn serve(
+    settings: &Settings,
+    edges: &Edges,
+    feeds: &[Handle],
+    triggers: Triggers<'_>,
+) -> bool {
+    let Triggers { stop, flush, exits } = triggers;
+    loop {
+        let reason = tokio::select! {
+            name = stop.next() => {
+                info!(signal = name, "draining");
+                return false;
+            }
+            Some(message) = exits.recv() => {
+                error!(error = message, "can't go on, draining");
+                return true;
+            }
+            _ = flush.recv() => FlushReason::Signal,
+            () = edges.budget.pressed() => FlushReason::Pressure,
+            () = next_cron(&settings.schedule) => FlushReason::Cron,
+        };
+        if reason == FlushReason::Signal {
+            info!("flushing all collections on SIGUSR1");
+        }
+        for feed in feeds {
+            // A feed whose commands pile up has been told already.
+            let _ = feed.commands.try_send(Command::Flush(reason));
+        }
+    }
+}
+
+/// Waits for the schedule. Long waits are cut up, so that a change of the wall clock is noticed.
+async fn next_cron(schedule: &Schedule) {
+    const LOOK_MS: i64 = 30_000;
+    let Some(at_unix_ms) = next_flush(schedule, chrono::Utc::now().timestamp_millis()) else {
+        return std::future::pending().await;
+    };
+    loop {
+        let left_ms = at_unix_ms - chrono::Utc::now().timestamp_millis();
+        match u64::try_from(left_ms.min(LOOK_MS)) {
+            Ok(wait_ms @ 1..) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
+            _ => return,
+        }
+    }
+}
+
+/// Lets every feed flush and save. Returns whether all did in time and undisturbed.
+async fn drain(mut feeds: Vec<Handle>, limit: Duration, stop: &mut StopSignals) -> bool {
+    for feed in &feeds {
+        // A feed that has ended needs no telling.
+        let _ = feed.commands.send(Command::Drain).await;
+    }
+    let all = async {
+        for feed in &mut feeds {
+            if let Err(panic) = (&mut feed.task).await {
+                error!(collection = feed.origin.collection, error = %panic, "a feed broke off");
+            }
+        }
+    };
+    let why = {
+        let mut all = pin!(all);
+        tokio::select! {
+            () = &mut all => None,
+            name = stop.next() => Some(format!("a second signal ({name})")),
+            () = tokio::time::sleep(limit) => {
+                Some(format!("SHUTDOWN_TIMEOUT_SECONDS ({} s)", limit.as_secs()))
+            }
+        }
+    };
+    let Some(why) = why else {
+        info!("drained: all that was read is in the lake");
+        return true;
+    };
+    for feed in feeds.iter().filter(|feed| !feed.task.is_finished()) {
+        let status = feed.status.borrow();
+        warn!(
+            collection = feed.origin.collection,
+            changes = status.buffered_changes,
+            error = status
+                .trouble
+                .as_ref()
+                .map(|trouble| trouble.message.as_str()),
+            "not drained: these changes are not in the lake, the next start reads them again"
+        );
+    }
+    error!("stopped by {why} before all was drained; nothing is lost");
+    false
+}

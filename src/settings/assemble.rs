@@ -1,0 +1,213 @@
+//! Makes the typed settings of the values.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono_tz::Tz;
+
+use super::choices::{LogFormat, LogFormatWord, StoreWord};
+use super::mongodb_uri::MongodbUri;
+use super::namespaces::{check_namespace, parse_collection, parse_collections, parse_database};
+use super::problems::Fault;
+use super::schedule::{Schedule, next_flush, parse_timezone};
+use super::secret::Secret;
+use super::setting::size_text;
+use super::values::Values;
+use super::{
+    CheckpointSettings, FileSettings, LogSettings, Settings, SourceSettings, lake_location, table,
+};
+use crate::archive::hour_file::FileFormat;
+use crate::archive::limits::{COMMITS_PER_FILE_MAX, Limits};
+use crate::archive::machine::StartAt;
+use crate::archive::position::ClusterTime;
+
+/// Reads every setting. `None` only if problems were noted.
+///
+/// Here and in the parts, all is read before the first `?`: all problems are to be reported.
+pub(super) fn settings(
+    values: &mut Values,
+    is_terminal: bool,
+    now_unix_ms: i64,
+) -> Option<Settings> {
+    let source = source(values);
+    let lake = lake_location::read(values);
+    let files = files(values);
+    let schedule = schedule(values, now_unix_ms);
+    let checkpoints = checkpoints(values, source.as_ref());
+    let start_at = values.parse(&table::START_AT, |text| parse_start_at(text, now_unix_ms));
+    let shutdown_seconds = values.number(&table::SHUTDOWN_TIMEOUT_SECONDS);
+    let log = log(values, is_terminal);
+    Some(Settings {
+        source: source?,
+        lake: lake?,
+        files: files?,
+        schedule: schedule?,
+        checkpoints: checkpoints?,
+        start_at: start_at?,
+        shutdown_timeout: Duration::from_secs(shutdown_seconds?),
+        log: log?,
+    })
+}
+
+fn source(values: &mut Values) -> Option<SourceSettings> {
+    let uri = uri(values);
+    let database = values.parse(&table::MONGODB_DATABASE, parse_database);
+    let collections = collections(values, database.as_deref());
+    let full_document = values.choice(&table::FULL_DOCUMENT);
+    let (uri, uri_for_people) = uri?;
+    Some(SourceSettings {
+        uri,
+        uri_for_people,
+        database: database?,
+        collections: collections?,
+        full_document: full_document?,
+    })
+}
+
+/// The connection string, and what may be shown of it.
+fn uri(values: &mut Values) -> Option<(Secret, String)> {
+    let setting = &table::MONGODB_URI;
+    let text = values.text(setting)?;
+    let parsed = values.parse(setting, MongodbUri::parse)?;
+    if parsed.has_password && values.is_flag(setting) {
+        let what = "it holds a password, and a command line is visible to every process";
+        let mend = "set it in the environment or the .env file";
+        values.refuse(setting, Fault::mended_by(what, mend));
+        return None;
+    }
+    Some((Secret::new(text), parsed.for_people))
+}
+
+fn collections(values: &mut Values, database: Option<&str>) -> Option<Vec<String>> {
+    let setting = &table::MONGODB_COLLECTIONS;
+    let names = match parse_collections(&values.text(setting)?) {
+        Ok(names) => names,
+        Err(faults) => {
+            for fault in faults {
+                values.refuse(setting, fault);
+            }
+            return None;
+        }
+    };
+    let check = |name: &String| check_namespace(database.unwrap_or(""), name);
+    values.parse(setting, |_| names.iter().try_for_each(check))?;
+    Some(names)
+}
+
+fn files(values: &mut Values) -> Option<FileSettings> {
+    let output = values.choice(&table::OUTPUT_FORMAT);
+    let compression = values.choice(&table::COMPRESSION);
+    let json_mode = values.choice(&table::JSON_MODE);
+    let buffer_limit_bytes = values.number(&table::BUFFER_LIMIT_BYTES);
+    let limits = limits(values, buffer_limit_bytes);
+    Some(FileSettings {
+        format: FileFormat {
+            output: output?,
+            compression: compression?,
+        },
+        json_mode: json_mode?,
+        limits: limits?,
+        buffer_limit_bytes: buffer_limit_bytes?,
+    })
+}
+
+fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits> {
+    let batch_size_changes = values.number_u32(&table::BATCH_SIZE);
+    let batch_limit_bytes = values.number(&table::BATCH_BYTES);
+    let file_limit_bytes = values.number(&table::MAX_FILE_SIZE);
+    let retry_attempts = values.number_u32(&table::RETRY_ATTEMPTS);
+    let retry_delay_ms = values.number(&table::RETRY_DELAY_MS);
+    let idle_checkpoint_seconds = values.number(&table::IDLE_CHECKPOINT_SECONDS);
+    for (setting, limit) in [
+        (&table::BUFFER_LIMIT_BYTES, buffer_limit_bytes),
+        (&table::MAX_FILE_SIZE, file_limit_bytes),
+    ] {
+        if let (Some(batch), Some(limit)) = (batch_limit_bytes, limit)
+            && batch > limit
+        {
+            let what = format!("more than {}, which is {}", setting.name, size_text(limit));
+            let mend = format!("lower it, or raise {}", setting.name);
+            values.refuse(&table::BATCH_BYTES, Fault::mended_by(what, mend));
+        }
+    }
+    Some(Limits {
+        batch_size_changes: batch_size_changes?,
+        batch_limit_bytes: batch_limit_bytes?,
+        file_limit_bytes: file_limit_bytes?,
+        file_limit_commits: COMMITS_PER_FILE_MAX,
+        retry_attempts: retry_attempts?,
+        retry_delay_ms: retry_delay_ms?,
+        idle_checkpoint_ms: idle_checkpoint_seconds?.saturating_mul(1000),
+    })
+}
+
+fn schedule(values: &mut Values, now_unix_ms: i64) -> Option<Schedule> {
+    let timezone = values.parse(&table::TZ, parse_timezone);
+    let schedule = values.parse(&table::DUMP_SCHEDULE, |text| {
+        let schedule = Schedule::parse(text, timezone.unwrap_or(Tz::UTC))?;
+        match next_flush(&schedule, now_unix_ms) {
+            Some(_) => Ok(schedule),
+            None => Err(Fault::new("there is no such time")),
+        }
+    });
+    timezone.and(schedule)
+}
+
+fn checkpoints(values: &mut Values, source: Option<&SourceSettings>) -> Option<CheckpointSettings> {
+    let store: Option<StoreWord> = values.choice(&table::CHECKPOINT_STORE);
+    let database = values.parse(&table::CHECKPOINT_DATABASE, parse_database);
+    let collection = values.parse(&table::CHECKPOINT_COLLECTION, |name| {
+        check_namespace(database.as_deref().unwrap_or(""), name)?;
+        parse_collection(name)
+    });
+    let (store, database, collection) = (store?, database?, collection?);
+    if store == StoreWord::Lake {
+        return Some(CheckpointSettings::Lake);
+    }
+    let is_watched = source.is_some_and(|source| {
+        source.database == database && source.collections.contains(&collection)
+    });
+    if is_watched {
+        let what = "it is watched: every checkpoint would make the next change";
+        let mend = "keep the checkpoints in another collection, or don't watch this one";
+        values.refuse(&table::CHECKPOINT_COLLECTION, Fault::mended_by(what, mend));
+    }
+    Some(CheckpointSettings::MongoDb {
+        database,
+        collection,
+    })
+}
+
+fn log(values: &mut Values, is_terminal: bool) -> Option<LogSettings> {
+    let level = values.choice(&table::LOG_LEVEL);
+    let format = match values.choice(&table::LOG_FORMAT)? {
+        LogFormatWord::Fixed(format) => format,
+        LogFormatWord::Auto if is_terminal => LogFormat::Text,
+        LogFormatWord::Auto => LogFormat::Json,
+    };
+    Some(LogSettings {
+        level: level?,
+        format,
+    })
+}
+
+fn parse_start_at(text: &str, now_unix_ms: i64) -> Result<StartAt, Fault> {
+    if text.eq_ignore_ascii_case("now") {
+        return Ok(StartAt::Now);
+    }
+    let time = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| Fault::new("neither `now` nor an RFC 3339 time"))?;
+    if time.timestamp() < 1 {
+        return Err(Fault::new("not after 1970 began"));
+    }
+    let seconds = u32::try_from(time.timestamp())
+        .map_err(|_| Fault::new("later than MongoDB's timestamps reach (2106)"))?;
+    if time.timestamp_millis() > now_unix_ms {
+        return Err(Fault::new("in the future"));
+    }
+    // The server counts the operations of a second from 1.
+    Ok(StartAt::Time(ClusterTime {
+        seconds,
+        increment: 1,
+    }))
+}

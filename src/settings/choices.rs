@@ -1,0 +1,159 @@
+//! Settings that take one of a few words.
+
+use tracing::Level;
+
+use crate::archive::hour_file::{Compression, OutputFormat};
+
+/// The Extended JSON that changes are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JsonMode {
+    /// Easy to read and to query.
+    Relaxed,
+    /// Keeps every type exactly.
+    Canonical,
+}
+
+/// What the server adds to an update besides what it changed (`fullDocument`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FullDocument {
+    /// Nothing.
+    Default,
+    /// The document as it is when the change is read.
+    UpdateLookup,
+    /// The document right after the change, if the server has kept it.
+    WhenAvailable,
+    /// The document right after the change, or an error.
+    Required,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// `LOG_FORMAT` as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogFormatWord {
+    Auto,
+    Fixed(LogFormat),
+}
+
+/// `CHECKPOINT_STORE` as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreWord {
+    MongoDb,
+    Lake,
+}
+
+/// A type whose values have a word each.
+pub(super) trait Words: Copy + PartialEq + 'static {
+    /// The words, in the order of the help.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The word of a value.
+    fn word(self) -> &'static str {
+        let found = Self::WORDS.iter().find(|(_, value)| *value == self);
+        found.map_or("", |(word, _)| word)
+    }
+
+    /// The value of a word, whatever its case.
+    fn of_word(text: &str) -> Option<Self> {
+        let found = Self::WORDS
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(text));
+        found.map(|(_, value)| *value)
+    }
+}
+
+/// The words of a type, for the table of settings.
+pub(super) fn words<T: Words>() -> Vec<&'static str> {
+    T::WORDS.iter().map(|(word, _)| *word).collect()
+}
+
+impl Words for OutputFormat {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("json", Self::Json), ("ndjson", Self::Ndjson)];
+}
+
+impl Words for Compression {
+    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("gzip", Self::Gzip)];
+}
+
+impl Words for JsonMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("relaxed", Self::Relaxed), ("canonical", Self::Canonical)];
+}
+
+impl Words for FullDocument {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("updateLookup", Self::UpdateLookup),
+        ("default", Self::Default),
+        ("whenAvailable", Self::WhenAvailable),
+        ("required", Self::Required),
+    ];
+}
+
+impl FullDocument {
+    /// The word that the server's change stream takes for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.word()
+    }
+}
+
+impl Words for StoreWord {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("mongodb", Self::MongoDb), ("lake", Self::Lake)];
+}
+
+impl Words for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Words for LogFormatWord {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("text", Self::Fixed(LogFormat::Text)),
+        ("json", Self::Fixed(LogFormat::Json)),
+    ];
+}
+
+impl Words for Level {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::ERROR),
+        ("warn", Self::WARN),
+        ("info", Self::INFO),
+        ("debug", Self::DEBUG),
+        ("trace", Self::TRACE),
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn come_back<T: Words + std::fmt::Debug>() {
+        for (word, value) in T::WORDS {
+            assert_eq!(value.word(), *word);
+            assert_eq!(T::of_word(&word.to_uppercase()), Some(*value));
+        }
+        assert_eq!(T::of_word(""), None);
+        assert_eq!(T::of_word("other"), None);
+    }
+
+    #[test]
+    fn every_word_comes_back() {
+        come_back::<OutputFormat>();
+        come_back::<Compression>();
+        come_back::<JsonMode>();
+        come_back::<FullDocument>();
+        come_back::<StoreWord>();
+        come_back::<LogFormat>();
+        come_back::<LogFormatWord>();
+        come_back::<Level>();
+    }
+}

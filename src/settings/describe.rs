@@ -1,0 +1,67 @@
+//! The settings in effect, for a log.
+
+use super::choices::Words as _;
+use super::setting::size_text;
+use super::{CheckpointSettings, LakeLocation, Settings};
+use crate::archive::machine::StartAt;
+
+impl Settings {
+    /// All settings in effect as keys and values that may be logged: no secret is among them.
+    #[must_use]
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let (source, files, limits) = (&self.source, &self.files, &self.files.limits);
+        vec![
+            ("mongodb", source.uri_for_people.clone()),
+            ("database", source.database.clone()),
+            ("collections", source.collections.join(",")),
+            ("full_document", source.full_document.word().to_owned()),
+            ("lake", self.lake.url_for_people.clone()),
+            ("credential", self.credential().to_owned()),
+            ("format", files.format.extension().to_owned()),
+            ("json_mode", files.json_mode.word().to_owned()),
+            ("schedule", self.schedule.text.clone()),
+            ("timezone", self.schedule.timezone.name().to_owned()),
+            ("batch_size", limits.batch_size_changes.to_string()),
+            ("batch_bytes", size_text(limits.batch_limit_bytes)),
+            ("buffer_limit", size_text(files.buffer_limit_bytes)),
+            ("max_file_size", size_text(limits.file_limit_bytes)),
+            ("checkpoints", self.checkpoints.to_string()),
+            ("idle_checkpoint_ms", limits.idle_checkpoint_ms.to_string()),
+            ("start_at", self.start_at_text()),
+            ("retry_attempts", limits.retry_attempts.to_string()),
+            ("retry_delay_ms", limits.retry_delay_ms.to_string()),
+            (
+                "shutdown_timeout_s",
+                self.shutdown_timeout.as_secs().to_string(),
+            ),
+            ("log_level", self.log.level.word().to_owned()),
+            ("log_format", self.log.format.word().to_owned()),
+        ]
+    }
+
+    fn credential(&self) -> &'static str {
+        match &self.lake.location {
+            LakeLocation::Local { .. } => "none",
+            LakeLocation::Azure { credential, .. } => credential.kind(),
+        }
+    }
+
+    fn start_at_text(&self) -> String {
+        match self.start_at {
+            StartAt::Now => "now".to_owned(),
+            StartAt::Time(time) => time.to_string(),
+        }
+    }
+}
+
+impl std::fmt::Display for CheckpointSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::MongoDb {
+                database,
+                collection,
+            } => write!(f, "mongodb {database}.{collection}"),
+            Self::Lake => f.write_str("lake"),
+        }
+    }
+}

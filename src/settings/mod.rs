@@ -1,0 +1,112 @@
+//! Settings: from the command line, the environment and a `.env` file to one checked struct.
+//!
+//! `table` holds every setting once, as data; `assemble` makes the typed [`Settings`] of their
+//! values. A new setting is a row in the one and a line in the other. Problems are collected and
+//! reported together. Nothing here prints, and only [`load_from_process`] looks at the process.
+
+mod assemble;
+mod azure;
+mod choices;
+mod command_line;
+mod connection_string;
+mod describe;
+mod env_file;
+mod hints;
+mod lake_location;
+mod load;
+mod mongodb_uri;
+mod namespaces;
+mod problems;
+mod schedule;
+mod secret;
+mod setting;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::time::Duration;
+
+pub use azure::AzureCredential;
+pub use choices::{FullDocument, JsonMode, LogFormat};
+pub use lake_location::{LakeLocation, LakeSettings};
+pub use load::{Command, Exit, Loaded, Surroundings, load, load_from_process};
+pub use problems::{Problem, Problems};
+pub use schedule::{Schedule, next_flush};
+pub use secret::Secret;
+
+use crate::archive::hour_file::FileFormat;
+use crate::archive::limits::Limits;
+use crate::archive::machine::StartAt;
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is watched.
+    pub source: SourceSettings,
+    /// Where changes go.
+    pub lake: LakeSettings,
+    /// What the files are like, and how much is held for them.
+    pub files: FileSettings,
+    /// When all that waits is flushed.
+    pub schedule: Schedule,
+    /// Where resume tokens are kept.
+    pub checkpoints: CheckpointSettings,
+    /// Where a feed without a checkpoint starts.
+    pub start_at: StartAt,
+    /// How long a drain may take.
+    pub shutdown_timeout: Duration,
+    /// What is logged and how.
+    pub log: LogSettings,
+}
+
+/// What is watched.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// Connection string.
+    pub uri: Secret,
+    /// Its scheme and hosts, for logs and messages; no secret is in it.
+    pub uri_for_people: String,
+    /// Database of the collections.
+    pub database: String,
+    /// Names of the collections: at least one, each once.
+    pub collections: Vec<String>,
+    /// What updates carry.
+    pub full_document: FullDocument,
+}
+
+/// What the files are like, and how much is held for them.
+#[derive(Clone, Debug)]
+pub struct FileSettings {
+    /// Frame and compression.
+    pub format: FileFormat,
+    /// The Extended JSON of the changes.
+    pub json_mode: JsonMode,
+    /// Limits of each feed.
+    pub limits: Limits,
+    /// Memory for the changes of all feeds together.
+    pub buffer_limit_bytes: u64,
+}
+
+/// Where resume tokens are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointSettings {
+    /// In the MongoDB that is watched.
+    MongoDb {
+        /// Database of the checkpoints.
+        database: String,
+        /// Collection of the checkpoints.
+        collection: String,
+    },
+    /// In the lake, for roles that may not write to MongoDB.
+    Lake,
+}
+
+/// What is logged and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least that is worth a line.
+    pub level: tracing::Level,
+    /// How a line is written.
+    pub format: LogFormat,
+}

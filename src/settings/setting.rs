@@ -1,0 +1,232 @@
+//! What a row of the table of settings says, and the texts that follow from it.
+
+/// A setting: one row of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// The environment variable.
+    pub(super) name: &'static str,
+    /// The long flag, without its dashes; it follows from the name.
+    pub(super) flag: &'static str,
+    /// Where `--help` lists it.
+    pub(super) heading: Heading,
+    /// What its value must look like.
+    pub(super) kind: Kind,
+    /// The value's name in `--help`.
+    pub(super) value_name: &'static str,
+    /// What holds when it isn't set.
+    pub(super) fallback: Fallback,
+    /// Who may see it.
+    pub(super) secrecy: Secrecy,
+    /// What an empty value means, if the setting is no secret.
+    pub(super) empty: Empty,
+    /// What it is for, in a sentence or two.
+    pub(super) help: &'static str,
+}
+
+/// Groups of settings in `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heading {
+    Source,
+    Lake,
+    Files,
+    Checkpoints,
+    Failures,
+    Logs,
+}
+
+impl Heading {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "Source",
+            Self::Lake => "Lake",
+            Self::Files => "Files and flushing",
+            Self::Checkpoints => "Checkpoints",
+            Self::Failures => "Failures and shutdown",
+            Self::Logs => "Logs",
+        }
+    }
+}
+
+/// What a value must look like.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// Text with rules of its own; `needs` completes "set it to".
+    Text { needs: &'static str },
+    /// A whole number, both ends inclusive.
+    Whole {
+        least: u64,
+        most: u64,
+        unit: &'static str,
+    },
+    /// A number of bytes, both ends inclusive.
+    Size { least: u64, most: u64 },
+    /// One of a few words.
+    Choice(fn() -> Vec<&'static str>),
+}
+
+impl Kind {
+    /// Completes "set it to".
+    pub(super) fn needs(self) -> String {
+        match self {
+            Self::Text { needs } => needs.to_owned(),
+            Self::Whole { least, most, unit } => format!("{least} to {most} {unit}"),
+            Self::Size { least, most } => format!(
+                "{} to {}, in bytes or with KiB, MiB or GiB",
+                size_text(least),
+                size_text(most)
+            ),
+            Self::Choice(words) => {
+                let words = words();
+                match words.split_last() {
+                    Some((last, others)) if !others.is_empty() => {
+                        format!("{} or {last}", others.join(", "))
+                    }
+                    _ => words.concat(),
+                }
+            }
+        }
+    }
+}
+
+/// What holds when a setting isn't set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// Nothing: it must be set.
+    Required,
+    /// No value; the text says what happens then.
+    Unset(&'static str),
+    /// This value.
+    Value(&'static str),
+}
+
+/// Who may see a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// Everybody.
+    Public,
+    /// Nobody. It has no flag, since a command line is visible to every process of the machine.
+    Secret,
+    /// Nobody. It has a flag all the same, for values without a password.
+    SecretWithFlag,
+}
+
+/// What an empty value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Empty {
+    /// A mistake.
+    Refused,
+    /// The same as no value: files of settings often carry `KEY=`.
+    Unsets,
+}
+
+impl Setting {
+    /// What most settings have in common.
+    pub(super) const BASE: Self = Self {
+        name: "",
+        flag: "",
+        heading: Heading::Source,
+        kind: Kind::Text { needs: "" },
+        value_name: "",
+        fallback: Fallback::Required,
+        secrecy: Secrecy::Public,
+        empty: Empty::Refused,
+        help: "",
+    };
+
+    /// Whether an empty value means the same as none. It does for secrets.
+    pub(super) fn may_be_empty(&self) -> bool {
+        self.empty == Empty::Unsets || self.secrecy != Secrecy::Public
+    }
+
+    /// The default's text, if the setting has one.
+    pub(super) fn default_text(&self) -> Option<&'static str> {
+        match self.fallback {
+            Fallback::Value(text) => Some(text),
+            Fallback::Required | Fallback::Unset(_) => None,
+        }
+    }
+
+    /// What to set it to, as the end of a message.
+    pub(super) fn mend(&self) -> String {
+        let needs = self.kind.needs();
+        match self.default_text() {
+            Some(default) => format!("set it to {needs} (default {default})"),
+            None => format!("set it to {needs}"),
+        }
+    }
+}
+
+/// Bytes for people: exact, in the largest unit that divides them.
+pub(super) fn size_text(bytes: u64) -> String {
+    for (unit, factor) in SIZE_UNITS.iter().rev() {
+        if bytes >= *factor && bytes.is_multiple_of(*factor) {
+            return format!("{} {unit}", bytes / factor);
+        }
+    }
+    format!("{bytes} bytes")
+}
+
+/// Units of sizes, the smallest first.
+pub(super) const SIZE_UNITS: [(&str, u64); 3] =
+    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// The flag's letters for a variable's name: `BATCH_SIZE` becomes `batch-size`.
+pub(super) const fn flag_bytes<const LEN: usize>(name: &str) -> [u8; LEN] {
+    let name = name.as_bytes();
+    let mut flag = [0; LEN];
+    let mut at = 0;
+    while at < LEN {
+        flag[at] = match name[at] {
+            b'_' => b'-',
+            letter => letter.to_ascii_lowercase(),
+        };
+        at += 1;
+    }
+    flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::choices::{FullDocument, JsonMode, words};
+    use super::*;
+
+    #[test]
+    fn kinds_say_what_they_need() {
+        let whole = Kind::Whole {
+            least: 1,
+            most: 100,
+            unit: "tries",
+        };
+        assert_eq!(whole.needs(), "1 to 100 tries");
+        let size = Kind::Size {
+            least: 1,
+            most: 256 << 20,
+        };
+        assert_eq!(
+            size.needs(),
+            "1 bytes to 256 MiB, in bytes or with KiB, MiB or GiB"
+        );
+        assert_eq!(
+            Kind::Choice(words::<JsonMode>).needs(),
+            "relaxed or canonical"
+        );
+        assert_eq!(
+            Kind::Choice(words::<FullDocument>).needs(),
+            "updateLookup, default, whenAvailable or required"
+        );
+    }
+
+    #[test]
+    fn sizes_are_exact() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1 KiB"),
+            (1536 << 10, "1536 KiB"),
+            (8 << 20, "8 MiB"),
+            (1 << 40, "1024 GiB"),
+        ] {
+            assert_eq!(size_text(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Every setting, once. The command line, `--help`, the defaults and most messages follow from here.
+
+use tracing::Level;
+
+use super::choices::{FullDocument, JsonMode, LogFormatWord, StoreWord, words};
+use super::setting::{Empty, Fallback, Heading, Kind, Secrecy, Setting, flag_bytes};
+use crate::archive::hour_file::{Compression, OutputFormat};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Makes a static of each row, and the list of them all.
+macro_rules! settings {
+    ($($name:ident { $($field:ident: $value:expr,)* })*) => {
+        $(pub(super) static $name: Setting = Setting {
+            name: stringify!($name),
+            flag: {
+                const FLAG: [u8; stringify!($name).len()] = flag_bytes(stringify!($name));
+                match std::str::from_utf8(&FLAG) {
+                    Ok(flag) => flag,
+                    Err(_) => "",
+                }
+            },
+            $($field: $value,)*
+            ..Setting::BASE
+        };)*
+
+        /// All settings, in the order of `--help`.
+        pub(super) static ALL: &[&Setting] = &[$(&$name),*];
+    };
+}
+
+settings! {
+    MONGODB_URI {
+        heading: Heading::Source,
+        kind: Kind::Text { needs: "a connection string such as mongodb://host:27017/?replicaSet=rs0" },
+        value_name: "URI",
+        fallback: Fallback::Required,
+        secrecy: Secrecy::SecretWithFlag,
+        help: "Connection string of the replica set or sharded cluster, such as mongodb://host:27017/?replicaSet=rs0. With a password in it, it is taken from the environment or the .env file only.",
+    }
+    MONGODB_DATABASE {
+        heading: Heading::Source,
+        kind: Kind::Text { needs: "the name of a database" },
+        value_name: "NAME",
+        fallback: Fallback::Value("mydb"),
+        help: "Database whose collections are watched.",
+    }
+    MONGODB_COLLECTIONS {
+        heading: Heading::Source,
+        kind: Kind::Text { needs: "names of collections, separated by commas" },
+        value_name: "NAMES",
+        fallback: Fallback::Value("users,orders"),
+        help: "Collections to watch, separated by commas.",
+    }
+    FULL_DOCUMENT {
+        heading: Heading::Source,
+        kind: Kind::Choice(words::<FullDocument>),
+        value_name: "MODE",
+        fallback: Fallback::Value("updateLookup"),
+        help: "What an update carries besides what it changed: nothing (default), the document as it is by then (updateLookup), or as it was right after the change (whenAvailable, required; the collection must keep post-images).",
+    }
+    LAKE_URL {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "abfss://filesystem@account.dfs.core.windows.net/prefix or file:///folder" },
+        value_name: "URL",
+        fallback: Fallback::Unset("built from AZURE_STORAGE_ACCOUNT_NAME and AZURE_ADLS_FILESYSTEM"),
+        help: "Where the lake is: abfss://filesystem@account.dfs.core.windows.net/prefix, or file:///folder.",
+    }
+    AZURE_STORAGE_ACCOUNT_NAME {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "the storage account's name" },
+        value_name: "NAME",
+        fallback: Fallback::Unset("the account of LAKE_URL or of the connection string"),
+        empty: Empty::Unsets,
+        help: "Storage account of the lake.",
+    }
+    AZURE_ADLS_FILESYSTEM {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "the file system's (container's) name" },
+        value_name: "NAME",
+        fallback: Fallback::Value("changestreams"),
+        empty: Empty::Unsets,
+        help: "File system (container) of the lake, where LAKE_URL doesn't name it.",
+    }
+    AZURE_STORAGE_ACCOUNT_KEY {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "one of the storage account's access keys" },
+        value_name: "KEY",
+        fallback: Fallback::Unset("no account key"),
+        secrecy: Secrecy::Secret,
+        help: "Access key of the storage account.",
+    }
+    AZURE_STORAGE_SAS_TOKEN {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "a shared access signature: sv=...&sig=..." },
+        value_name: "TOKEN",
+        fallback: Fallback::Unset("no shared access signature"),
+        secrecy: Secrecy::Secret,
+        help: "Shared access signature, instead of the account key.",
+    }
+    AZURE_STORAGE_CONNECTION_STRING {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "a connection string of the storage account, as the Azure portal shows it" },
+        value_name: "STRING",
+        fallback: Fallback::Unset("no connection string"),
+        secrecy: Secrecy::Secret,
+        help: "Connection string with account and key or signature, instead of these.",
+    }
+    AZURE_STORAGE_ENDPOINT {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "the address of the blob service, such as https://account.blob.core.windows.net or http://127.0.0.1:10000/devstoreaccount1" },
+        value_name: "URL",
+        fallback: Fallback::Unset("the public cloud's, or that of LAKE_URL or the connection string"),
+        empty: Empty::Unsets,
+        help: "Address of the blob service, for Azurite (http://127.0.0.1:10000/devstoreaccount1), sovereign clouds and private endpoints. http:// is for this machine only.",
+    }
+    DUMP_SCHEDULE {
+        heading: Heading::Files,
+        kind: Kind::Text { needs: "a cron pattern: minute, hour, day, month, weekday, or six fields with the second in front" },
+        value_name: "CRON",
+        fallback: Fallback::Value("0 * * * *"),
+        help: "When all that waits is flushed: cron with five fields (minute, hour, day, month, weekday), or six with the second in front.",
+    }
+    TZ {
+        heading: Heading::Files,
+        kind: Kind::Text { needs: "a time zone's IANA name, such as Europe/Berlin or UTC" },
+        value_name: "ZONE",
+        fallback: Fallback::Value("UTC"),
+        help: "Time zone of DUMP_SCHEDULE by its IANA name, such as Europe/Berlin. Files are named by UTC hours whatever it is.",
+    }
+    BATCH_SIZE {
+        heading: Heading::Files,
+        kind: Kind::Whole { least: 1, most: 1_000_000, unit: "changes" },
+        value_name: "CHANGES",
+        fallback: Fallback::Value("1000"),
+        help: "A batch of this many changes is flushed.",
+    }
+    BATCH_BYTES {
+        heading: Heading::Files,
+        kind: Kind::Size { least: KIB, most: 256 * MIB },
+        value_name: "SIZE",
+        fallback: Fallback::Value("8MiB"),
+        help: "A batch of this size is flushed.",
+    }
+    BUFFER_LIMIT_BYTES {
+        heading: Heading::Files,
+        kind: Kind::Size { least: MIB, most: 1024 * GIB },
+        value_name: "SIZE",
+        fallback: Fallback::Value("128MiB"),
+        help: "Memory for changes of all collections together. When it is used up, silt flushes, and then stops reading.",
+    }
+    MAX_FILE_SIZE {
+        heading: Heading::Files,
+        kind: Kind::Size { least: 64 * KIB, most: 1024 * GIB },
+        value_name: "SIZE",
+        fallback: Fallback::Value("100MiB"),
+        help: "An hour's file that would pass this size goes on in the next part.",
+    }
+    OUTPUT_FORMAT {
+        heading: Heading::Files,
+        kind: Kind::Choice(words::<OutputFormat>),
+        value_name: "FORMAT",
+        fallback: Fallback::Value("json"),
+        help: "One JSON document with metadata (json), or one change a line and nothing else (ndjson).",
+    }
+    JSON_MODE {
+        heading: Heading::Files,
+        kind: Kind::Choice(words::<JsonMode>),
+        value_name: "MODE",
+        fallback: Fallback::Value("relaxed"),
+        help: "Extended JSON that is easy to query (relaxed), or that keeps every type exactly (canonical).",
+    }
+    COMPRESSION {
+        heading: Heading::Files,
+        kind: Kind::Choice(words::<Compression>),
+        value_name: "METHOD",
+        fallback: Fallback::Value("none"),
+        help: "Compression of the files. gzip appends .gz to their names.",
+    }
+    CHECKPOINT_STORE {
+        heading: Heading::Checkpoints,
+        kind: Kind::Choice(words::<StoreWord>),
+        value_name: "STORE",
+        fallback: Fallback::Value("mongodb"),
+        help: "Where resume tokens are kept: in MongoDB, or in the lake, for roles that may only read.",
+    }
+    CHECKPOINT_DATABASE {
+        heading: Heading::Checkpoints,
+        kind: Kind::Text { needs: "the name of a database" },
+        value_name: "NAME",
+        fallback: Fallback::Value("metadata"),
+        help: "Database of the checkpoints in MongoDB.",
+    }
+    CHECKPOINT_COLLECTION {
+        heading: Heading::Checkpoints,
+        kind: Kind::Text { needs: "the name of a collection" },
+        value_name: "NAME",
+        fallback: Fallback::Value("change_stream_state"),
+        help: "Collection of the checkpoints in MongoDB.",
+    }
+    IDLE_CHECKPOINT_SECONDS {
+        heading: Heading::Checkpoints,
+        kind: Kind::Whole { least: 1, most: 3600, unit: "seconds" },
+        value_name: "SECONDS",
+        fallback: Fallback::Value("60"),
+        help: "How often the position of a collection without changes is saved.",
+    }
+    START_AT {
+        heading: Heading::Checkpoints,
+        kind: Kind::Text { needs: "now, or an RFC 3339 time such as 2024-01-15T14:00:00Z" },
+        value_name: "TIME",
+        fallback: Fallback::Value("now"),
+        help: "Where a collection without a checkpoint starts: now, or an RFC 3339 time that the oplog still holds.",
+    }
+    RETRY_ATTEMPTS {
+        heading: Heading::Failures,
+        kind: Kind::Whole { least: 1, most: 100, unit: "tries" },
+        value_name: "TRIES",
+        fallback: Fallback::Value("3"),
+        help: "Tries of a flush before it is reported as failing. It is tried on for as long as it takes: nothing is dropped.",
+    }
+    RETRY_DELAY_MS {
+        heading: Heading::Failures,
+        kind: Kind::Whole { least: 1, most: 60_000, unit: "milliseconds" },
+        value_name: "MS",
+        fallback: Fallback::Value("1000"),
+        help: "Delay before the second try. It doubles from try to try, up to a minute.",
+    }
+    SHUTDOWN_TIMEOUT_SECONDS {
+        heading: Heading::Failures,
+        kind: Kind::Whole { least: 1, most: 3600, unit: "seconds" },
+        value_name: "SECONDS",
+        fallback: Fallback::Value("25"),
+        help: "Time to flush and save after SIGTERM or SIGINT. What is left then is read again at the next start.",
+    }
+    LOG_LEVEL {
+        heading: Heading::Logs,
+        kind: Kind::Choice(words::<Level>),
+        value_name: "LEVEL",
+        fallback: Fallback::Value("info"),
+        help: "What is worth a line.",
+    }
+    LOG_FORMAT {
+        heading: Heading::Logs,
+        kind: Kind::Choice(words::<LogFormatWord>),
+        value_name: "FORMAT",
+        fallback: Fallback::Value("auto"),
+        help: "text for people, json for machines; auto takes text on a terminal and json elsewhere.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_flags_follow_from_them() {
+        let names: HashSet<_> = ALL.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for setting in ALL {
+            assert_eq!(setting.flag, setting.name.to_lowercase().replace('_', "-"));
+        }
+    }
+
+    #[test]
+    fn every_row_is_filled_in() {
+        for setting in ALL {
+            let texts = [setting.help, setting.value_name, setting.name];
+            assert!(
+                texts.iter().all(|text| !text.is_empty()),
+                "{}",
+                setting.name
+            );
+            assert!(setting.help.ends_with('.'), "{}", setting.name);
+            assert!(!setting.kind.needs().is_empty(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn secrets_have_no_default_and_may_be_empty() {
+        let all = ALL.iter();
+        for setting in all.filter(|setting| setting.secrecy != Secrecy::Public) {
+            assert!(setting.may_be_empty(), "{}", setting.name);
+            assert_eq!(setting.default_text(), None, "{}", setting.name);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The text of every setting, from wherever it was given, and its reading as numbers, sizes and words.
+
+use std::collections::HashMap;
+
+use super::choices::Words;
+use super::problems::{Fault, Problem, Problems, shown};
+use super::setting::{Fallback, Kind, SIZE_UNITS, Secrecy, Setting, size_text};
+use super::table;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The command line.
+    Flag,
+    /// The process's environment.
+    Environment,
+    /// A file of settings.
+    EnvFile { file: String, line: usize },
+    /// The table.
+    Default,
+}
+
+impl Origin {
+    /// What a message adds: nothing for the environment, the usual place.
+    fn note(&self, setting: &Setting) -> Option<String> {
+        match self {
+            Self::Flag => Some(format!("given as --{}", setting.flag)),
+            Self::Environment => None,
+            Self::EnvFile { file, line } => Some(format!("in {file}, line {line}")),
+            Self::Default => Some("the default".to_owned()),
+        }
+    }
+}
+
+/// A value as it was given: text, or not even that.
+pub(super) type Given = Result<String, NotText>;
+
+/// A value that is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotText;
+
+#[derive(Debug)]
+struct Value {
+    text: String,
+    origin: Origin,
+}
+
+/// The values of all settings, and the problems that were found with them.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    usable: HashMap<&'static str, Value>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Values {
+    /// Takes the value of a setting, which is the one that counts if there were several, or its
+    /// default. An empty value hides those of lesser places, too.
+    pub(super) fn take(&mut self, setting: &'static Setting, given: Option<(Given, Origin)>) {
+        match given {
+            None => self.take_default(setting),
+            Some((Err(NotText), origin)) => {
+                let fault = Fault::new("its value is not UTF-8 text");
+                self.add_problem(setting, None, &origin, fault);
+            }
+            Some((Ok(text), origin)) => match text.trim() {
+                "" if setting.may_be_empty() => self.take_default(setting),
+                "" => {
+                    let fault = Fault::mended_by("its value is empty", mend_of_empty(setting));
+                    self.add_problem(setting, None, &origin, fault);
+                }
+                text => {
+                    let text = text.to_owned();
+                    self.usable.insert(setting.name, Value { text, origin });
+                }
+            },
+        }
+    }
+
+    fn take_default(&mut self, setting: &'static Setting) {
+        match setting.fallback {
+            Fallback::Value(text) => {
+                let (text, origin) = (text.to_owned(), Origin::Default);
+                self.usable.insert(setting.name, Value { text, origin });
+            }
+            Fallback::Unset(_) => {}
+            Fallback::Required => self.refuse_missing(setting),
+        }
+    }
+
+    /// The text of a setting, unless it isn't set or was no text.
+    pub(super) fn text(&self, setting: &Setting) -> Option<String> {
+        Some(self.usable.get(setting.name)?.text.clone())
+    }
+
+    /// The text of a setting if it isn't the default.
+    pub(super) fn explicit(&self, setting: &Setting) -> Option<String> {
+        let value = self.usable.get(setting.name)?;
+        (value.origin != Origin::Default).then(|| value.text.clone())
+    }
+
+    /// Whether a setting stands on the command line.
+    pub(super) fn is_flag(&self, setting: &Setting) -> bool {
+        let value = self.usable.get(setting.name);
+        value.is_some_and(|value| value.origin == Origin::Flag)
+    }
+
+    /// Whether a problem names this setting.
+    pub(super) fn is_refused(&self, setting: &Setting) -> bool {
+        let mut problems = self.problems.iter();
+        problems.any(|problem| problem.setting == setting.name)
+    }
+
+    /// Notes what is wrong with a setting's value.
+    pub(super) fn refuse(&mut self, setting: &Setting, fault: Fault) {
+        let Some(value) = self.usable.get(setting.name) else {
+            return self.add_problem(setting, None, &Origin::Environment, fault);
+        };
+        let is_public = setting.secrecy == Secrecy::Public;
+        let text = is_public.then(|| shown(&value.text));
+        let origin = value.origin.clone();
+        self.add_problem(setting, text, &origin, fault);
+    }
+
+    /// Notes that a setting must be set.
+    pub(super) fn refuse_missing(&mut self, setting: &Setting) {
+        let fault = Fault::new("it is required");
+        self.add_problem(setting, None, &Origin::Environment, fault);
+    }
+
+    /// Notes a problem with something else than a setting's value.
+    pub(super) fn refuse_other(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Notes what is odd but does no harm.
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+
+    /// Reads a setting by a parser of its own, noting what that finds wrong.
+    pub(super) fn parse<T>(
+        &mut self,
+        setting: &Setting,
+        parser: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let text = self.text(setting)?;
+        match parser(&text) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.refuse(setting, fault);
+                None
+            }
+        }
+    }
+
+    /// Reads a whole number or a size, within the bounds of its row.
+    pub(super) fn number(&mut self, setting: &Setting) -> Option<u64> {
+        self.parse(setting, |text| match setting.kind {
+            Kind::Whole { least, most, .. } => {
+                within(parse_whole(text)?, least, most, |number| number.to_string())
+            }
+            Kind::Size { least, most } => within(parse_size(text)?, least, most, size_text),
+            Kind::Text { .. } | Kind::Choice(_) => Err(Fault::new("not a number")),
+        })
+    }
+
+    /// Reads a whole number that its row's bounds make fit into 32 bits.
+    pub(super) fn number_u32(&mut self, setting: &Setting) -> Option<u32> {
+        let number = self.number(setting)?;
+        let small = u32::try_from(number).ok();
+        if small.is_none() {
+            self.refuse(setting, Fault::new("too large"));
+        }
+        small
+    }
+
+    /// Reads one of a few words.
+    pub(super) fn choice<T: Words>(&mut self, setting: &Setting) -> Option<T> {
+        self.parse(setting, |text| {
+            T::of_word(text).ok_or_else(|| Fault::new("not one of its words"))
+        })
+    }
+
+    /// All problems, in the order of `--help`, those of files first; and all warnings.
+    pub(super) fn into_findings(self) -> (Problems, Vec<String>) {
+        let mut problems = self.problems;
+        problems.sort_by_key(|problem| {
+            let mut all = table::ALL.iter();
+            all.position(|setting| setting.name == problem.setting)
+        });
+        (Problems(problems), self.warnings)
+    }
+
+    fn add_problem(
+        &mut self,
+        setting: &Setting,
+        value: Option<String>,
+        origin: &Origin,
+        fault: Fault,
+    ) {
+        self.problems.push(Problem {
+            setting: setting.name.to_owned(),
+            value,
+            origin: origin.note(setting),
+            what: fault.what,
+            mend: fault.mend.unwrap_or_else(|| setting.mend()),
+        });
+    }
+}
+
+fn mend_of_empty(setting: &Setting) -> String {
+    match setting.default_text() {
+        Some(default) => format!("remove the line to take the default {default}"),
+        None => format!("remove the line, or {}", setting.mend()),
+    }
+}
+
+fn within(number: u64, least: u64, most: u64, show: fn(u64) -> String) -> Result<u64, Fault> {
+    if number < least {
+        Err(Fault::new(format!("less than {}", show(least))))
+    } else if number > most {
+        Err(Fault::new(format!("more than {}", show(most))))
+    } else {
+        Ok(number)
+    }
+}
+
+fn parse_whole(text: &str) -> Result<u64, Fault> {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if is_digits(text) {
+        text.parse().map_err(|_| Fault::new("far too large"))
+    } else if text.strip_prefix('-').is_some_and(is_digits) {
+        Err(Fault::new("negative"))
+    } else {
+        Err(Fault::new("not a whole number"))
+    }
+}
+
+fn parse_size(text: &str) -> Result<u64, Fault> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic());
+    let (number, unit) = text.split_at(unit_at.unwrap_or(text.len()));
+    let factor = if unit.is_empty() {
+        1
+    } else {
+        let mut units = SIZE_UNITS.iter();
+        match units.find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
+            Some((_, factor)) => *factor,
+            None => return Err(Fault::new("not a size")),
+        }
+    };
+    let number = parse_whole(number.trim_end())?;
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| Fault::new("far too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(setting: &'static Setting, text: &str) -> Values {
+        let mut values = Values::default();
+        values.take(setting, Some((Ok(text.to_owned()), Origin::Environment)));
+        values
+    }
+
+    fn problem(values: Values) -> String {
+        let (problems, _) = values.into_findings();
+        assert_eq!(problems.0.len(), 1);
+        problems.0[0].to_string()
+    }
+
+    #[test]
+    fn whole_numbers_are_bounded() {
+        for (text, number) in [("1", 1), (" 1000000 ", 1_000_000), ("007", 7)] {
+            let mut values = with(&table::BATCH_SIZE, text);
+            assert_eq!(values.number(&table::BATCH_SIZE), Some(number));
+        }
+        let mend = "set it to 1 to 1000000 changes (default 1000)";
+        for (text, what) in [
+            ("abc", "not a whole number"),
+            ("1.5", "not a whole number"),
+            ("1e3", "not a whole number"),
+            ("+1", "not a whole number"),
+            ("0x10", "not a whole number"),
+            ("١", "not a whole number"),
+            ("-", "not a whole number"),
+            ("-5", "negative"),
+            ("0", "less than 1"),
+            ("1000001", "more than 1000000"),
+            ("18446744073709551616", "far too large"),
+        ] {
+            let mut values = with(&table::BATCH_SIZE, text);
+            assert_eq!(values.number(&table::BATCH_SIZE), None);
+            assert_eq!(
+                problem(values),
+                format!("BATCH_SIZE={text}: {what}; {mend}")
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_take_bytes_and_binary_units() {
+        for (text, bytes) in [
+            ("8388608", 8 << 20),
+            ("8MiB", 8 << 20),
+            ("8 mib", 8 << 20),
+            ("16KIB", 16 << 10),
+        ] {
+            let mut values = with(&table::BATCH_BYTES, text);
+            assert_eq!(values.number(&table::BATCH_BYTES), Some(bytes), "{text}");
+        }
+        for (text, what) in [
+            ("8MB", "not a size"),
+            ("8M", "not a size"),
+            ("MiB", "not a whole number"),
+            ("1.5MiB", "not a whole number"),
+            ("-1MiB", "negative"),
+            ("1023", "less than 1 KiB"),
+            ("1GiB", "more than 256 MiB"),
+            ("99999999999999GiB", "far too large"),
+        ] {
+            let mut values = with(&table::BATCH_BYTES, text);
+            assert_eq!(values.number(&table::BATCH_BYTES), None);
+            assert!(problem(values).contains(what), "{text}");
+        }
+    }
+
+    #[test]
+    fn empty_means_what_the_row_says() {
+        let values = with(&table::AZURE_STORAGE_ACCOUNT_KEY, " \n");
+        assert_eq!(values.text(&table::AZURE_STORAGE_ACCOUNT_KEY), None);
+        assert!(values.into_findings().0.0.is_empty());
+
+        let values = with(&table::AZURE_ADLS_FILESYSTEM, "");
+        assert_eq!(values.explicit(&table::AZURE_ADLS_FILESYSTEM), None);
+        assert_eq!(
+            values.text(&table::AZURE_ADLS_FILESYSTEM).as_deref(),
+            Some("changestreams")
+        );
+
+        assert_eq!(
+            problem(with(&table::TZ, "")),
+            "TZ: its value is empty; remove the line to take the default UTC"
+        );
+        assert!(
+            problem(with(&table::LAKE_URL, "")).contains("remove the line, or set it to abfss")
+        );
+    }
+
+    #[test]
+    fn a_problem_tells_where_the_value_came_from_and_hides_secrets() {
+        let file = Origin::EnvFile {
+            file: ".env".into(),
+            line: 3,
+        };
+        for (origin, start) in [
+            (Origin::Flag, "TZ=x (given as --tz): bad"),
+            (Origin::Environment, "TZ=x: bad"),
+            (file, "TZ=x (in .env, line 3): bad"),
+        ] {
+            let mut values = Values::default();
+            values.take(&table::TZ, Some((Ok("x".into()), origin)));
+            values.refuse(&table::TZ, Fault::new("bad"));
+            assert!(problem(values).starts_with(start));
+        }
+        let mut values = with(&table::AZURE_STORAGE_ACCOUNT_KEY, "canary");
+        values.refuse(&table::AZURE_STORAGE_ACCOUNT_KEY, Fault::new("bad"));
+        assert!(!problem(values).contains("canary"));
+    }
+}

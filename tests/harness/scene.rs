@@ -1,0 +1,296 @@
+//! A database, a lake and a second pair of eyes.
+//!
+//! What silt archived is judged by a change stream of the test's own, and the files are read
+//! without silt's code.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::change_stream::ChangeStream;
+use mongodb::{Client, Collection, Database};
+use serde_json::Value;
+
+use silt::lake::{Lake as _, LakePath};
+
+use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite};
+use super::silt::{Settings, Signal, Silt, WAIT_LIMIT, settings};
+use super::{unique, variable};
+
+/// One test's world with a local lake.
+pub struct Scene {
+    pub client: Client,
+    pub database: Database,
+    pub folder: tempfile::TempDir,
+    pub settings: Settings,
+}
+
+impl Scene {
+    /// A fresh database on the shared replica set and an empty local lake.
+    pub async fn new() -> Self {
+        Self::on(&variable("SILT_TEST_MONGODB_URI")).await
+    }
+
+    pub async fn on(uri: &str) -> Self {
+        let client = Client::with_uri_str(uri).await.unwrap();
+        let name = unique("db");
+        let folder = tempfile::tempdir().unwrap();
+        let lake = format!("file://{}", folder.path().join("lake").display());
+        let settings = settings([
+            ("MONGODB_URI", uri),
+            ("MONGODB_DATABASE", &name),
+            ("MONGODB_COLLECTIONS", "users"),
+            ("LAKE_URL", &lake),
+            ("CHECKPOINT_DATABASE", &format!("{name}-meta")),
+            // Far away: a test that wants the schedule sets it.
+            ("DUMP_SCHEDULE", "0 0 1 1 *"),
+            ("RETRY_DELAY_MS", "50"),
+        ]);
+        Self {
+            database: client.database(&name),
+            client,
+            folder,
+            settings,
+        }
+    }
+
+    /// The same with this setting.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// The same with a lake in Azurite.
+    pub fn on_azurite(self) -> Self {
+        let endpoint = variable("SILT_TEST_AZURITE");
+        self.with_lake_at(&endpoint)
+    }
+
+    /// The same with a lake at a Blob endpoint in the style of Azurite.
+    pub fn with_lake_at(mut self, endpoint: &str) -> Self {
+        self.settings.remove("LAKE_URL");
+        self.with("AZURE_STORAGE_ACCOUNT_NAME", AZURITE_ACCOUNT)
+            .with("AZURE_STORAGE_ACCOUNT_KEY", AZURITE_KEY)
+            .with("AZURE_STORAGE_ENDPOINT", endpoint)
+            .with("AZURE_ADLS_FILESYSTEM", &unique("scene"))
+    }
+
+    pub fn filesystem(&self) -> &str {
+        &self.settings["AZURE_ADLS_FILESYSTEM"]
+    }
+
+    /// The changes of a collection in Azurite, in order.
+    pub async fn archived_on_azurite(&self, collection: &str) -> Vec<Value> {
+        let lake = azurite(self.filesystem(), "");
+        let mut files = lake.list(collection).await.unwrap();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut changes = Vec::new();
+        for file in files {
+            let path = LakePath {
+                folder: collection.to_owned(),
+                name: file.name.clone(),
+            };
+            let object = lake.get(&path).await.unwrap().unwrap();
+            changes.extend(changes_in(&file.name, &object.bytes).unwrap());
+        }
+        changes
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn users(&self) -> Collection<Document> {
+        self.database.collection("users")
+    }
+
+    pub fn checkpoints(&self) -> Collection<Document> {
+        let name = &self.settings["CHECKPOINT_DATABASE"];
+        self.client.database(name).collection("change_stream_state")
+    }
+
+    pub async fn checkpoint(&self) -> Option<Document> {
+        let id = format!("{}.users", self.database.name());
+        self.checkpoints()
+            .find_one(doc! { "_id": id })
+            .await
+            .unwrap()
+    }
+
+    pub fn lake(&self) -> PathBuf {
+        self.folder.path().join("lake")
+    }
+
+    /// A stream of the test's own over a collection, from now on.
+    pub async fn witness(&self, collection: &str) -> Witness {
+        let collection: Collection<Document> = self.database.collection(collection);
+        let watch = collection
+            .watch()
+            .full_document(mongodb::options::FullDocumentType::UpdateLookup);
+        let stream = watch
+            .max_await_time(Duration::from_millis(200))
+            .await
+            .unwrap();
+        Witness {
+            stream: stream.with_type(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Flushes until so many changes of a collection are in the lake.
+    pub async fn flush_until(&self, silt: &mut Silt, collection: &str, count: usize) {
+        let begun = std::time::Instant::now();
+        while self.archived_anywhere(collection).await.len() < count {
+            assert!(
+                begun.elapsed() < WAIT_LIMIT,
+                "not all is flushed; the log:\n{}",
+                silt.text()
+            );
+            silt.signal(Signal::USR1);
+            silt.wait_for("flushing all collections on SIGUSR1");
+        }
+    }
+
+    async fn archived_anywhere(&self, collection: &str) -> Vec<Value> {
+        match self.settings.get("LAKE_URL") {
+            Some(_) => self.archived(collection),
+            None => self.archived_on_azurite(collection).await,
+        }
+    }
+
+    /// The collection's hour files in order, by name.
+    pub fn files(&self, collection: &str) -> Vec<PathBuf> {
+        hour_files(&self.lake().join(collection))
+    }
+
+    /// The changes of a collection in the lake, in order.
+    pub fn archived(&self, collection: &str) -> Vec<Value> {
+        self.files(collection)
+            .iter()
+            .flat_map(|path| changes_of(path))
+            .collect()
+    }
+}
+
+/// The visible files of a folder, by name.
+pub fn hour_files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// The changes of a file; panics unless it is valid and of one hour.
+pub fn changes_of(path: &Path) -> Vec<Value> {
+    let bytes = std::fs::read(path).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    changes_in(name, &bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The changes of a file's bytes.
+pub fn changes_in(name: &str, bytes: &[u8]) -> Result<Vec<Value>, String> {
+    let mut text = String::new();
+    if name.ends_with(".gz") {
+        let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
+        decoder
+            .read_to_string(&mut text)
+            .map_err(|error| error.to_string())?;
+    } else {
+        text = String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())?;
+    }
+    let lines: Vec<Value> = if name.contains(".ndjson") {
+        let lines = text
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>();
+        lines.map_err(|error| error.to_string())?
+    } else {
+        let document: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let changes = document["changes"].as_array().ok_or("no changes")?.clone();
+        if document["metadata"]["count"] != changes.len() {
+            return Err(format!(
+                "{} of {} changes",
+                document["metadata"]["count"],
+                changes.len()
+            ));
+        }
+        changes
+    };
+    for line in &lines {
+        let seconds = line["change"]["clusterTime"]["$timestamp"]["t"]
+            .as_i64()
+            .ok_or("no time")?;
+        let time = chrono::DateTime::from_timestamp(seconds, 0).ok_or("no time")?;
+        if !name.starts_with(&time.format("%Y-%m-%d-%H").to_string()) {
+            return Err(format!("a change of {time} in {name}"));
+        }
+    }
+    Ok(lines
+        .into_iter()
+        .map(|mut line| line["change"].take())
+        .collect())
+}
+
+/// The token of a change.
+pub fn token(change: &Value) -> String {
+    change["_id"]["_data"].as_str().unwrap().to_owned()
+}
+
+pub fn tokens(changes: &[Value]) -> Vec<String> {
+    changes.iter().map(token).collect()
+}
+
+/// A second stream over the same collection.
+pub struct Witness {
+    stream: ChangeStream<RawDocumentBuf>,
+    seen: Vec<RawDocumentBuf>,
+}
+
+impl Witness {
+    /// Reads on until so many changes were seen since the beginning.
+    pub async fn see(&mut self, count: usize) -> &[RawDocumentBuf] {
+        while self.seen.len() < count {
+            match self.stream.next_if_any().await.unwrap() {
+                Some(change) => self.seen.push(change),
+                None => assert!(self.stream.is_alive(), "the witness' stream ended"),
+            }
+        }
+        &self.seen
+    }
+
+    pub async fn tokens(&mut self, count: usize) -> Vec<String> {
+        let seen = self.see(count).await;
+        seen.iter()
+            .map(|change| {
+                change
+                    .get_document("_id")
+                    .unwrap()
+                    .get_str("_data")
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
+    }
+}
+
+/// A change as the bson crate writes it in canonical Extended JSON.
+pub fn canonical(change: &RawDocumentBuf) -> Value {
+    let document: Document = change.try_into().unwrap();
+    Bson::Document(document).into_canonical_extjson()
+}
+
+/// Inserts documents with these numbers, one by one, so that each is a change of its own time.
+pub async fn insert(collection: &Collection<Document>, numbers: std::ops::Range<i32>) {
+    for number in numbers {
+        collection
+            .insert_one(doc! { "number": number, "text": "a value" })
+            .await
+            .unwrap();
+    }
+}

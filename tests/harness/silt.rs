@@ -1,0 +1,201 @@
+//! The real binary as a child process, and its log.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub use rustix::process::Signal;
+
+/// Nothing that a test waits for takes longer, on the slowest machine.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(90);
+
+/// Settings by name.
+pub type Settings = BTreeMap<String, String>;
+
+pub fn settings<const N: usize>(pairs: [(&str, &str); N]) -> Settings {
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// A running silt.
+pub struct Silt {
+    child: Child,
+    lines: Receiver<String>,
+    /// The log so far.
+    pub log: Vec<Value>,
+    searched: usize,
+}
+
+impl Silt {
+    /// Starts silt with these settings alone.
+    pub fn start(settings: &Settings) -> Self {
+        let mut child = command(settings)
+            .env("LOG_FORMAT", "json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            child,
+            lines,
+            log: Vec::new(),
+            searched: 0,
+        }
+    }
+
+    /// Starts silt and waits until it watches these collections.
+    pub fn watching(settings: &Settings, collections: &[&str]) -> Self {
+        let mut silt = Self::start(settings);
+        for _ in collections {
+            silt.wait_for("watching");
+        }
+        silt
+    }
+
+    /// Waits for the next log line with this message.
+    pub fn wait_for(&mut self, message: &str) -> Value {
+        self.wait_where(message, |line| line["message"] == message)
+    }
+
+    /// Waits for the next log line that fits.
+    pub fn wait_where(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            while self.searched < self.log.len() {
+                self.searched += 1;
+                if fits(&self.log[self.searched - 1]) {
+                    return self.log[self.searched - 1].clone();
+                }
+            }
+            let left = WAIT_LIMIT.saturating_sub(begun.elapsed());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.take(&line),
+                Err(_) => panic!("waited in vain for {what:?}; the log:\n{}", self.text()),
+            }
+        }
+    }
+
+    fn take(&mut self, line: &str) {
+        let line = serde_json::from_str(line)
+            .unwrap_or_else(|_| panic!("a log line that is no JSON: {line}"));
+        self.log.push(line);
+    }
+
+    /// Waits until so many changes of a collection were flushed since the start.
+    pub fn wait_for_flushed(&mut self, collection: &str, changes: u64) {
+        self.searched = 0;
+        let mut flushed = 0;
+        while flushed < changes {
+            let line = self.wait_where("flushed", |line| {
+                line["message"] == "flushed" && line["collection"] == collection
+            });
+            flushed += line["changes"].as_u64().unwrap();
+        }
+    }
+
+    pub fn text(&self) -> String {
+        self.log.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Lines with this message so far.
+    pub fn count(&self, message: &str) -> usize {
+        self.log
+            .iter()
+            .filter(|line| line["message"] == message)
+            .count()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits for its end and returns the exit status and the log.
+    pub fn wait(mut self) -> (i32, Self) {
+        let begun = Instant::now();
+        loop {
+            match self
+                .lines
+                .recv_timeout(WAIT_LIMIT.saturating_sub(begun.elapsed()))
+            {
+                Ok(line) => self.take(&line),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(_) => panic!("silt doesn't end; the log:\n{}", self.text()),
+            }
+        }
+        let status = self.child.wait().unwrap();
+        (status.code().unwrap_or(-1), self)
+    }
+
+    /// Drains it and expects that to go well.
+    pub fn drain(self) -> Self {
+        self.signal(Signal::TERM);
+        let (code, silt) = self.wait();
+        assert_eq!(code, 0, "the log:\n{}", silt.text());
+        silt
+    }
+
+    /// Kills it at once.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Silt {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(settings: &Settings) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_silt"));
+    // A folder without .env.
+    command
+        .env_clear()
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .envs(settings);
+    command
+}
+
+/// Runs silt to its end, with these settings and arguments. Returns exit status and output.
+pub fn run(settings: &Settings, arguments: &[&str]) -> (i32, String) {
+    let mut child = command(settings)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut out, mut err) = (String::new(), String::new());
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut out)
+        .unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
+    let status = child.wait().unwrap();
+    (status.code().unwrap_or(-1), out + &err)
+}
