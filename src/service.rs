@@ -23,7 +23,7 @@ use crate::lake::azure::{AzureConfig, AzureLake};
 use crate::lake::local::LocalLake;
 use crate::lake::{Lake, LakeError, Prepared};
 use crate::settings::{
-    AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, Schedule, Settings,
+    self, AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, Schedule, Settings,
     next_flush,
 };
 use crate::source::{Deployment, StreamOptions};
@@ -224,11 +224,11 @@ fn open_lake(settings: &Settings) -> Result<Arc<dyn Lake>, LakeError> {
                     Access::SharedKey(key.reveal().to_owned().into())
                 }
                 AzureCredential::Sas(query) => Access::Sas(query.reveal().to_owned()),
-                AzureCredential::Entra => {
+                AzureCredential::Entra(identity) => {
                     let refused = |error: azure_core::Error| LakeError::Refused {
                         reason: format!("the Entra ID identity: {error}"),
                     };
-                    Access::Token(credential::entra(&EntraIdentity::default()).map_err(refused)?)
+                    Access::Token(credential::entra(&entra_identity(identity)).map_err(refused)?)
                 }
             };
             let config = AzureConfig {
@@ -240,6 +240,16 @@ fn open_lake(settings: &Settings) -> Result<Arc<dyn Lake>, LakeError> {
             };
             Ok(Arc::new(AzureLake::new(&config)?))
         }
+    }
+}
+
+fn entra_identity(identity: &settings::EntraIdentity) -> EntraIdentity {
+    let secret = identity.client_secret.as_ref();
+    EntraIdentity {
+        tenant_id: identity.tenant_id.clone(),
+        client_id: identity.client_id.clone(),
+        client_secret: secret.map(|secret| secret.reveal().to_owned().into()),
+        federated_token_file: identity.federated_token_file.clone(),
     }
 }
 

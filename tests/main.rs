@@ -8,6 +8,7 @@
 mod harness;
 
 mod checkpoint_conformance;
+mod command_line;
 mod crashes;
 mod events;
 mod extjson_corpus;

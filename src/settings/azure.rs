@@ -20,9 +20,22 @@ pub enum AzureCredential {
     SharedKey(Secret),
     /// A shared access signature, without a leading `?`.
     Sas(Secret),
-    /// Microsoft Entra ID: workload identity, managed identity, client secret or the developer's
-    /// own login, as the process's environment says.
-    Entra,
+    /// Microsoft Entra ID: workload identity, client secret, managed identity or the developer's
+    /// own login, as far as the identity goes.
+    Entra(EntraIdentity),
+}
+
+/// Who silt is to Microsoft Entra ID, as far as it is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntraIdentity {
+    /// The tenant.
+    pub tenant_id: Option<String>,
+    /// The application or managed identity.
+    pub client_id: Option<String>,
+    /// The application's secret.
+    pub client_secret: Option<Secret>,
+    /// File with the token of a workload identity.
+    pub federated_token_file: Option<String>,
 }
 
 impl AzureCredential {
@@ -32,7 +45,7 @@ impl AzureCredential {
         match self {
             Self::SharedKey(_) => "account key",
             Self::Sas(_) => "shared access signature",
-            Self::Entra => "Entra ID",
+            Self::Entra(_) => "Entra ID",
         }
     }
 }

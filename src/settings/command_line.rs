@@ -25,9 +25,9 @@ Secrets have no flag, since a command line is visible to every process of the ma
 taken from the environment or the .env file:";
 
 const NO_SECRETS: &str = "\
-With none of these, silt logs in to Azure by Entra ID: workload identity, managed identity, client \
-secret (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET in the environment), or the login of \
-the Azure CLI.";
+Without key, signature and connection string, silt logs in to Azure by Entra ID: workload identity, \
+client secret (with AZURE_TENANT_ID and AZURE_CLIENT_ID), managed identity, or the login of the \
+Azure CLI.";
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 after a clean drain, 1 if silt can't do its job, 2 if the settings need mending, 3 if \

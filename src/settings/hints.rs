@@ -10,13 +10,7 @@ pub(super) const RETIRED: [(&str, &str); 1] = [(
 )];
 
 /// What the Azure SDK reads itself, and only from the process's environment.
-const OF_THE_AZURE_SDK: [&str; 5] = [
-    "AZURE_TENANT_ID",
-    "AZURE_CLIENT_ID",
-    "AZURE_CLIENT_SECRET",
-    "AZURE_FEDERATED_TOKEN_FILE",
-    "AZURE_AUTHORITY_HOST",
-];
+const OF_THE_AZURE_SDK: [&str; 1] = ["AZURE_AUTHORITY_HOST"];
 
 /// What is odd about the names of an `.env` file. No value is shown.
 pub(super) fn warnings(file: &str, entries: &[Entry]) -> Vec<String> {
@@ -122,7 +116,7 @@ mod tests {
     fn retired_names_and_the_sdks_are_explained() {
         assert!(hint("TEMP_DIR").unwrap().contains("isn't needed any more"));
         assert!(
-            hint("AZURE_CLIENT_SECRET")
+            hint("AZURE_AUTHORITY_HOST")
                 .unwrap()
                 .contains("environment only")
         );

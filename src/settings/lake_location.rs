@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::azure::{
-    AzureCredential, PUBLIC_CLOUD, account_of_endpoint, blob_host_of_dfs, endpoint_of, is_domain,
+    AzureCredential, EntraIdentity, PUBLIC_CLOUD, account_of_endpoint, blob_host_of_dfs, endpoint_of, is_domain,
     parse_account, parse_endpoint, parse_filesystem, parse_key, parse_sas,
 };
 use super::connection_string::Connection;
 use super::problems::Fault;
+use super::secret::Secret;
 use super::setting::Setting;
 use super::table;
 use super::values::Values;
@@ -115,7 +116,7 @@ fn read_azure(values: &mut Values, url: Option<AzureUrl>) -> Option<LakeSettings
     let fixed = values.parse(&table::AZURE_STORAGE_ENDPOINT, parse_endpoint);
     let (account, filesystem, credential) = (account?, filesystem?, credential?);
     let endpoint = read_endpoint(values, fixed, &account, url.as_ref(), connection.as_ref())?;
-    if endpoint.scheme() == "http" && credential == AzureCredential::Entra {
+    if endpoint.scheme() == "http" && matches!(credential, AzureCredential::Entra(_)) {
         let what = "http:// takes no Entra ID login";
         let mend = "set AZURE_STORAGE_ACCOUNT_KEY (Azurite's is in its documentation)";
         values.refuse(&table::AZURE_STORAGE_ENDPOINT, Fault::mended_by(what, mend));
@@ -167,9 +168,27 @@ fn read_credential(values: &mut Values) -> (Option<AzureCredential>, Option<Conn
         (Some(key), ..) => Some(AzureCredential::SharedKey(key)),
         (_, Some(sas), _) => Some(AzureCredential::Sas(sas)),
         (_, _, Some(connection)) => Some(connection.credential.clone()),
-        _ => (!is_refused).then_some(AzureCredential::Entra),
+        _ if is_refused => None,
+        _ => read_identity(values).map(AzureCredential::Entra),
     };
     (credential, connection)
+}
+
+fn read_identity(values: &mut Values) -> Option<EntraIdentity> {
+    let identity = EntraIdentity {
+        tenant_id: values.text(&table::AZURE_TENANT_ID),
+        client_id: values.text(&table::AZURE_CLIENT_ID),
+        client_secret: values.text(&table::AZURE_CLIENT_SECRET).map(Secret::new),
+        federated_token_file: values.text(&table::AZURE_FEDERATED_TOKEN_FILE),
+    };
+    let is_whole = identity.tenant_id.is_some() && identity.client_id.is_some();
+    if identity.client_secret.is_some() && !is_whole {
+        let what = "a client secret alone names no application";
+        let mend = "set AZURE_TENANT_ID and AZURE_CLIENT_ID too";
+        values.refuse(&table::AZURE_CLIENT_SECRET, Fault::mended_by(what, mend));
+        return None;
+    }
+    Some(identity)
 }
 
 fn read_account(

@@ -27,7 +27,7 @@ mod values;
 
 use std::time::Duration;
 
-pub use azure::AzureCredential;
+pub use azure::{AzureCredential, EntraIdentity};
 pub use choices::{FullDocument, JsonMode, LogFormat};
 pub use lake_location::{LakeLocation, LakeSettings};
 pub use load::{Command, Exit, Loaded, Surroundings, load, load_from_process};

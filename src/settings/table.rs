@@ -116,6 +116,38 @@ settings! {
         empty: Empty::Unsets,
         help: "Address of the blob service, for Azurite (http://127.0.0.1:10000/devstoreaccount1), sovereign clouds and private endpoints. http:// is for this machine only.",
     }
+    AZURE_TENANT_ID {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "a tenant's id" },
+        value_name: "ID",
+        fallback: Fallback::Unset("none"),
+        empty: Empty::Unsets,
+        help: "Entra ID tenant of a client secret or workload identity.",
+    }
+    AZURE_CLIENT_ID {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "an application's or managed identity's client id" },
+        value_name: "ID",
+        fallback: Fallback::Unset("the machine's own managed identity"),
+        empty: Empty::Unsets,
+        help: "Entra ID application, workload identity or user-assigned managed identity.",
+    }
+    AZURE_CLIENT_SECRET {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "the application's client secret" },
+        value_name: "SECRET",
+        fallback: Fallback::Unset("no client secret"),
+        secrecy: Secrecy::Secret,
+        help: "Client secret of the Entra ID application; needs AZURE_TENANT_ID and AZURE_CLIENT_ID.",
+    }
+    AZURE_FEDERATED_TOKEN_FILE {
+        heading: Heading::Lake,
+        kind: Kind::Text { needs: "the path of a token's file" },
+        value_name: "PATH",
+        fallback: Fallback::Unset("none"),
+        empty: Empty::Unsets,
+        help: "Token file of workload identity, which Kubernetes sets in the pod.",
+    }
     DUMP_SCHEDULE {
         heading: Heading::Files,
         kind: Kind::Text { needs: "a cron pattern: minute, hour, day, month, weekday, or six fields with the second in front" },

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use silt::lake::{Lake as _, LakePath};
 
-use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite};
+use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at};
 use super::silt::{Settings, Signal, Silt, WAIT_LIMIT, settings};
 use super::{unique, variable};
 
@@ -82,7 +82,7 @@ impl Scene {
 
     /// The changes of a collection in Azurite, in order.
     pub async fn archived_on_azurite(&self, collection: &str) -> Vec<Value> {
-        let lake = azurite(self.filesystem(), "");
+        let lake = azurite_at(&self.settings["AZURE_STORAGE_ENDPOINT"], self.filesystem(), "");
         let mut files = lake.list(collection).await.unwrap();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let mut changes = Vec::new();

@@ -47,8 +47,12 @@ impl Place {
 }
 
 pub fn azurite(filesystem: &str, prefix: &str) -> AzureLake {
+    azurite_at(&variable("SILT_TEST_AZURITE"), filesystem, prefix)
+}
+
+pub fn azurite_at(endpoint: &str, filesystem: &str, prefix: &str) -> AzureLake {
     AzureLake::new(&AzureConfig {
-        endpoint: variable("SILT_TEST_AZURITE").parse().unwrap(),
+        endpoint: endpoint.parse().unwrap(),
         account: AZURITE_ACCOUNT.to_owned(),
         filesystem: filesystem.to_owned(),
         prefix: prefix.to_owned(),

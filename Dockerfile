@@ -1,0 +1,26 @@
+# docker build -t silt .
+# docker run --env-file .env silt
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+# The dependencies alone, in a layer that stays until Cargo.lock changes.
+COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+RUN mkdir -p src tests \
+    && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+    && echo 'fn main() {}' > tests/main.rs \
+    && cargo build --release --locked --bin silt \
+    && rm -rf src tests
+COPY src src
+RUN mkdir -p tests && echo 'fn main() {}' > tests/main.rs \
+    && touch src/main.rs src/lib.rs && cargo build --release --locked --bin silt
+
+# No shell, no package manager; runs as user 65532.
+FROM gcr.io/distroless/cc-debian12:nonroot
+LABEL org.opencontainers.image.title="silt" \
+      org.opencontainers.image.description="Archives MongoDB change streams into Azure Data Lake Storage Gen2" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY --from=build /src/target/release/silt /usr/local/bin/silt
+USER 65532:65532
+WORKDIR /
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/bin/silt"]
