@@ -23,8 +23,8 @@ use crate::lake::azure::{AzureConfig, AzureLake};
 use crate::lake::local::LocalLake;
 use crate::lake::{Lake, LakeError, Prepared};
 use crate::settings::{
-    self, AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, Schedule, Settings,
-    next_flush,
+    self, AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, Schedule,
+    Settings, next_flush,
 };
 use crate::source::{Deployment, StreamOptions};
 use crate::worker::{Command, Edges, Handle, Worker};

@@ -15,8 +15,14 @@ fn all_bad_settings_are_told_together_with_status_2() {
     let (code, output) = run(&bad, &["--retry-attempts", "-1"]);
     assert_eq!(code, 2, "{output}");
     for name in [
-        "MONGODB_URI", "MONGODB_COLLECTIONS", "BATCH_SIZE=many", "DUMP_SCHEDULE", "TZ=Atlantis",
-        "AZURE_STORAGE_ACCOUNT_KEY", "RETRY_ATTEMPTS", "AZURE_STORAGE_ACCOUNT_NAME",
+        "MONGODB_URI",
+        "MONGODB_COLLECTIONS",
+        "BATCH_SIZE=many",
+        "DUMP_SCHEDULE",
+        "TZ=Atlantis",
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "RETRY_ATTEMPTS",
+        "AZURE_STORAGE_ACCOUNT_NAME",
     ] {
         assert!(output.contains(name), "{name} is missing in:\n{output}");
     }
@@ -25,7 +31,10 @@ fn all_bad_settings_are_told_together_with_status_2() {
 
 #[test]
 fn neither_lake_nor_account_is_an_error() {
-    let (code, output) = run(&settings([("MONGODB_URI", "mongodb://localhost")]), &["run"]);
+    let (code, output) = run(
+        &settings([("MONGODB_URI", "mongodb://localhost")]),
+        &["run"],
+    );
     assert_eq!(code, 2, "{output}");
     assert!(output.contains("LAKE_URL"), "{output}");
 }
@@ -37,14 +46,19 @@ fn help_documents_every_setting() {
     let template = include_str!("../.env.template");
     let names = template.lines().filter_map(|line| {
         let (name, _) = line.trim_start_matches('#').split_once('=')?;
-        let is_name = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let is_name = name
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_');
         is_name.then_some(name)
     });
     let mut count = 0;
     for name in names {
         count += 1;
         let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
-        assert!(output.contains(&flag) || output.contains(name), "{name}:\n{output}");
+        assert!(
+            output.contains(&flag) || output.contains(name),
+            "{name}:\n{output}"
+        );
     }
     assert!(count > 25, "{count} settings in the template");
 }
@@ -54,8 +68,13 @@ fn the_readme_names_every_setting() {
     let template = include_str!("../.env.template");
     let readme = include_str!("../README.md");
     for line in template.lines() {
-        let Some((name, _)) = line.trim_start_matches('#').split_once('=') else { continue };
-        if name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
+        let Some((name, _)) = line.trim_start_matches('#').split_once('=') else {
+            continue;
+        };
+        if name
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        {
             assert!(readme.contains(&format!("`{name}`")), "{name}");
         }
     }
@@ -65,14 +84,29 @@ fn the_readme_names_every_setting() {
 async fn flags_win_over_the_environment_and_that_over_the_file() {
     let scene = Scene::new().await;
     let file = scene.folder.path().join("settings.env");
-    std::fs::write(&file, "BATCH_SIZE=bad-in-file\nRETRY_ATTEMPTS=bad-in-file\n").unwrap();
-    let settings = scene.with("RETRY_ATTEMPTS", "bad-in-environment").settings;
-    let arguments =
-        ["--env-file", file.to_str().unwrap(), "--retry-delay-ms", "bad-in-flag"];
-    let (code, output) = run(&settings, &arguments);
+    std::fs::write(
+        &file,
+        "BATCH_SIZE=bad-in-file\nRETRY_ATTEMPTS=bad-in-file\n",
+    )
+    .unwrap();
+    let scene = scene.with("RETRY_ATTEMPTS", "bad-in-environment");
+    let arguments = [
+        "--env-file",
+        file.to_str().unwrap(),
+        "--retry-delay-ms",
+        "bad-in-flag",
+    ];
+    let (code, output) = run(&scene.settings, &arguments);
     assert_eq!(code, 2, "{output}");
-    for expected in ["BATCH_SIZE=bad-in-file", "RETRY_ATTEMPTS=bad-in-environment", "RETRY_DELAY_MS=bad-in-flag"] {
-        assert!(output.contains(expected), "{expected} is missing in:\n{output}");
+    for expected in [
+        "BATCH_SIZE=bad-in-file",
+        "RETRY_ATTEMPTS=bad-in-environment",
+        "RETRY_DELAY_MS=bad-in-flag",
+    ] {
+        assert!(
+            output.contains(expected),
+            "{expected} is missing in:\n{output}"
+        );
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::azure::{
-    AzureCredential, EntraIdentity, PUBLIC_CLOUD, account_of_endpoint, blob_host_of_dfs, endpoint_of, is_domain,
-    parse_account, parse_endpoint, parse_filesystem, parse_key, parse_sas,
+    AzureCredential, EntraIdentity, PUBLIC_CLOUD, account_of_endpoint, blob_host_of_dfs,
+    endpoint_of, is_domain, parse_account, parse_endpoint, parse_filesystem, parse_key, parse_sas,
 };
 use super::connection_string::Connection;
 use super::problems::Fault;

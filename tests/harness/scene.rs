@@ -82,7 +82,11 @@ impl Scene {
 
     /// The changes of a collection in Azurite, in order.
     pub async fn archived_on_azurite(&self, collection: &str) -> Vec<Value> {
-        let lake = azurite_at(&self.settings["AZURE_STORAGE_ENDPOINT"], self.filesystem(), "");
+        let lake = azurite_at(
+            &self.settings["AZURE_STORAGE_ENDPOINT"],
+            self.filesystem(),
+            "",
+        );
         let mut files = lake.list(collection).await.unwrap();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let mut changes = Vec::new();

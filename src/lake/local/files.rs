@@ -11,7 +11,7 @@ use rustix::fs::{CWD, RenameFlags, ioctl_ficlone, renameat_with};
 use rustix::io::Errno;
 
 use super::super::{Base, LakeError, Listed, Object, Opened, Prepared, Version};
-use super::readers::Watch;
+use super::readers::{Readers, Watch};
 use crate::archive::frame::Commit;
 
 const LOCK_NAME: &str = ".silt.lock";
@@ -20,28 +20,66 @@ const NEW_SUFFIX: &str = ".new";
 
 type Result<T> = std::result::Result<T, LakeError>;
 
-/// What is kept in mind of an hour file between two commits.
+/// What is kept of an hour file between two commits. The files are never opened again, so that who
+/// opens them is a reader.
 #[derive(Debug, Default)]
 pub(super) struct Tracked {
-    /// Tells who reads the published file.
-    pub(super) watch: Option<Watch>,
-    pub(super) twin: Option<Twin>,
+    published: Option<Published>,
+    twin: Option<Twin>,
+}
+
+/// The file that readers see.
+#[derive(Debug)]
+struct Published {
+    file: File,
+    watch: Option<Watch>,
 }
 
 /// The file that was published before the last commit.
 #[derive(Debug)]
-pub(super) struct Twin {
-    pub(super) path: PathBuf,
-    /// Tells who still reads it.
-    pub(super) watch: Option<Watch>,
+struct Twin {
+    path: PathBuf,
+    file: File,
+    watch: Option<Watch>,
     head_len_bytes: u64,
     body_len_bytes: u64,
 }
 
-impl Twin {
+impl Tracked {
+    /// The twin's path, if there is a twin.
+    pub(super) fn twin_path(&self) -> Option<&Path> {
+        self.twin.as_ref().map(|twin| twin.path.as_path())
+    }
+
+    /// The published file in this state, and its twin. A file that another process has written since
+    /// is opened, and has none.
+    fn of(self, expected: &Version, path: &Path) -> io::Result<(Published, Option<Twin>)> {
+        if let Some(published) = self.published
+            && version(&published.file.metadata()?) == *expected
+        {
+            return Ok((published, self.twin));
+        }
+        let published = Published {
+            file: File::open(path)?,
+            watch: None,
+        };
+        Ok((published, None))
+    }
+
+    /// Gives the twin up if somebody has opened it.
+    pub(super) fn spare_readers(&mut self, readers: &mut Readers) {
+        self.twin = self
+            .twin
+            .take()
+            .filter(|twin| readers.may_overwrite(twin.watch));
+    }
+
+    /// Removes the twin.
     pub(super) fn discard(&self) {
-        // A hidden file that stays is swept at the next start.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = self.twin_path() {
+            // A hidden file that stays is swept at the next start.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -198,17 +236,16 @@ impl Folder {
         }))
     }
 
-    /// Opens a file in just this state.
-    fn open_in(&self, path: &Path, expected: &Version) -> Result<File> {
-        let stale = || LakeError::Stale {
-            path: path.display().to_string(),
-        };
-        let file = self.open_file(path)?.ok_or_else(stale)?;
-        let metadata = file.metadata().map_err(|error| self.error(path, error))?;
-        if version(&metadata) == *expected {
-            Ok(file)
-        } else {
-            Err(stale())
+    /// Makes sure that a file is in just this state.
+    fn expect(&self, path: &Path, expected: &Version) -> Result<()> {
+        match fs::metadata(path) {
+            Ok(metadata) if version(&metadata) == *expected => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound || !self.root.is_dir() => {
+                Err(self.error(path, error))
+            }
+            _ => Err(LakeError::Stale {
+                path: path.display().to_string(),
+            }),
         }
     }
 
@@ -219,8 +256,13 @@ impl Folder {
         range: &Range<u64>,
     ) -> Result<Vec<u8>> {
         let path = self.file(name);
-        let mut file = self.open_in(&path, version)?;
+        self.expect(&path, version)?;
         let mut bytes = Vec::new();
+        let Some(mut file) = self.open_file(&path)? else {
+            return Err(LakeError::Stale {
+                path: path.display().to_string(),
+            });
+        };
         file.seek(SeekFrom::Start(range.start))
             .and_then(|_| file.take(range.end - range.start).read_to_end(&mut bytes))
             .map_err(|error| self.error(&path, error))?;
@@ -236,14 +278,19 @@ impl Folder {
     ) -> Result<(Version, Tracked)> {
         let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
         let make = || -> io::Result<(Version, Tracked)> {
-            write_new(&new, &[&commit.head, &commit.chunk, &commit.foot])?;
-            let tracked = Tracked {
-                watch: watch(&new),
-                twin: None,
-            };
+            let file = write_new(&new, &[&commit.head, &commit.chunk, &commit.foot])?;
+            let watch = watch(&new);
             publish_new(&new, &path)?;
             sync_folder(&self.path)?;
-            Ok((version(&fs::metadata(&path)?), tracked))
+            let version = version(&file.metadata()?);
+            let published = Some(Published { file, watch });
+            Ok((
+                version,
+                Tracked {
+                    published,
+                    twin: None,
+                },
+            ))
         };
         make().map_err(|error| self.error(&path, error))
     }
@@ -258,63 +305,44 @@ impl Folder {
         watch: impl Fn(&Path) -> Option<Watch>,
     ) -> Result<(Version, Tracked)> {
         let (path, hidden) = (self.file(name), self.hidden(name, TWIN_SUFFIX));
-        let published = self.open_in(&path, base.version)?;
+        self.expect(&path, base.version)?;
         let make = || -> io::Result<(Version, Tracked)> {
-            let len_bytes = published.metadata()?.len();
+            let (published, twin) = tracked.of(base.version, &path)?;
+            let len_bytes = published.file.metadata()?.len();
             let body_len_bytes = len_bytes - base.head_len_bytes - base.foot_len_bytes;
-            match tracked.twin {
+            let file = match twin {
                 Some(twin) if twin.fits(base, commit) => {
-                    let next = OpenOptions::new().write(true).open(&hidden)?;
                     let from = base.head_len_bytes + twin.body_len_bytes;
                     let to = base.head_len_bytes + body_len_bytes;
-                    copy_range(&published, &next, from..to, from)?;
-                    finish(&next, commit, body_len_bytes)?;
+                    copy_range(&published.file, &twin.file, from..to, from)?;
+                    twin.file
                 }
-                _ => self.copy(&published, &hidden, base, body_len_bytes, commit)?,
-            }
-            let published_watch = watch(&hidden);
-            let exchanged = publish_over(&hidden, &path)?;
+                _ => copy(&published.file, &hidden, base, body_len_bytes, commit)?,
+            };
+            finish(&file, commit, body_len_bytes)?;
+            let next = Published {
+                watch: watch(&hidden),
+                file,
+            };
+            let is_exchanged = publish_over(&hidden, &path)?;
             sync_folder(&self.path)?;
-            let twin = exchanged.then(|| Twin {
+            let twin = is_exchanged.then(|| Twin {
                 path: hidden.clone(),
-                watch: tracked.watch,
+                file: published.file,
+                watch: published.watch,
                 head_len_bytes: base.head_len_bytes,
                 body_len_bytes,
             });
-            let version = version(&fs::metadata(&path)?);
+            let version = version(&next.file.metadata()?);
             Ok((
                 version,
                 Tracked {
-                    watch: published_watch,
+                    published: Some(next),
                     twin,
                 },
             ))
         };
         make().map_err(|error| self.error(&path, error))
-    }
-
-    /// Makes the next state of the file as a new one, for a reader may hold the old twin.
-    fn copy(
-        &self,
-        published: &File,
-        hidden: &Path,
-        base: Base<'_>,
-        body_len_bytes: u64,
-        commit: &Commit,
-    ) -> io::Result<()> {
-        remove_if_there(hidden)?;
-        let next = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(hidden)?;
-        let head_len_bytes = commit.head.len() as u64;
-        let is_cloned =
-            head_len_bytes == base.head_len_bytes && ioctl_ficlone(&next, published).is_ok();
-        if !is_cloned {
-            let body = base.head_len_bytes..base.head_len_bytes + body_len_bytes;
-            copy_range(published, &next, body, head_len_bytes)?;
-        }
-        finish(&next, commit, body_len_bytes)
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Option<Object>> {
@@ -336,7 +364,7 @@ impl Folder {
     pub(super) fn put(&self, name: &str, base: Option<&Version>, bytes: &[u8]) -> Result<Version> {
         let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
         if let Some(base) = base {
-            self.open_in(&path, base)?;
+            self.expect(&path, base)?;
         }
         let make = || -> io::Result<Version> {
             write_new(&new, &[bytes])?;
@@ -357,6 +385,25 @@ impl Twin {
         self.head_len_bytes == base.head_len_bytes
             && base.head_len_bytes == commit.head.len() as u64
     }
+}
+
+/// Copies the body of the file into a new one, for a reader may hold the old twin.
+fn copy(
+    published: &File,
+    hidden: &Path,
+    base: Base<'_>,
+    body_len_bytes: u64,
+    commit: &Commit,
+) -> io::Result<File> {
+    let next = create_new(hidden)?;
+    let head_len_bytes = commit.head.len() as u64;
+    let is_cloned =
+        head_len_bytes == base.head_len_bytes && ioctl_ficlone(&next, published).is_ok();
+    if !is_cloned {
+        let body = base.head_len_bytes..base.head_len_bytes + body_len_bytes;
+        copy_range(published, &next, body, head_len_bytes)?;
+    }
+    Ok(next)
 }
 
 /// Writes head, chunk and foot around a body that is in place, and makes it durable.
@@ -382,13 +429,23 @@ fn copy_range(from: &File, to: &File, range: Range<u64>, at: u64) -> io::Result<
     }
 }
 
-fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    remove_if_there(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<File> {
+    let mut file = create_new(path)?;
     for part in parts {
         file.write_all(part)?;
     }
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// A new file, also where one was left behind: somebody may still read that one.
+fn create_new(path: &Path) -> io::Result<File> {
+    remove_if_there(path)?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -72,24 +72,22 @@ impl Shared {
         Folder::new(&self.root, folder)
     }
 
-    /// Takes what is known of a file, without a twin that somebody reads.
+    /// Takes what is kept of a file, without a twin that somebody has opened.
     fn take(&self, path: &Path) -> Tracked {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { files, readers } = &mut *state;
-        let Some(Tracked { watch, twin }) = files.remove(path) else {
-            return Tracked::default();
-        };
-        let twin = twin.filter(|twin| readers.may_overwrite(twin.watch));
-        Tracked { watch, twin }
+        let mut tracked = files.remove(path).unwrap_or_default();
+        tracked.spare_readers(readers);
+        tracked
     }
 
-    /// Keeps what is known of a file; the twins of the folder's older files have served.
+    /// Keeps a file; the twins of the folder's older files have served.
     fn keep(&self, path: &Path, tracked: Tracked) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.files.retain(|other, tracked| {
             let is_older = other != path && other.parent() == path.parent();
-            if is_older && let Some(twin) = &tracked.twin {
-                twin.discard();
+            if is_older {
+                tracked.discard();
             }
             !is_older
         });
@@ -108,13 +106,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for twin in state
-            .files
-            .values()
-            .filter_map(|tracked| tracked.twin.as_ref())
-        {
-            twin.discard();
-        }
+        state.files.values().for_each(Tracked::discard);
     }
 }
 
@@ -129,13 +121,11 @@ impl Lake for LocalLake {
         let folder = self.shared.folder(folder);
         self.blocking(move |shared| {
             let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let twins = || {
-                state
-                    .files
-                    .values()
-                    .filter_map(|tracked| tracked.twin.as_ref())
+            let is_kept = |path: &Path| {
+                let twins = state.files.values().filter_map(Tracked::twin_path);
+                twins.into_iter().any(|twin| twin == path)
             };
-            folder.sweep(|path| twins().any(|twin| twin.path == path));
+            folder.sweep(is_kept);
             drop(state);
             folder.list()
         })

@@ -1,8 +1,9 @@
-//! Who has a file open, by inotify (`inotify(7)`).
+//! Who has opened a file, by inotify (`inotify(7)`).
 //!
-//! A file is watched from before it is published, so every opening and closing of it is counted.
-//! Readers on other machines of a network file system are not seen, nor are mappings of a closed
-//! file.
+//! A file is watched from before it is published, and silt itself keeps the handle that it made it
+//! with, so every opening is a reader's. Openings and closings can't be counted against each other:
+//! the kernel merges equal events. So a file that was opened once counts as being read for good.
+//! Readers on other machines of a network file system are not seen.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -15,12 +16,12 @@ use rustix::io::Errno;
 /// Names a watched file, whatever its path becomes.
 pub(super) type Watch = i32;
 
-/// Counts the readers of watched files.
+/// Notes which watched files were opened.
 #[derive(Debug)]
 pub(super) struct Readers {
     /// `None` where the system has no inotify to give: then every file may be open.
     queue: Option<OwnedFd>,
-    open: HashMap<Watch, i64>,
+    was_opened: HashMap<Watch, bool>,
 }
 
 impl Readers {
@@ -28,53 +29,48 @@ impl Readers {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
         Self {
             queue,
-            open: HashMap::new(),
+            was_opened: HashMap::new(),
         }
     }
 
     /// Watches a file that nobody but the caller knows yet.
     pub(super) fn watch(&mut self, path: &Path) -> Option<Watch> {
-        let flags = WatchFlags::OPEN | WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE;
-        let watch = inotify::add_watch(self.queue.as_ref()?, path, flags).ok()?;
-        self.open.entry(watch).or_insert(0);
+        let watch = inotify::add_watch(self.queue.as_ref()?, path, WatchFlags::OPEN).ok()?;
+        self.was_opened.entry(watch).or_insert(false);
         Some(watch)
     }
 
-    /// Whether nobody has the file open. If not, it is given up for good.
+    /// Whether nobody has opened the file. If somebody has, it is given up for good.
     pub(super) fn may_overwrite(&mut self, watch: Option<Watch>) -> bool {
         let Some(watch) = watch else { return false };
-        self.count();
-        let is_free = self.open.get(&watch) == Some(&0);
-        if !is_free {
-            self.open.remove(&watch);
+        self.take_events();
+        let may = self.was_opened.get(&watch) == Some(&false);
+        if !may {
+            self.was_opened.remove(&watch);
             if let Some(queue) = &self.queue {
                 // It fails only where the file is gone, and the watch with it.
                 let _ = inotify::remove_watch(queue, watch);
             }
         }
-        is_free
+        may
     }
 
-    fn count(&mut self) {
+    fn take_events(&mut self) {
         let Some(queue) = &self.queue else { return };
         let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 4096];
         let mut reader = inotify::Reader::new(queue, &mut buffer);
         loop {
             match reader.next() {
                 Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => {
-                    // Events were lost, so no count holds any more.
-                    self.open.clear();
+                    // Events were lost, so any file may have been opened.
+                    self.was_opened.clear();
+                }
+                Ok(event) if event.events().contains(ReadFlags::IGNORED) => {
+                    self.was_opened.remove(&event.wd());
                 }
                 Ok(event) => {
-                    let Some(open) = self.open.get_mut(&event.wd()) else {
-                        continue;
-                    };
-                    if event.events().contains(ReadFlags::OPEN) {
-                        *open += 1;
-                    } else if event.events().contains(ReadFlags::IGNORED) {
-                        self.open.remove(&event.wd());
-                    } else {
-                        *open -= 1;
+                    if let Some(was_opened) = self.was_opened.get_mut(&event.wd()) {
+                        *was_opened = true;
                     }
                 }
                 Err(Errno::INTR) => {}
