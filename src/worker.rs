@@ -70,7 +70,7 @@ pub struct Worker {
     edges: Edges,
     share: Share,
     /// The state of the newest hour file at the lake, which goes with the machine's own view.
-    tail: Option<(HourFileName, Version)>,
+    tail: Tail,
     reader: Option<RunningReader>,
     commands: mpsc::Receiver<Command>,
     done: mpsc::Receiver<Done>,
@@ -93,12 +93,22 @@ impl Drop for RunningReader {
     }
 }
 
+/// The state of the newest hour file at the lake, if there is one.
+type Tail = Option<(HourFileName, Version)>;
+
 /// An operation at an edge ended.
 #[derive(Debug)]
 struct Done {
     input: Input,
-    /// The newest hour file as the operation left or found it; `None`: it doesn't know.
-    tail: Option<Option<(HourFileName, Version)>>,
+    /// What it learnt of the newest hour file.
+    tail: Learnt,
+}
+
+/// What an operation learnt of the newest hour file.
+#[derive(Debug)]
+enum Learnt {
+    Nothing,
+    Newest(Tail),
 }
 
 /// A running feed as the service sees it.
@@ -167,7 +177,7 @@ impl Worker {
                 Command::Drain => Input::Drain,
             },
             Some(done) = self.done.recv() => {
-                if let Some(tail) = done.tail {
+                if let Learnt::Newest(tail) = done.tail {
                     self.tail = tail;
                 }
                 done.input
@@ -222,7 +232,7 @@ impl Worker {
                     let time = time.map_err(|error| Failure::from(&error));
                     Done {
                         input: Input::ClusterTime(time),
-                        tail: None,
+                        tail: Learnt::Nothing,
                     }
                 });
             }
@@ -290,7 +300,7 @@ impl Worker {
                 Err(failure) => {
                     return Done {
                         input: Input::Loaded(Err(failure)),
-                        tail: None,
+                        tail: Learnt::Nothing,
                     };
                 }
             };
@@ -320,7 +330,7 @@ impl Worker {
             let result = result.map_err(|error| Failure::from(&error));
             Done {
                 input: Input::Saved(result),
-                tail: None,
+                tail: Learnt::Nothing,
             }
         });
     }
@@ -331,7 +341,7 @@ impl Worker {
         self.begin(async move {
             match commit(&edges, &origin, &order, tail).await {
                 Ok((file, version)) => {
-                    let tail = Some(Some((file.name, version)));
+                    let tail = Learnt::Newest(Some((file.name, version)));
                     Done {
                         input: Input::Committed(Ok(file)),
                         tail,
@@ -339,7 +349,7 @@ impl Worker {
                 }
                 Err(failure) => Done {
                     input: Input::Committed(Err(failure)),
-                    tail: None,
+                    tail: Learnt::Nothing,
                 },
             }
         });
@@ -360,17 +370,12 @@ async fn sleep_until(instant: Option<Instant>) {
     }
 }
 
-type Tail = Option<(HourFileName, Version)>;
-
 /// Reads the newest hour file, for the worker and for the machine.
-async fn look(
-    lake: &dyn Lake,
-    origin: &Origin,
-) -> (Option<Tail>, Result<Option<HourFile>, Failure>) {
+async fn look(lake: &dyn Lake, origin: &Origin) -> (Learnt, Result<Option<HourFile>, Failure>) {
     match lake::tail::load(lake, origin).await {
-        Ok(Some((file, version))) => (Some(Some((file.name, version))), Ok(Some(file))),
-        Ok(None) => (Some(None), Ok(None)),
-        Err(error) => (None, Err(Failure::from(&error))),
+        Ok(Some((file, version))) => (Learnt::Newest(Some((file.name, version))), Ok(Some(file))),
+        Ok(None) => (Learnt::Newest(None), Ok(None)),
+        Err(error) => (Learnt::Nothing, Err(Failure::from(&error))),
     }
 }
 

@@ -4,6 +4,11 @@
     clippy::pedantic,
     reason = "test code is plain; the library is held to pedantic"
 )]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what is not as expected fails the test"
+)]
 
 mod harness;
 

@@ -355,7 +355,7 @@ pub(super) mod tests {
                         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
                         assert_eq!(document["metadata"]["count"], commits * 3);
                         assert_eq!(document["metadata"]["collection"], "users");
-                        assert_eq!(text.lines().count() as u32, commits * 3 + 2);
+                        assert_eq!(text.lines().count(), commits as usize * 3 + 2);
                         document["changes"].as_array().unwrap().clone()
                     }
                 };

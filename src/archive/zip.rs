@@ -7,7 +7,7 @@ use flate2::bufread::GzDecoder;
 
 /// Name of our subfield in a member's extra field.
 const SUBFIELD: [u8; 2] = *b"SL";
-const TRAILER_PAYLOAD_LEN_BYTES: usize = 20;
+const TRAILER_PAYLOAD_LEN_BYTES: u8 = 20;
 
 /// Compresses `data` into one member.
 pub(super) fn member(data: &[u8]) -> io::Result<Vec<u8>> {
@@ -55,9 +55,9 @@ pub(super) struct Trailer {
 impl Trailer {
     /// The trailer as an empty gzip member.
     pub(super) fn write(self) -> io::Result<Vec<u8>> {
-        let mut extra = Vec::with_capacity(4 + TRAILER_PAYLOAD_LEN_BYTES);
+        let mut extra = Vec::with_capacity(4 + usize::from(TRAILER_PAYLOAD_LEN_BYTES));
         extra.extend_from_slice(&SUBFIELD);
-        extra.extend_from_slice(&[TRAILER_PAYLOAD_LEN_BYTES as u8, 0]);
+        extra.extend_from_slice(&[TRAILER_PAYLOAD_LEN_BYTES, 0]);
         extra.extend_from_slice(&self.member_len_bytes.to_le_bytes());
         extra.extend_from_slice(&self.changes.to_le_bytes());
         extra.extend_from_slice(&self.commits.to_le_bytes());
@@ -126,7 +126,7 @@ mod tests {
     fn a_stored_members_length_is_the_datas_alone() {
         for len in [0, 1, 511, 512, 40_000, 70_000] {
             let zeros = stored_member(&vec![0; len]).unwrap();
-            let noise: Vec<u8> = (0..len).map(|at| (at * 7919 % 251) as u8).collect();
+            let noise: Vec<u8> = (0..=250).cycle().step_by(7).take(len).collect();
             assert_eq!(stored_member(&noise).unwrap().len(), zeros.len());
         }
     }

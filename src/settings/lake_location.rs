@@ -29,6 +29,7 @@ pub struct LakeSettings {
 
 /// Where the lake is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum LakeLocation {
     /// A folder of this machine.
     Local {

@@ -54,19 +54,22 @@ impl Reader {
     /// Opens the stream and reports until it ends. One task owns the stream and polls its futures to
     /// completion: the driver's stream can't be used again after a future of it was dropped half-way.
     pub async fn run(self, position: Position, reports: mpsc::Sender<Reading>) {
-        let stream = match self.open(&position).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                send(&reports, Reading::Opened(Err(Failure::from(&error)))).await;
-                return;
+        // Whether anybody still listens at the end makes no difference.
+        let _ = self.report(&position, &reports).await;
+    }
+
+    async fn report(
+        &self,
+        position: &Position,
+        reports: &mpsc::Sender<Reading>,
+    ) -> Result<(), Unheard> {
+        match self.open(position).await {
+            Ok(stream) => {
+                send(reports, Reading::Opened(Ok(()))).await?;
+                let end = self.read(stream, reports).await?;
+                send(reports, Reading::Closed(end)).await
             }
-        };
-        if !send(&reports, Reading::Opened(Ok(()))).await {
-            return;
-        }
-        let end = self.read(stream, &reports).await;
-        if let Some(failure) = end {
-            send(&reports, Reading::Closed(failure)).await;
+            Err(error) => send(reports, Reading::Opened(Err(Failure::from(&error)))).await,
         }
     }
 
@@ -90,12 +93,12 @@ impl Reader {
         Ok(watch.await?.with_type())
     }
 
-    /// Reads to the end. `None`: nobody listens any more.
+    /// Reads to the end: an error, or none behind an invalidate.
     async fn read(
         &self,
         mut stream: ChangeStream<RawDocumentBuf>,
         reports: &mpsc::Sender<Reading>,
-    ) -> Option<Option<Failure>> {
+    ) -> Result<Option<Failure>, Unheard> {
         let mut parcel = Parcel::default();
         let mut last_kind = Kind::Ordinary;
         loop {
@@ -115,7 +118,7 @@ impl Reader {
                     last_kind = event::kind(&event);
                     if let Err(error) = self.encode(&event, &mut parcel) {
                         self.hand_over(&mut parcel, reports).await?;
-                        return Some(Some(Failure::from(&error)));
+                        return Ok(Some(Failure::from(&error)));
                     }
                     if parcel.is_full() {
                         self.hand_over(&mut parcel, reports).await?;
@@ -125,19 +128,19 @@ impl Reader {
                     self.hand_over(&mut parcel, reports).await?;
                     if let Some(token) = stream.resume_token() {
                         match token::from_driver(&token) {
-                            Ok(token) => send(reports, Reading::Idle(token)).await.then_some(())?,
-                            Err(error) => return Some(Some(Failure::from(&error))),
+                            Ok(token) => send(reports, Reading::Idle(token)).await?,
+                            Err(error) => return Ok(Some(Failure::from(&error))),
                         }
                     }
                 }
                 Ok(None) => {
                     self.hand_over(&mut parcel, reports).await?;
                     let is_fault = last_kind != Kind::Invalidate;
-                    return Some(is_fault.then(|| Failure::from(&SourceError::Closed)));
+                    return Ok(is_fault.then(|| Failure::from(&SourceError::Closed)));
                 }
                 Err(error) => {
                     self.hand_over(&mut parcel, reports).await?;
-                    return Some(Some(Failure::from(&SourceError::from(error))));
+                    return Ok(Some(Failure::from(&SourceError::from(error))));
                 }
             }
         }
@@ -158,15 +161,17 @@ impl Reader {
     }
 
     /// Sends what was gathered, as soon as there is memory for it.
-    async fn hand_over(&self, parcel: &mut Parcel, reports: &mpsc::Sender<Reading>) -> Option<()> {
+    async fn hand_over(
+        &self,
+        parcel: &mut Parcel,
+        reports: &mpsc::Sender<Reading>,
+    ) -> Result<(), Unheard> {
         let Parcel { changes, .. } = std::mem::take(parcel);
         if changes.is_empty() {
-            return Some(());
+            return Ok(());
         }
         let taken = self.budget.take(changes.len_bytes()).await;
-        send(reports, Reading::Changes(changes, taken))
-            .await
-            .then_some(())
+        send(reports, Reading::Changes(changes, taken)).await
     }
 }
 
@@ -183,7 +188,9 @@ impl Parcel {
     }
 }
 
-/// Reports. Returns whether somebody listens.
-async fn send(reports: &mpsc::Sender<Reading>, reading: Reading) -> bool {
-    reports.send(reading).await.is_ok()
+/// Nobody listens any more.
+struct Unheard;
+
+async fn send(reports: &mpsc::Sender<Reading>, reading: Reading) -> Result<(), Unheard> {
+    reports.send(reading).await.map_err(|_| Unheard)
 }

@@ -97,12 +97,8 @@ impl AzureLake {
         let mut token_credential = None;
         match &config.access {
             Access::SharedKey(key) => {
-                client_options
-                    .per_try_policies
-                    .push(Arc::new(shared_key::SharedKeyPolicy::new(
-                        config.account.clone(),
-                        key.clone(),
-                    )))
+                let policy = shared_key::SharedKeyPolicy::new(config.account.clone(), key.clone());
+                client_options.per_try_policies.push(Arc::new(policy));
             }
             Access::Sas(query) => url.set_query(Some(query.trim_start_matches('?'))),
             Access::Token(credential) => token_credential = Some(Arc::clone(credential)),

@@ -55,7 +55,7 @@ impl Policy for SharedKeyPolicy {
             .format("%a, %d %b %Y %H:%M:%S GMT")
             .to_string();
         request.insert_header("x-ms-date", date);
-        let content_len_bytes = request.body().len().unwrap_or(0) as u64;
+        let content_len_bytes = request.body().len().unwrap_or(0);
         let headers: BTreeMap<String, String> = request
             .headers()
             .iter()
@@ -100,9 +100,9 @@ fn string_to_sign(
         text.push('\n');
     }
     for (name, value) in headers.iter().filter(|(name, _)| name.starts_with("x-ms-")) {
-        text.push_str(&format!("{name}:{}\n", value.trim()));
+        text.extend([name, ":", value.trim(), "\n"]);
     }
-    text.push_str(&format!("/{account}{}", url.path()));
+    text.extend(["/", account, url.path()]);
     let mut query: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in url.query_pairs() {
         query
@@ -112,7 +112,7 @@ fn string_to_sign(
     }
     for (name, mut values) in query {
         values.sort();
-        text.push_str(&format!("\n{name}:{}", values.join(",")));
+        text.extend(["\n", &name, ":", &values.join(",")]);
     }
     text
 }
