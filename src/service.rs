@@ -132,6 +132,11 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
 
 fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
     let database = settings.source.database.clone();
+    let mut limits = settings.files.limits.clone();
+    if matches!(settings.lake.location, LakeLocation::Local { .. }) {
+        // Blocks are Azure's. A plain ndjson file couldn't even say how many commits made it.
+        limits.file_limit_commits = u32::MAX;
+    }
     Config {
         origin: Origin {
             database,
@@ -139,7 +144,7 @@ fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
         },
         format: settings.files.format,
         start_at: settings.start_at,
-        limits: settings.files.limits.clone(),
+        limits,
         stream_hash: edges.stream_options.stream_hash(),
         seed: fastrand::u64(..),
     }

@@ -146,17 +146,10 @@ impl Checkpoints for MongoCheckpoints {
                 return Ok(());
             }
         }
-        // Perhaps a try of ours with an unknown outcome was here before.
-        let is_own = self
-            .find(feed)
-            .await?
-            .is_some_and(|there| there.is_own_save(&self.writer, replaces));
-        let revision = to_long(replaces + 1);
-        let filter = doc! { "_id": &id, "revision": revision, "writer": &self.writer };
-        if is_own && self.replace(filter, document).await? {
-            Ok(())
-        } else {
-            Err(CheckpointError::Conflict { feed: id })
+        // Perhaps an earlier try of the same save got through and its answer did not.
+        match self.find(feed).await? {
+            Some(there) if there.is_same_save(&record) => Ok(()),
+            _ => Err(CheckpointError::Conflict { feed: id }),
         }
     }
 }

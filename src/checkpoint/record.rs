@@ -48,9 +48,11 @@ impl Record {
         serde_json::from_value(json).map_err(|error| unreadable(error.to_string()))
     }
 
-    /// Whether this is what the writer's save of that revision left.
-    pub(super) fn is_own_save(&self, writer: &str, replaces: u64) -> bool {
-        self.writer == writer && self.revision == replaces + 1
+    /// Whether this is what an earlier try of the same save left. Another content is none of it, also
+    /// if the writer is the same: a late try must never replace what came after it.
+    pub(super) fn is_same_save(&self, other: &Self) -> bool {
+        (&self.writer, self.revision, &self.checkpoint)
+            == (&other.writer, other.revision, &other.checkpoint)
     }
 
     pub(super) fn into_stored(self) -> Stored {

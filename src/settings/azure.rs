@@ -64,6 +64,39 @@ pub(super) fn parse_account(name: &str) -> Result<String, Fault> {
     }
 }
 
+/// Reads the id or the domain of a tenant, or the id of a client.
+pub(super) fn parse_id(id: &str) -> Result<String, Fault> {
+    let is_id = id
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    if is_id {
+        Ok(id.to_owned())
+    } else {
+        Err(Fault::new(
+            "an id holds letters, digits, hyphens and dots only",
+        ))
+    }
+}
+
+/// Reads a client secret.
+pub(super) fn parse_client_secret(secret: &str) -> Result<Secret, Fault> {
+    let is_word = |character: char| !character.is_whitespace() && !character.is_control();
+    if secret.chars().all(is_word) {
+        Ok(Secret::new(secret))
+    } else {
+        Err(Fault::new("there is white space in it"))
+    }
+}
+
+/// Reads the path of a workload identity's token.
+pub(super) fn parse_token_file(path: &str) -> Result<String, Fault> {
+    if path.starts_with('/') && !path.contains('\0') {
+        Ok(path.to_owned())
+    } else {
+        Err(Fault::new("it is no absolute path"))
+    }
+}
+
 /// Reads a file system's (container's) name.
 pub(super) fn parse_filesystem(name: &str) -> Result<String, Fault> {
     let is_word = |word: &str| {

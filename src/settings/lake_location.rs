@@ -6,11 +6,11 @@ use url::Url;
 
 use super::azure::{
     AzureCredential, EntraIdentity, PUBLIC_CLOUD, account_of_endpoint, blob_host_of_dfs,
-    endpoint_of, is_domain, parse_account, parse_endpoint, parse_filesystem, parse_key, parse_sas,
+    endpoint_of, is_domain, parse_account, parse_client_secret, parse_endpoint, parse_filesystem,
+    parse_id, parse_key, parse_sas, parse_token_file,
 };
 use super::connection_string::Connection;
 use super::problems::Fault;
-use super::secret::Secret;
 use super::setting::Setting;
 use super::table;
 use super::values::Values;
@@ -148,6 +148,7 @@ fn read_credential(values: &mut Values) -> (Option<AzureCredential>, Option<Conn
     let parsed_key = values.parse(key, parse_key);
     let parsed_sas = values.parse(sas, parse_sas);
     let connection = values.parse(string, Connection::parse);
+    let identity = read_identity(values);
 
     let given: Vec<&Setting> = [key, sas, string]
         .into_iter()
@@ -170,18 +171,29 @@ fn read_credential(values: &mut Values) -> (Option<AzureCredential>, Option<Conn
         (_, Some(sas), _) => Some(AzureCredential::Sas(sas)),
         (_, _, Some(connection)) => Some(connection.credential.clone()),
         _ if is_refused => None,
-        _ => read_identity(values).map(AzureCredential::Entra),
+        _ => identity.map(AzureCredential::Entra),
     };
     (credential, connection)
 }
 
 fn read_identity(values: &mut Values) -> Option<EntraIdentity> {
     let identity = EntraIdentity {
-        tenant_id: values.text(&table::AZURE_TENANT_ID),
-        client_id: values.text(&table::AZURE_CLIENT_ID),
-        client_secret: values.text(&table::AZURE_CLIENT_SECRET).map(Secret::new),
-        federated_token_file: values.text(&table::AZURE_FEDERATED_TOKEN_FILE),
+        tenant_id: values.parse(&table::AZURE_TENANT_ID, parse_id),
+        client_id: values.parse(&table::AZURE_CLIENT_ID, parse_id),
+        client_secret: values.parse(&table::AZURE_CLIENT_SECRET, parse_client_secret),
+        federated_token_file: values.parse(&table::AZURE_FEDERATED_TOKEN_FILE, parse_token_file),
     };
+    let is_refused = [
+        &table::AZURE_TENANT_ID,
+        &table::AZURE_CLIENT_ID,
+        &table::AZURE_CLIENT_SECRET,
+        &table::AZURE_FEDERATED_TOKEN_FILE,
+    ]
+    .iter()
+    .any(|setting| values.is_refused(setting));
+    if is_refused {
+        return None;
+    }
     let is_whole = identity.tenant_id.is_some() && identity.client_id.is_some();
     if identity.client_secret.is_some() && !is_whole {
         let what = "a client secret alone names no application";

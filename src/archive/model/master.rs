@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::super::failure::{Disposition, Failure};
 use super::super::frame::tests::origin;
 use super::super::hour_file::Hour;
 use super::super::limits::Limits;
 use super::super::machine::{Action, Config, Feed, Input, Notice, StartAt, WriteOrder};
 use super::super::position::{Position, Stored};
-use super::plan::{Fate, Fault};
-use super::world::{FORMAT, Late, Save, World, failure, indexes, summary};
-
-pub(super) const STREAM_HASH: &str = "pipeline";
+use super::edges::failure_of;
+use super::lake::{FORMAT, indexes, summary};
+use super::plan::Fault;
+use super::store::Save;
+use super::world::World;
 
 /// An operation under way.
 #[derive(Debug)]
@@ -32,9 +32,7 @@ impl Pending {
         match self {
             Self::Commit(order) => summary(order),
             Self::ReadTail(stored) => format!("ReadTail of {:?}", stored.is_some()),
-            Self::Save(save) => {
-                format!("save {:?} replaces {}", save.checkpoint.position, save.replaces)
-            }
+            Self::Save(save) => save.summary(),
             other => format!("{other:?}"),
         }
     }
@@ -70,54 +68,72 @@ pub(super) struct Cursor {
     pub gave_change: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Running,
+    Draining,
+    Finished,
+}
+
 #[derive(Debug)]
 pub(super) struct Master {
     pub feed: Feed,
     pub pending: Vec<Pending>,
     pub cursor: Option<Cursor>,
-    pub is_draining: bool,
-    pub is_finished: bool,
+    pub life: Life,
     /// What it said.
     pub notices: Vec<Notice>,
+    /// Whether a halt is expected that wasn't injected.
+    pub may_halt: bool,
     limits: Limits,
-    writer: u64,
+    stream_hash: String,
+    pub writer: u64,
     /// It goes back to loading as soon as nothing is under way.
     is_reloading: bool,
     /// What it read and the lake isn't known to have.
     held: VecDeque<usize>,
     /// The change that it is to hold next.
-    next_held: Option<usize>,
+    pub next_held: Option<usize>,
     /// Changes in the commit under way.
     in_order: usize,
     /// Operations begun since time or something else went on.
     spins: usize,
 }
 
+/// A feed's settings. The seed tells the writers apart, too.
+pub(super) fn config(writer: u64, limits: &Limits, start_at: StartAt) -> Config {
+    Config {
+        origin: origin(),
+        format: FORMAT,
+        start_at,
+        limits: limits.clone(),
+        stream_hash: "pipeline".to_owned(),
+        seed: writer,
+    }
+}
+
 impl Master {
-    pub fn new(writer: u64, limits: &Limits, start_at: StartAt) -> Self {
-        let config = Config {
-            origin: origin(),
-            format: FORMAT,
-            start_at,
-            limits: limits.clone(),
-            stream_hash: STREAM_HASH.to_owned(),
-            seed: writer,
-        };
+    pub fn new(config: Config) -> Self {
         Self {
+            writer: config.seed,
+            limits: config.limits.clone(),
+            stream_hash: config.stream_hash.clone(),
             feed: Feed::new(config),
             pending: Vec::new(),
             cursor: None,
-            is_draining: false,
-            is_finished: false,
+            life: Life::Running,
             notices: Vec::new(),
-            limits: limits.clone(),
-            writer,
+            may_halt: false,
             is_reloading: false,
             held: VecDeque::new(),
             next_held: None,
             in_order: 0,
             spins: 0,
         }
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.life == Life::Finished
     }
 
     /// Something happened that a feed may answer with new work.
@@ -148,7 +164,7 @@ impl Master {
     }
 
     pub fn drain(&mut self, world: &World) -> Result<()> {
-        self.is_draining = true;
+        self.life = Life::Draining;
         self.give(world, Input::Drain)
     }
 
@@ -173,12 +189,19 @@ impl Master {
         }
         cursor.next = end;
         cursor.gave_change = true;
-        if !self.is_draining && !self.is_reloading {
+        if self.life == Life::Running && !self.is_reloading {
             for index in begin..end {
                 self.hold(index)?;
             }
         }
-        self.give(world, Input::Changes(source.read(begin..end)))
+        self.give(world, Input::Changes(source.read(begin..end)))?;
+        if self.may_halt && self.cursor.is_none() {
+            // It stopped somewhere in between.
+            let taken = usize::try_from(self.feed.buffered_changes())?;
+            let left = self.held.split_off(taken).front().copied();
+            self.next_held = left.or(self.next_held);
+        }
+        Ok(())
     }
 
     fn hold(&mut self, index: usize) -> Result<()> {
@@ -217,116 +240,6 @@ impl Master {
         }
     }
 
-    /// Ends an operation.
-    pub fn work(&mut self, world: &mut World, pick: usize, fault: Fault) -> Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let pending = self.pending.remove(pick % self.pending.len());
-        let failed = failure_of(fault);
-        match pending {
-            Pending::Commit(order) => return self.end_commit(world, order, fault),
-            Pending::Save(save) => return self.end_save(world, save, fault),
-            _ => {}
-        }
-        let is_refused =
-            world.lake.is_forbidden && matches!(pending, Pending::ReadTail(_) | Pending::Inspect);
-        let failed = failed.or_else(|| is_refused.then(|| failure(Disposition::Halt)));
-        match (pending, failed) {
-            (Pending::ReadCheckpoint, None) => {
-                self.pending.push(Pending::ReadTail(world.store.load()));
-                Ok(())
-            }
-            (Pending::ReadTail(stored), None) => self.end_load(world, stored),
-            (Pending::ReadCheckpoint | Pending::ReadTail(_), Some(failure)) => {
-                self.give(world, Input::Loaded(Err(failure)))
-            }
-            (Pending::AskClusterTime, failed) => {
-                let answer = failed.map_or(Ok(world.source.clock()), Err);
-                self.give(world, Input::ClusterTime(answer))
-            }
-            (Pending::Open(position), None) => {
-                self.cursor = Some(Cursor {
-                    next: world.source.place(&position).changes,
-                    has_ended: false,
-                    gave_change: false,
-                });
-                self.give(world, Input::Opened(Ok(())))
-            }
-            (Pending::Open(_), Some(failure)) => self.give(world, Input::Opened(Err(failure))),
-            (Pending::Inspect, failed) => {
-                let answer = failed.map_or(Ok(world.lake.tail(&world.source)), Err);
-                self.give(world, Input::Inspected(answer))
-            }
-            (Pending::Commit(_) | Pending::Save(_), _) => Ok(()),
-        }
-    }
-
-    fn end_load(&mut self, world: &World, stored: Option<Stored>) -> Result<()> {
-        let tail = world.lake.tail(&world.source);
-        let in_lake = tail.as_ref().map(|file| {
-            let last = Position::After(file.last.token.clone());
-            world.source.place(&last).changes
-        });
-        let in_store = stored
-            .as_ref()
-            .map(|stored| world.source.place(&stored.checkpoint.position).changes);
-        self.next_held = in_lake.max(in_store);
-        self.give(world, Input::Loaded(Ok((stored, tail))))
-    }
-
-    fn end_commit(&mut self, world: &mut World, order: WriteOrder, fault: Fault) -> Result<()> {
-        let failed = failure_of(fault);
-        let answer = if world.lake.is_forbidden {
-            Err(failure(Disposition::Halt))
-        } else if fault == Fault::Late {
-            world.late.push(Late::Commit(order));
-            Err(failure(Disposition::RETRY))
-        } else if matches!(fault, Fault::None | Fault::Unheard) {
-            let answer = world.lake.commit(&world.source, &order);
-            failed.map_or(answer, Err)
-        } else {
-            failed.map_or_else(|| Err(failure(Disposition::RETRY)), Err)
-        };
-        if answer.is_ok() {
-            self.forget_order();
-        }
-        self.give(world, Input::Committed(answer))
-    }
-
-    fn end_save(&mut self, world: &mut World, save: Save, fault: Fault) -> Result<()> {
-        let failed = failure_of(fault).map_or(Ok(()), Err);
-        let answer = match fault {
-            Fault::None => world.store.save(save),
-            Fault::Unheard => {
-                let _ = world.store.save(save);
-                failed
-            }
-            Fault::Late => {
-                world.late.push(world.late_save(save));
-                failed
-            }
-            _ => failed,
-        };
-        self.give(world, Input::Saved(answer))
-    }
-
-    /// The process dies; what it had begun may still take effect.
-    pub fn crash(self, world: &mut World, fate: Fate) {
-        for pending in self.pending {
-            let late = match pending {
-                Pending::Commit(order) => Late::Commit(order),
-                Pending::Save(save) => world.late_save(save),
-                _ => continue,
-            };
-            match fate {
-                Fate::Lost => {}
-                Fate::Late => world.late.push(late),
-                Fate::Done => world.land(late),
-            }
-        }
-    }
-
     fn begin(&mut self, world: &World, action: Action) -> Result<()> {
         if !matches!(action, Action::Tell(_) | Action::Close | Action::Finish) {
             self.spins += 1;
@@ -359,11 +272,14 @@ impl Master {
                 replaces,
             } => {
                 ensure!(!self.has(Pending::is_save), "two saves at once");
-                if replaces > 0 {
+                if replaces > 0 && !self.may_halt {
                     // One of two starting positions comes too late, and may be anywhere.
                     world.check_checkpoint(&checkpoint)?;
                 }
-                ensure!(checkpoint.stream_hash == STREAM_HASH, "another stream's hash");
+                ensure!(
+                    checkpoint.stream_hash == self.stream_hash,
+                    "another stream's hash"
+                );
                 self.pending.push(Pending::Save(Save {
                     writer: self.writer,
                     checkpoint,
@@ -372,13 +288,13 @@ impl Master {
             }
             Action::Tell(notice) => self.hear(world, notice)?,
             Action::Finish => {
-                ensure!(self.is_draining, "finishes undrained");
+                ensure!(self.life == Life::Draining, "finishes undrained");
                 ensure!(
                     self.pending.is_empty() && self.cursor.is_none(),
                     "finishes beside {:?}",
                     self.pending
                 );
-                self.is_finished = true;
+                self.life = Life::Finished;
             }
             Action::Exit(reason) => anyhow::bail!("exits: {reason}"),
         }
@@ -395,9 +311,9 @@ impl Master {
             "two streams at once"
         );
         ensure!(!self.has(Pending::is_load), "opens while it loads");
-        ensure!(!self.is_draining, "opens a stream in drain");
+        ensure!(self.life == Life::Running, "opens a stream in drain");
         ensure!(
-            world.has_anchor(),
+            world.is_anchored(),
             "reads before its starting position is saved"
         );
         let place = world.source.place(&position);
@@ -430,7 +346,7 @@ impl Master {
         ensure!(batch.last == source.last_change(last), "last change");
         ensure!(order.name.hour == batch.hour, "a file of another hour");
         ensure!(
-            batch.len_bytes() - source.line_len_bytes(last) < self.limits.batch_limit_bytes,
+            changes.len() == 1 || batch.len_bytes() <= self.limits.batch_limit_bytes,
             "a batch over its limit"
         );
         self.in_order = changes.len();
@@ -442,16 +358,20 @@ impl Master {
         match &notice {
             Notice::Reloading(_) => self.is_reloading = true,
             Notice::FoundCommitted(_) => self.forget_order(),
-            Notice::Watching(_) => ensure!(world.has_anchor(), "watches without an anchor"),
-            // Nothing but what was injected is a reason to halt.
-            Notice::Halted(message) => ensure!(message.starts_with("injected"), "{message}"),
+            Notice::Watching(_) => ensure!(world.is_anchored(), "watches without an anchor"),
+            Notice::Halted(message) => {
+                ensure!(
+                    self.may_halt || message.starts_with("injected"),
+                    "{message}"
+                );
+            }
             _ => {}
         }
         self.notices.push(notice);
         Ok(())
     }
 
-    fn forget_order(&mut self) {
+    pub fn forget_order(&mut self) {
         self.spins = self.spins.saturating_sub(4);
         let count = std::mem::take(&mut self.in_order);
         self.held.drain(..count.min(self.held.len()));
@@ -464,7 +384,7 @@ impl Master {
             .map(|index| world.source.line_len_bytes(*index))
             .sum();
         let (changes, bytes) = (self.feed.buffered_changes(), self.feed.buffered_bytes());
-        if self.is_reloading {
+        if self.is_reloading || self.may_halt {
             // The commit that found the stale view may be dropped already.
             ensure!(bytes <= held_bytes, "{bytes} of {held_bytes} bytes");
         } else {
@@ -474,7 +394,7 @@ impl Master {
                 self.held
             );
         }
-        if self.is_finished {
+        if self.life == Life::Finished {
             return Ok(());
         }
         let at_ms = self.feed.wake_at_ms(world.now);
@@ -487,17 +407,4 @@ impl Master {
         ensure!(self.spins <= spins_max, "{} operations at once", self.spins);
         Ok(())
     }
-}
-
-fn failure_of(fault: Fault) -> Option<Failure> {
-    let disposition = match fault {
-        Fault::None => return None,
-        Fault::Refused | Fault::Unheard | Fault::Late => Disposition::RETRY,
-        Fault::Throttled => Disposition::Retry {
-            after_ms: Some(90_000),
-        },
-        Fault::Stale => Disposition::Reload,
-        Fault::Halted => Disposition::Halt,
-    };
-    Some(failure(disposition))
 }

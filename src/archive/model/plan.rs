@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::batch::FlushReason;
 use super::super::limits::Limits;
-use super::world::Happening;
+use super::source::Happening;
 
 /// What goes wrong with one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,15 +127,15 @@ fn happening() -> impl Strategy<Value = Happening> {
         prop::bool::weighted(0.1),
         line,
     )
-        .prop_map(|(changes, seconds_later, is_transaction, ends, line)| {
-            Happening {
+        .prop_map(
+            |(changes, seconds_later, is_transaction, ends, line)| Happening {
                 changes,
                 seconds_later,
                 is_transaction,
                 ends_in_invalidate: ends,
                 line_len_bytes: line,
-            }
-        })
+            },
+        )
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -166,7 +166,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (1_u32..8, 60_u64..1500, 1000_u64..6000, 1_u32..7, 1_u32..4).prop_map(
+    let batch_size = prop_oneof![1_u32..8, 10_u32..50];
+    (batch_size, 60_u64..3000, 1000_u64..6000, 1_u32..9, 1_u32..4).prop_map(
         |(batch_size, batch_limit, file_limit, file_commits, attempts)| Limits {
             batch_size_changes: batch_size,
             batch_limit_bytes: batch_limit,
@@ -180,12 +181,16 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 pub(super) fn plan() -> impl Strategy<Value = Plan> {
-    (1_usize..3, any::<bool>(), limits(), prop::collection::vec(op(), 1..250)).prop_map(
-        |(masters, starts_now, limits, ops)| Plan {
+    (
+        1_usize..3,
+        any::<bool>(),
+        limits(),
+        prop::collection::vec(op(), 1..250),
+    )
+        .prop_map(|(masters, starts_now, limits, ops)| Plan {
             masters,
             starts_now,
             limits,
             ops,
-        },
-    )
+        })
 }

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::super::machine::{Input, StartAt};
 use super::super::position::ClusterTime;
-use super::master::{Master, Pending};
-use super::plan::{Fault, Op, Plan};
+use super::master::{Master, Pending, config};
+use super::plan::{Op, Plan};
 use super::world::World;
 
 /// More rounds than any healed world needs to come to rest.
@@ -51,7 +51,7 @@ impl Run {
                 increment: 0,
             })
         };
-        let mut master = Master::new(self.processes, &self.plan.limits, start_at);
+        let mut master = Master::new(config(self.processes, &self.plan.limits, start_at));
         master.give(&self.world, Input::Start)?;
         Ok(master)
     }
@@ -96,7 +96,7 @@ impl Run {
                 pick,
                 fault,
             } => masters[master % count].work(world, pick, fault)?,
-            Op::Settle { master } => settle(world, &mut masters[master % count])?,
+            Op::Settle { master } => masters[master % count].settle(world)?,
             Op::Deliver { master, changes } => {
                 masters[master % count].calm();
                 masters[master % count].deliver(world, changes)?;
@@ -112,7 +112,9 @@ impl Run {
             Op::Pass { ms, clock_set_ms } => self.pass(ms, clock_set_ms)?,
             Op::Wake => {
                 let now = world.now;
-                let wishes = masters.iter().filter_map(|master| master.feed.wake_at_ms(now));
+                let wishes = masters
+                    .iter()
+                    .filter_map(|master| master.feed.wake_at_ms(now));
                 if let Some(at_ms) = wishes.min() {
                     self.pass(at_ms - now.monotonic_ms, 0)?;
                 }
@@ -158,7 +160,7 @@ impl Run {
 
     fn restart_finished(&mut self) -> Result<()> {
         for number in 0..self.masters.len() {
-            if self.masters[number].is_finished {
+            if self.masters[number].is_finished() {
                 self.masters[number] = self.start()?;
             }
         }
@@ -168,7 +170,10 @@ impl Run {
     /// Everything is well again and time goes by: all changes come to the lake, and it is known.
     fn see_through(&mut self) -> Result<()> {
         self.world.heal();
-        self.rest(|run| run.is_at_rest())?;
+        self.rest(Self::is_at_rest)?;
+        // A stale view shows at the next save at the latest.
+        self.look_on()?;
+        self.rest(Self::is_at_rest)?;
         if let [master] = &mut self.masters[..] {
             master.idle(&mut self.world, false)?;
             let looked = self.world.last_idle_place();
@@ -182,13 +187,21 @@ impl Run {
             master.calm();
             master.drain(&self.world)?;
         }
-        self.rest(|run| run.masters.iter().all(|master| master.is_finished))
+        self.rest(|run| run.masters.iter().all(Master::is_finished))
             .context("drain")?;
         ensure!(
             self.masters.len() > 1 || self.world.stored_place() == Some(looked),
             "drain saves the idle position"
         );
         Ok(())
+    }
+
+    /// The server has looked on and found nothing, and the time to save that has come.
+    fn look_on(&mut self) -> Result<()> {
+        for master in &mut self.masters {
+            master.idle(&mut self.world, false)?;
+        }
+        self.pass(self.plan.limits.idle_checkpoint_ms, 0)
     }
 
     /// Lets everything happen, and time go by, until it is as it should be.
@@ -198,7 +211,7 @@ impl Run {
             let mut is_busy = false;
             for master in &mut self.masters {
                 is_busy |= !master.pending.is_empty();
-                settle(&mut self.world, master)?;
+                master.settle(&mut self.world)?;
                 let before = master.cursor.as_ref().map(|cursor| cursor.next);
                 master.calm();
                 master.deliver(&self.world, usize::MAX / 2)?;
@@ -207,6 +220,7 @@ impl Run {
                     master.idle(&mut self.world, false)?;
                 }
                 is_busy |= before != master.cursor.as_ref().map(|cursor| cursor.next);
+                is_busy |= !master.pending.is_empty();
                 self.world.check()?;
             }
             if !self.is_over {
@@ -219,9 +233,16 @@ impl Run {
                 continue;
             }
             let now = self.world.now;
-            let wishes = self.masters.iter().filter_map(|master| master.feed.wake_at_ms(now));
-            let at_ms = wishes.min().context("asleep for ever")?;
-            self.pass(at_ms - now.monotonic_ms, 0)?;
+            let wishes = self
+                .masters
+                .iter()
+                .filter_map(|master| master.feed.wake_at_ms(now));
+            match wishes.min() {
+                Some(at_ms) => self.pass(at_ms - now.monotonic_ms, 0)?,
+                // A view of the deleted checkpoint shows as stale at the next save.
+                None if self.world.was_forgotten => self.look_on()?,
+                None => anyhow::bail!("asleep for ever"),
+            }
         }
         anyhow::bail!("no rest")
     }
@@ -235,17 +256,10 @@ impl Run {
         is_stored
             && self.world.is_complete()
             && self.masters.iter().all(|master| {
-                master.feed.buffered_bytes() == 0
+                master.pending.is_empty()
+                    && master.feed.buffered_bytes() == 0
                     && master.feed.trouble().is_none()
                     && master.feed.is_watching()
             })
     }
-}
-
-/// Ends operations well until there are none.
-fn settle(world: &mut World, master: &mut Master) -> Result<()> {
-    while !master.pending.is_empty() {
-        master.work(world, 0, Fault::None)?;
-    }
-    Ok(())
 }
