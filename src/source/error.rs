@@ -143,14 +143,13 @@ impl From<Error> for SourceError {
             | ErrorKind::InvalidTlsConfig { message, .. } => Self::BadUri {
                 message: message.clone(),
             },
-            ErrorKind::ServerSelection { message, .. } => {
-                // A wrong password shows here when the first connection never gets through.
-                let message = message.clone();
-                Self::Passing {
-                    message,
-                    source: Box::new(error),
-                }
-            }
+            ErrorKind::ServerSelection { message, .. } => Self::Passing {
+                message: format!(
+                    "no server can be reached: check the hosts of MONGODB_URI, the network and the \
+                     servers. {message}"
+                ),
+                source: Box::new(error),
+            },
             kind => {
                 let message = kind.to_string();
                 Self::Passing {

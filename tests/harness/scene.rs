@@ -156,7 +156,8 @@ impl Scene {
         }
     }
 
-    async fn archived_anywhere(&self, collection: &str) -> Vec<Value> {
+    /// The changes of a collection in the scene's lake, in order.
+    pub async fn archived_anywhere(&self, collection: &str) -> Vec<Value> {
         match self.settings.get("LAKE_URL") {
             Some(_) => self.archived(collection),
             None => self.archived_on_azurite(collection).await,

@@ -1,22 +1,24 @@
 //! One feed at work: it asks the state machine what to do, does it at the edges, and reports back.
 
+mod commit;
+mod notices;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
 
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::{self, Origin};
+use crate::archive::frame::Origin;
 use crate::archive::hour_file::{HourFile, HourFileName};
-use crate::archive::machine::{Action, Config, Feed, Input, Notice, Trouble, WriteOrder};
+use crate::archive::machine::{Action, Config, Feed, Input, Trouble, WriteOrder};
 use crate::archive::position::{Checkpoint, Position};
 use crate::budget::{Budget, Share};
 use crate::checkpoint::{Checkpoints, FeedId};
 use crate::clock::Clock;
-use crate::lake::{self, Base, Lake, LakeError, Version};
+use crate::lake::{self, Lake, Version};
 use crate::source::{Deployment, Reader, Reading, StreamOptions};
 
 /// Parcels of changes between reader and feed: one on its way, one being handled.
@@ -244,7 +246,7 @@ impl Worker {
                 checkpoint,
                 replaces,
             } => self.spawn_save(checkpoint, replaces),
-            Action::Tell(notice) => tell(&self.origin.collection, &notice),
+            Action::Tell(notice) => notices::tell(&self.origin.collection, &notice),
             Action::Finish => self.is_finished = true,
             // A service that no longer listens is stopping already.
             Action::Exit(message) => drop(self.exits.send(message).await),
@@ -339,7 +341,7 @@ impl Worker {
         let edges = self.edges.clone();
         let (origin, tail) = (self.origin.clone(), self.tail.clone());
         self.begin(async move {
-            match commit(&edges, &origin, &order, tail).await {
+            match commit::commit(&edges, &origin, &order, tail).await {
                 Ok((file, version)) => {
                     let tail = Learnt::Newest(Some((file.name, version)));
                     Done {
@@ -376,170 +378,5 @@ async fn look(lake: &dyn Lake, origin: &Origin) -> (Learnt, Result<Option<HourFi
         Ok(Some((file, version))) => (Learnt::Newest(Some((file.name, version))), Ok(Some(file))),
         Ok(None) => (Learnt::Newest(None), Ok(None)),
         Err(error) => (Learnt::Nothing, Err(Failure::from(&error))),
-    }
-}
-
-/// Makes one commit and says so.
-async fn commit(
-    edges: &Edges,
-    origin: &Origin,
-    order: &WriteOrder,
-    tail: Tail,
-) -> Result<(HourFile, Version), Failure> {
-    let begun = Instant::now();
-    let version = match (&order.base, tail) {
-        (None, _) => None,
-        (Some(base), Some((name, version))) if name == base.name => Some(version),
-        (Some(base), _) => {
-            let path = lake::tail::path(origin, base.name).to_string();
-            return Err(Failure::from(&LakeError::Stale { path }));
-        }
-    };
-    let encoded = encode(origin, order, edges.clock.now().unix_ms).await?;
-    // The semaphore is never closed; without a permit the commit would merely not be bounded.
-    let _permit = edges.uploads.acquire().await;
-    let path = lake::tail::path(origin, order.name);
-    let base = order
-        .base
-        .as_ref()
-        .zip(version.as_ref())
-        .map(|(base, version)| Base {
-            version,
-            head_len_bytes: base.head_len_bytes,
-            foot_len_bytes: base.foot_len_bytes,
-        });
-    let version = edges
-        .lake
-        .append(&path, base, &encoded)
-        .await
-        .map_err(|error| Failure::from(&error))?;
-    info!(
-        collection = origin.collection,
-        file = %path,
-        changes = order.batch.changes,
-        bytes = encoded.chunk.len(),
-        commit = encoded.file.commits,
-        duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        reason = order.reason.as_str(),
-        "flushed"
-    );
-    Ok((encoded.file, version))
-}
-
-/// Frames and compresses a batch beside the async runtime.
-async fn encode(
-    origin: &Origin,
-    order: &WriteOrder,
-    now_unix_ms: i64,
-) -> Result<frame::Commit, Failure> {
-    let (origin, order) = (origin.clone(), order.clone());
-    let work = move || {
-        frame::commit(
-            &origin,
-            order.base.as_ref(),
-            order.name,
-            &order.batch,
-            now_unix_ms,
-        )
-    };
-    let failed = |error: String| Failure {
-        disposition: Disposition::Halt,
-        message: format!("a batch can't be encoded: {error}"),
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|error| failed(error.to_string())),
-        Err(panic) => Err(failed(panic.to_string())),
-    }
-}
-
-/// Says what the machine wants said.
-fn tell(collection: &str, notice: &Notice) {
-    match notice {
-        Notice::Watching(position) => info!(collection, from = describe(position), "watching"),
-        Notice::StartsAt {
-            position,
-            from_tail: false,
-        } => {
-            info!(
-                collection,
-                at = describe(position),
-                "starts without a checkpoint"
-            );
-        }
-        Notice::StartsAt {
-            position,
-            from_tail: true,
-        } => {
-            let after = describe(position);
-            info!(
-                collection,
-                after, "has no checkpoint: goes on from the end of its newest file"
-            );
-        }
-        Notice::StreamChanged { stored, current } => {
-            warn!(
-                collection,
-                stored, current, "the stream's options differ from the checkpoint's"
-            );
-        }
-        Notice::LakeAhead => {
-            info!(
-                collection,
-                "the lake is ahead of the checkpoint: what it holds is passed over"
-            );
-        }
-        Notice::CaughtUp { skipped } => {
-            info!(collection, skipped, "has passed what the lake already held");
-        }
-        Notice::Retrying {
-            message,
-            failures,
-            delay_ms,
-        } => {
-            warn!(
-                collection,
-                error = message,
-                failures,
-                delay_ms,
-                "failed, tries again"
-            );
-        }
-        Notice::FlushFailing { message, changes } => {
-            error!(
-                collection,
-                error = message,
-                changes,
-                "flushes fail: the changes are held in memory and tried on"
-            );
-        }
-        Notice::Halted(message) => {
-            error!(
-                collection,
-                error = message,
-                "halted: needs a person, tried again every minute"
-            );
-        }
-        Notice::Recovered(trouble) => {
-            let Trouble {
-                message, failures, ..
-            } = trouble;
-            info!(collection, error = message, failures, "works again");
-        }
-        Notice::FoundCommitted(name) => {
-            info!(collection, file = %name, "a flush without an answer had been committed");
-        }
-        Notice::Reloading(why) => {
-            warn!(
-                collection,
-                why, "steps back to the checkpoint and the lake's end"
-            );
-        }
-    }
-}
-
-fn describe(position: &Position) -> String {
-    match position {
-        Position::At(time) => time.to_string(),
-        Position::After(token) => token.as_extended_json().to_owned(),
     }
 }

@@ -1,0 +1,85 @@
+//! One commit: framed, compressed, written, logged.
+
+use std::time::Instant;
+
+use tracing::info;
+
+use super::{Edges, Tail};
+use crate::archive::failure::{Disposition, Failure};
+use crate::archive::frame::{self, Origin};
+use crate::archive::hour_file::HourFile;
+use crate::archive::machine::WriteOrder;
+use crate::lake::{self, Base, LakeError, Version};
+
+/// Makes one commit and says so.
+pub(super) async fn commit(
+    edges: &Edges,
+    origin: &Origin,
+    order: &WriteOrder,
+    tail: Tail,
+) -> Result<(HourFile, Version), Failure> {
+    let begun = Instant::now();
+    let version = match (&order.base, tail) {
+        (None, _) => None,
+        (Some(base), Some((name, version))) if name == base.name => Some(version),
+        (Some(base), _) => {
+            let path = lake::tail::path(origin, base.name).to_string();
+            return Err(Failure::from(&LakeError::Stale { path }));
+        }
+    };
+    let encoded = encode(origin, order, edges.clock.now().unix_ms).await?;
+    // The semaphore is never closed; without a permit the commit would merely not be bounded.
+    let _permit = edges.uploads.acquire().await;
+    let path = lake::tail::path(origin, order.name);
+    let base = order
+        .base
+        .as_ref()
+        .zip(version.as_ref())
+        .map(|(base, version)| Base {
+            version,
+            head_len_bytes: base.head_len_bytes,
+            foot_len_bytes: base.foot_len_bytes,
+        });
+    let version = edges
+        .lake
+        .append(&path, base, &encoded)
+        .await
+        .map_err(|error| Failure::from(&error))?;
+    info!(
+        collection = origin.collection,
+        file = %path,
+        changes = order.batch.changes,
+        bytes = encoded.chunk.len(),
+        commit = encoded.file.commits,
+        duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        reason = order.reason.as_str(),
+        "flushed"
+    );
+    Ok((encoded.file, version))
+}
+
+/// Frames and compresses a batch beside the async runtime.
+async fn encode(
+    origin: &Origin,
+    order: &WriteOrder,
+    now_unix_ms: i64,
+) -> Result<frame::Commit, Failure> {
+    let (origin, order) = (origin.clone(), order.clone());
+    let work = move || {
+        frame::commit(
+            &origin,
+            order.base.as_ref(),
+            order.name,
+            &order.batch,
+            now_unix_ms,
+        )
+    };
+    let failed = |error: String| Failure {
+        disposition: Disposition::Halt,
+        message: format!("a batch can't be encoded: {error}"),
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| failed(error.to_string())),
+        Err(panic) => Err(failed(panic.to_string())),
+    }
+}

@@ -1,0 +1,98 @@
+//! The machine's notices as log lines.
+
+use tracing::{error, info, warn};
+
+use crate::archive::machine::{Notice, Trouble};
+use crate::archive::position::Position;
+
+/// Says what the machine wants said.
+pub(super) fn tell(collection: &str, notice: &Notice) {
+    match notice {
+        Notice::Watching(position) => info!(collection, from = describe(position), "watching"),
+        Notice::StartsAt {
+            position,
+            from_tail: false,
+        } => {
+            info!(
+                collection,
+                at = describe(position),
+                "starts without a checkpoint"
+            );
+        }
+        Notice::StartsAt {
+            position,
+            from_tail: true,
+        } => {
+            let after = describe(position);
+            info!(
+                collection,
+                after, "has no checkpoint: goes on from the end of its newest file"
+            );
+        }
+        Notice::StreamChanged { stored, current } => {
+            warn!(
+                collection,
+                stored, current, "the stream's options differ from the checkpoint's"
+            );
+        }
+        Notice::LakeAhead => {
+            info!(
+                collection,
+                "the lake is ahead of the checkpoint: what it holds is passed over"
+            );
+        }
+        Notice::CaughtUp { skipped } => {
+            info!(collection, skipped, "has passed what the lake already held");
+        }
+        Notice::Retrying {
+            message,
+            failures,
+            delay_ms,
+        } => {
+            warn!(
+                collection,
+                error = message,
+                failures,
+                delay_ms,
+                "failed, tries again"
+            );
+        }
+        Notice::FlushFailing { message, changes } => {
+            error!(
+                collection,
+                error = message,
+                changes,
+                "flushes fail: the changes are held in memory and tried on"
+            );
+        }
+        Notice::Halted(message) => {
+            error!(
+                collection,
+                error = message,
+                "halted: needs a person, tried again every minute"
+            );
+        }
+        Notice::Recovered(trouble) => {
+            let Trouble {
+                message, failures, ..
+            } = trouble;
+            info!(collection, was = message, failures, "works again");
+        }
+        Notice::FoundCommitted(name) => {
+            info!(collection, file = %name, "a flush without an answer had been committed");
+        }
+        Notice::Reloading(why) => {
+            warn!(
+                collection,
+                why, "steps back to the checkpoint and the lake's end"
+            );
+        }
+    }
+}
+
+fn describe(position: &Position) -> String {
+    match position {
+        Position::At(time) => time.to_string(),
+        Position::After(token) => token.as_extended_json().to_owned(),
+    }
+}
