@@ -1,5 +1,6 @@
 //! Change streams of a MongoDB deployment.
 
+mod encoder;
 mod error;
 mod event;
 mod reader;

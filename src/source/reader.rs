@@ -1,4 +1,4 @@
-//! Reads one change stream and encodes what comes.
+//! Reads one change stream.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -8,7 +8,9 @@ use bson::RawDocumentBuf;
 use futures::poll;
 use mongodb::change_stream::ChangeStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::encoder::{Encoder, Read};
 use super::event::{self, Kind};
 use super::{AWAIT_LIMIT_MS, CURSOR_BATCH_CHANGES, Deployment, SourceError, StreamOptions, token};
 use crate::archive::batch::Changes;
@@ -18,9 +20,11 @@ use crate::archive::position::{Position, ResumeToken};
 use crate::budget::{Budget, Taken};
 use crate::clock::Clock;
 
-/// Changes that go to the feed at once, at most; memory between two looks at the budget.
-const PARCEL_LIMIT_BYTES: u64 = 1024 * 1024;
+/// Events that go to the encoder at once, at most.
+const PARCEL_LIMIT_BYTES: usize = 1024 * 1024;
 const PARCEL_LIMIT_CHANGES: usize = 1000;
+/// Parcels that wait for the encoder, beside the one that it has.
+const PARCELS_MAX: usize = 1;
 
 /// What a reader reports.
 #[derive(Debug)]
@@ -53,23 +57,34 @@ pub struct Reader {
 impl Reader {
     /// Opens the stream and reports until it ends. One task owns the stream and polls its futures to
     /// completion: the driver's stream can't be used again after a future of it was dropped half-way.
+    /// Another encodes what was read, while the server makes its next reply.
     pub async fn run(self, position: Position, reports: mpsc::Sender<Reading>) {
+        let (parcels, received) = mpsc::channel(PARCELS_MAX);
+        let encoder = Encoder {
+            mode: self.options.mode,
+            separator: self.options.separator,
+            budget: self.budget.clone(),
+        };
+        let mut encoding = AbortOnDrop(tokio::spawn(encoder.run(received, reports)));
         // Whether anybody still listens at the end makes no difference.
-        let _ = self.report(&position, &reports).await;
+        let _ = self.report(&position, &parcels).await;
+        drop(parcels);
+        // A panic is reported as the end of all reports.
+        let _ = (&mut encoding.0).await;
     }
 
     async fn report(
         &self,
         position: &Position,
-        reports: &mpsc::Sender<Reading>,
+        parcels: &mpsc::Sender<Read>,
     ) -> Result<(), Unheard> {
         match self.open(position).await {
             Ok(stream) => {
-                send(reports, Reading::Opened(Ok(()))).await?;
-                let end = self.read(stream, reports).await?;
-                send(reports, Reading::Closed(end)).await
+                send(parcels, Read::Opened(Ok(()))).await?;
+                let end = self.read(stream, parcels).await?;
+                send(parcels, Read::Closed(end)).await
             }
-            Err(error) => send(reports, Reading::Opened(Err(Failure::from(&error)))).await,
+            Err(error) => send(parcels, Read::Opened(Err(Failure::from(&error)))).await,
         }
     }
 
@@ -97,7 +112,7 @@ impl Reader {
     async fn read(
         &self,
         mut stream: ChangeStream<RawDocumentBuf>,
-        reports: &mpsc::Sender<Reading>,
+        parcels: &mpsc::Sender<Read>,
     ) -> Result<Option<Failure>, Unheard> {
         let mut parcel = Parcel::default();
         let mut last_kind = Kind::Ordinary;
@@ -108,7 +123,7 @@ impl Reader {
                     Poll::Ready(next) => next,
                     Poll::Pending => {
                         // The driver asks the server, so what was gathered goes on its way.
-                        self.hand_over(&mut parcel, reports).await?;
+                        self.hand_over(&mut parcel, parcels).await?;
                         next.await
                     }
                 }
@@ -116,81 +131,78 @@ impl Reader {
             match next {
                 Ok(Some(event)) => {
                     last_kind = event::kind(&event);
-                    if let Err(error) = self.encode(&event, &mut parcel) {
-                        self.hand_over(&mut parcel, reports).await?;
-                        return Ok(Some(Failure::from(&error)));
-                    }
+                    parcel.add(event);
                     if parcel.is_full() {
-                        self.hand_over(&mut parcel, reports).await?;
+                        self.hand_over(&mut parcel, parcels).await?;
                     }
                 }
                 Ok(None) if stream.is_alive() => {
-                    self.hand_over(&mut parcel, reports).await?;
+                    self.hand_over(&mut parcel, parcels).await?;
                     if let Some(token) = stream.resume_token() {
                         match token::from_driver(&token) {
-                            Ok(token) => send(reports, Reading::Idle(token)).await?,
+                            Ok(token) => send(parcels, Read::Idle(token)).await?,
                             Err(error) => return Ok(Some(Failure::from(&error))),
                         }
                     }
                 }
                 Ok(None) => {
-                    self.hand_over(&mut parcel, reports).await?;
+                    self.hand_over(&mut parcel, parcels).await?;
                     let is_fault = last_kind != Kind::Invalidate;
                     return Ok(is_fault.then(|| Failure::from(&SourceError::Closed)));
                 }
                 Err(error) => {
-                    self.hand_over(&mut parcel, reports).await?;
+                    self.hand_over(&mut parcel, parcels).await?;
                     return Ok(Some(Failure::from(&SourceError::from(error))));
                 }
             }
         }
     }
 
-    fn encode(&self, event: &RawDocumentBuf, parcel: &mut Parcel) -> Result<(), SourceError> {
-        let StreamOptions {
-            mode, separator, ..
-        } = self.options;
-        // One time for a parcel: its changes came together.
-        let received = parcel
-            .received
-            .get_or_insert_with(|| rfc3339(self.clock.now().unix_ms))
-            .as_str();
-        parcel
-            .changes
-            .push(|lines, tokens| event::write(event, received, mode, separator, lines, tokens))
-    }
-
-    /// Sends what was gathered, as soon as there is memory for it.
+    /// Sends what was gathered. The time of receipt is the parcel's: its events came together.
     async fn hand_over(
         &self,
         parcel: &mut Parcel,
-        reports: &mpsc::Sender<Reading>,
+        parcels: &mpsc::Sender<Read>,
     ) -> Result<(), Unheard> {
-        let Parcel { changes, .. } = std::mem::take(parcel);
-        if changes.is_empty() {
+        let Parcel { events, .. } = std::mem::take(parcel);
+        if events.is_empty() {
             return Ok(());
         }
-        let taken = self.budget.take(changes.len_bytes()).await;
-        send(reports, Reading::Changes(changes, taken)).await
+        let received = rfc3339(self.clock.now().unix_ms);
+        send(parcels, Read::Events { events, received }).await
     }
 }
 
-/// Changes that were gathered and not yet handed over.
+/// Events that were gathered and not yet handed over.
 #[derive(Debug, Default)]
 struct Parcel {
-    changes: Changes,
-    received: Option<String>,
+    events: Vec<RawDocumentBuf>,
+    len_bytes: usize,
 }
 
 impl Parcel {
+    fn add(&mut self, event: RawDocumentBuf) {
+        self.len_bytes += event.as_bytes().len();
+        self.events.push(event);
+    }
+
     fn is_full(&self) -> bool {
-        self.changes.len() >= PARCEL_LIMIT_CHANGES || self.changes.len_bytes() >= PARCEL_LIMIT_BYTES
+        self.events.len() >= PARCEL_LIMIT_CHANGES || self.len_bytes >= PARCEL_LIMIT_BYTES
+    }
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
 /// Nobody listens any more.
-struct Unheard;
+pub(super) struct Unheard;
 
-async fn send(reports: &mpsc::Sender<Reading>, reading: Reading) -> Result<(), Unheard> {
-    reports.send(reading).await.map_err(|_| Unheard)
+async fn send(parcels: &mpsc::Sender<Read>, read: Read) -> Result<(), Unheard> {
+    parcels.send(read).await.map_err(|_| Unheard)
 }

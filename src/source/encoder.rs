@@ -1,0 +1,84 @@
+//! Encodes what a reader has read, in a task of its own.
+
+use bson::RawDocumentBuf;
+use tokio::sync::mpsc;
+
+use super::reader::Reading;
+use super::{SourceError, event};
+use crate::archive::batch::Changes;
+use crate::archive::failure::Failure;
+use crate::archive::position::ResumeToken;
+use crate::budget::Budget;
+use crate::extjson::Mode;
+
+/// What a reader has read, in the stream's order.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// The stream is open, or could not be opened.
+    Opened(Result<(), Failure>),
+    /// Events that were received at this time.
+    Events {
+        events: Vec<RawDocumentBuf>,
+        received: String,
+    },
+    /// The server has looked as far as this token.
+    Idle(ResumeToken),
+    /// The stream ended.
+    Closed(Option<Failure>),
+}
+
+/// Turns events into lines.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    pub(super) mode: Mode,
+    pub(super) separator: &'static [u8],
+    pub(super) budget: Budget,
+}
+
+impl Encoder {
+    /// Passes on what was read until the reader ends, nobody listens, or an event can't be encoded.
+    pub(super) async fn run(
+        self,
+        mut parcels: mpsc::Receiver<Read>,
+        reports: mpsc::Sender<Reading>,
+    ) {
+        while let Some(read) = parcels.recv().await {
+            let mut end = None;
+            let reading = match read {
+                Read::Opened(result) => Reading::Opened(result),
+                Read::Idle(token) => Reading::Idle(token),
+                Read::Closed(failure) => Reading::Closed(failure),
+                Read::Events { events, received } => {
+                    let (changes, error) = self.encode(&events, &received);
+                    // The events' memory is free before the lines wait for theirs.
+                    drop(events);
+                    end = error.map(|error| Reading::Closed(Some(Failure::from(&error))));
+                    let taken = self.budget.take(changes.len_bytes()).await;
+                    Reading::Changes(changes, taken)
+                }
+            };
+            if reports.send(reading).await.is_err() {
+                return;
+            }
+            if let Some(end) = end {
+                // The last report, whether anybody hears it or not.
+                let _ = reports.send(end).await;
+                return;
+            }
+        }
+    }
+
+    /// Encodes up to the first event that can't be.
+    fn encode(&self, events: &[RawDocumentBuf], received: &str) -> (Changes, Option<SourceError>) {
+        let mut changes = Changes::default();
+        for event in events {
+            let written = changes.push(|lines, tokens| {
+                event::write(event, received, self.mode, self.separator, lines, tokens)
+            });
+            if let Err(error) = written {
+                return (changes, Some(error));
+            }
+        }
+        (changes, None)
+    }
+}
