@@ -1,11 +1,16 @@
 //! One memory budget for the changes of all feeds.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
 /// A semaphore's permits are fewer than bytes may be; a permit stands for so many bytes.
 const UNIT_BYTES: u64 = 1024;
+
+/// How often the feeds are asked to flush while a reader waits.
+const PRESS_EVERY_MS: u64 = 500;
 
 /// Bounds the encoded bytes that wait in memory, over all feeds.
 ///
@@ -43,16 +48,28 @@ impl Budget {
         self.pressure.notified().await;
     }
 
+    /// Tells the pressure, and is due again a moment later.
+    async fn press_again(&self) {
+        self.pressure.notify_one();
+        tokio::time::sleep(Duration::from_millis(PRESS_EVERY_MS)).await;
+    }
+
     /// Takes the units for so many bytes, waiting for them if need be. More than there is at all
     /// counts as all, so that one huge change passes alone.
     pub async fn take(&self, bytes: u64) -> Taken {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES))
             .unwrap_or(u32::MAX)
             .min(self.all_units);
-        if self.units.available_permits() < units as usize {
-            self.pressure.notify_one();
-        }
-        match self.units.acquire_many(units).await {
+        let mut waiting = pin!(self.units.acquire_many(units));
+        // Pressure is told again: what was on its way when the feeds flushed fills batches later.
+        let permit = loop {
+            tokio::select! {
+                biased;
+                permit = &mut waiting => break permit,
+                () = self.press_again() => {}
+            }
+        };
+        match permit {
             Ok(permit) => permit.forget(),
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,

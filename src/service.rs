@@ -27,7 +27,7 @@ use crate::settings::{
     Settings, next_flush,
 };
 use crate::source::{Deployment, StreamOptions};
-use crate::worker::{Command, Edges, Handle, Worker};
+use crate::worker::{Command, Edges, End, Handle, Worker};
 
 /// Commits at the lake at once, over all feeds.
 const UPLOADS_MAX: usize = 8;
@@ -110,23 +110,20 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
             )
         })
         .collect();
-    let failed = serve(
-        settings,
-        &edges,
-        &feeds,
-        Triggers {
-            stop: &mut stop,
-            flush: &mut flush,
-            exits: &mut exits,
-        },
-    )
-    .await;
-    let limit = settings.shutdown_timeout;
-    let drained = drain(feeds, limit, &mut stop).await;
-    Ok(match (failed, drained) {
-        (true, _) => Outcome::Failed,
-        (false, true) => Outcome::Drained,
-        (false, false) => Outcome::Undrained,
+    let triggers = Triggers {
+        stop: &mut stop,
+        flush: &mut flush,
+        exits: &mut exits,
+    };
+    let failed = serve(settings, &edges, &feeds, triggers).await;
+    // Nobody is told twice that it is over.
+    drop(exits);
+    let drained = drain(feeds, settings.shutdown_timeout, &mut stop).await;
+    Ok(match drained {
+        Drained::Broken => Outcome::Failed,
+        _ if failed => Outcome::Failed,
+        Drained::All => Outcome::Drained,
+        Drained::Cut => Outcome::Undrained,
     })
 }
 
@@ -193,6 +190,7 @@ async fn start(settings: &Settings, stop: &mut StopSignals) -> Result<Edges, Sta
         checkpoints,
         stream_options: stream_options(settings),
         budget: Budget::new(settings.files.buffer_limit_bytes),
+        feed_limit_bytes: settings.files.buffer_limit_bytes / (2 * streams.max(1) as u64),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
         clock: Clock::start(),
     })
@@ -345,32 +343,49 @@ async fn next_cron(schedule: &Schedule) {
     }
 }
 
-/// Lets every feed flush and save. Returns whether all did in time and undisturbed.
-async fn drain(mut feeds: Vec<Handle>, limit: Duration, stop: &mut StopSignals) -> bool {
-    for feed in &feeds {
-        // A feed that has ended needs no telling.
-        let _ = feed.commands.send(Command::Drain).await;
-    }
+/// How a drain ended, the worse the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Drained {
+    /// Every feed finished.
+    All,
+    /// Time or patience ran out, or another writer came between.
+    Cut,
+    /// A feed broke off.
+    Broken,
+}
+
+/// Lets every feed flush and save.
+async fn drain(mut feeds: Vec<Handle>, limit: Duration, stop: &mut StopSignals) -> Drained {
     let all = async {
-        for feed in &mut feeds {
-            if let Err(panic) = (&mut feed.task).await {
-                error!(collection = feed.origin.collection, error = %panic, "a feed broke off");
-            }
+        for feed in &feeds {
+            // A feed that has ended needs no telling.
+            let _ = feed.commands.send(Command::Drain).await;
         }
+        let mut drained = Drained::All;
+        for feed in &mut feeds {
+            let end = match (&mut feed.task).await.unwrap_or(End::Broke) {
+                End::Drained => Drained::All,
+                End::GaveUp => Drained::Cut,
+                End::Broke => Drained::Broken,
+            };
+            drained = drained.max(end);
+        }
+        drained
     };
     let why = {
         let mut all = pin!(all);
         tokio::select! {
-            () = &mut all => None,
-            name = stop.next() => Some(format!("a second signal ({name})")),
+            drained = &mut all => {
+                if drained == Drained::All {
+                    info!("drained: all that was read is in the lake");
+                }
+                return drained;
+            }
+            name = stop.next() => format!("a second signal ({name})"),
             () = tokio::time::sleep(limit) => {
-                Some(format!("SHUTDOWN_TIMEOUT_SECONDS ({} s)", limit.as_secs()))
+                format!("SHUTDOWN_TIMEOUT_SECONDS ({} s)", limit.as_secs())
             }
         }
-    };
-    let Some(why) = why else {
-        info!("drained: all that was read is in the lake");
-        return true;
     };
     for feed in feeds.iter().filter(|feed| !feed.task.is_finished()) {
         let status = feed.status.borrow();
@@ -385,5 +400,5 @@ async fn drain(mut feeds: Vec<Handle>, limit: Duration, stop: &mut StopSignals) 
         );
     }
     error!("stopped by {why} before all was drained; nothing is lost");
-    false
+    Drained::Cut
 }

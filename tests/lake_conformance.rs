@@ -295,6 +295,25 @@ async fn small_files_are_compared_and_set() {
     }
 }
 
+#[tokio::test]
+async fn writers_of_one_process_take_turns_in_a_folder() {
+    for place in Place::all() {
+        let lake = place.prepared().await;
+        let mut writers = Vec::new();
+        for number in 0..8 {
+            let lake = Arc::clone(&lake);
+            writers.push(tokio::spawn(async move {
+                let (folder, name) = ("_silt/checkpoints".into(), format!("{number}.json"));
+                lake.put(&LakePath { folder, name }, None, b"{}".to_vec())
+                    .await
+            }));
+        }
+        for writer in writers {
+            writer.await.unwrap().unwrap();
+        }
+    }
+}
+
 mod local {
     //! What only a local lake must do.
 
@@ -358,6 +377,41 @@ mod local {
             2,
             "two files take turns, so no commit copies the whole"
         );
+    }
+
+    #[tokio::test]
+    async fn a_rival_that_sweeps_or_dies_half_way_harms_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = LocalLake::new(folder.path().to_owned());
+        let origin = origin("users");
+        let (mut file, mut version) = written(&lake, "users", "json", 4).await;
+        let path = lake::tail::path(&origin, file.name);
+        for number in 4..8 {
+            let hidden = folder.path().join("users/.2024-01-15-14.json.twin");
+            if number % 2 == 0 {
+                LocalLake::new(folder.path().to_owned())
+                    .list("users")
+                    .await
+                    .unwrap();
+            }
+            fs::write(hidden, "half a copy").unwrap();
+            let commit = commit(&origin, Some(&file), file.name, number * 3..number * 3 + 3);
+            // A twin that was swept away is noticed at the latest when it is to be swapped in.
+            version = match lake
+                .append(&path, Some(base(&file, &version)), &commit)
+                .await
+            {
+                Ok(version) => version,
+                Err(_) => lake
+                    .append(&path, Some(base(&file, &version)), &commit)
+                    .await
+                    .unwrap(),
+            };
+            file = commit.file;
+            let bytes = whole(&lake, &path).await;
+            let expected: Vec<u32> = (0..number * 3 + 3).collect();
+            assert_eq!(numbers(&bytes, file.name.format), expected);
+        }
     }
 
     #[tokio::test]

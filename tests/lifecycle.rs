@@ -34,14 +34,17 @@ async fn the_start_is_saved_before_it_is_called_watching() {
 #[tokio::test]
 async fn a_drain_archives_all_that_was_read_and_saves_the_token() {
     for signal in [Signal::TERM, Signal::INT] {
-        let scene = Scene::new().await;
+        let scene = Scene::new().await.with("BATCH_SIZE", "20");
         let mut witness = scene.witness("users").await;
-        let silt = Silt::watching(&scene.settings, &["users"]);
+        let mut silt = Silt::watching(&scene.settings, &["users"]);
+        // What comes behind a flush was read when the next parcel is: some of it waits in a batch.
         insert(&scene.users(), 0..50).await;
         let expected = witness.tokens(50).await;
+        silt.wait_for_flushed("users", 20);
         silt.signal(signal);
         let (code, silt) = silt.wait();
         assert_eq!(code, 0, "{}", silt.text());
+        assert!(scene.archived("users").len() >= 20);
         // What the drain didn't read, the next start does.
         let archived = tokens(&scene.archived("users"));
         assert_eq!(archived, expected[..archived.len()]);
@@ -80,7 +83,7 @@ async fn a_drain_that_cannot_finish_says_what_is_left_and_exits_with_3() {
         halted["error"].as_str().unwrap().contains("is not there"),
         "{halted}"
     );
-    let before = scene.checkpoint().await;
+    let before = scene.checkpoint().await.unwrap();
     silt.signal(Signal::TERM);
     let (code, silt) = silt.wait();
     assert_eq!(code, 3, "{}", silt.text());
@@ -93,7 +96,12 @@ async fn a_drain_that_cannot_finish_says_what_is_left_and_exits_with_3() {
         "it says how many changes are left: {}",
         silt.text()
     );
-    assert_eq!(scene.checkpoint().await, before, "no token moved");
+    let after = scene.checkpoint().await.unwrap();
+    assert_eq!(
+        after.get("last_change"),
+        before.get("last_change"),
+        "no token moved"
+    );
 
     std::fs::rename(&away, scene.lake()).unwrap();
     let mut silt = Silt::watching(&scene.settings, &["users"]);
@@ -111,14 +119,22 @@ async fn a_second_signal_exits_at_once_without_moving_a_token() {
     silt.wait_where("halted", |line| {
         line["message"].as_str().unwrap().starts_with("halted")
     });
-    let before = scene.checkpoint().await;
     silt.signal(Signal::TERM);
     silt.wait_for("draining");
     silt.signal(Signal::TERM);
     let (code, silt) = silt.wait();
     assert_eq!(code, 3, "{}", silt.text());
     assert!(silt.text().contains("a second signal"), "{}", silt.text());
-    assert_eq!(scene.checkpoint().await, before);
+    let checkpoint = scene.checkpoint().await.unwrap();
+    assert_eq!(
+        checkpoint.get("last_change"),
+        Some(&bson::Bson::Null),
+        "no token moved"
+    );
+    std::fs::rename(scene.folder.path().join("away"), scene.lake()).unwrap();
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    scene.flush_until(&mut silt, "users", 5).await;
+    silt.drain();
 }
 
 #[tokio::test]
@@ -228,11 +244,11 @@ async fn a_lake_behind_its_checkpoint_is_refused_with_the_remedy() {
     );
     silt.drain();
     std::fs::write(&path, newer).unwrap();
-    Silt::watching(&scene.settings, &["users"]).drain();
-    assert_eq!(
-        tokens(&scene.archived("users")),
-        witness.tokens(number as usize).await
-    );
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    scene.flush_until(&mut silt, "users", number as usize).await;
+    silt.drain();
+    let expected = witness.tokens(number as usize).await;
+    assert_eq!(tokens(&scene.archived("users")), expected);
 }
 
 #[tokio::test]

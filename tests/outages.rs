@@ -1,5 +1,7 @@
 //! What happens when one of the two servers goes away.
 
+use bson::doc;
+
 use crate::harness::scene::{Scene, insert, tokens};
 use crate::harness::servers::Server;
 use crate::harness::silt::{Signal, Silt, run};
@@ -59,6 +61,33 @@ async fn a_lake_that_is_away_is_waited_for() {
         crate::harness::python(script, &[&azurite.endpoint(), scene.filesystem(), "users"]);
     let listed: Vec<String> = listed.lines().map(str::to_owned).collect();
     assert_eq!(listed, witness.tokens(20).await);
+}
+
+/// DESIGN: one collection's trouble is its own.
+#[tokio::test]
+async fn a_collection_that_cannot_be_written_does_not_stop_another() {
+    let scene = Scene::new()
+        .await
+        .with("MONGODB_COLLECTIONS", "users,orders")
+        .with("BUFFER_LIMIT_BYTES", "1MiB")
+        .with("BATCH_BYTES", "64KiB")
+        .with("BATCH_SIZE", "10");
+    let mut silt = Silt::watching(&scene.settings, &["users", "orders"]);
+    let in_the_way = scene.lake().join("users");
+    std::fs::write(&in_the_way, "a file where the folder should be").unwrap();
+    let large = doc! { "text": "x".repeat(1000) };
+    scene.users().insert_many(vec![large; 3000]).await.unwrap();
+    silt.wait_where("failing", |line| {
+        line["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("flushes fail")
+    });
+    insert(&scene.database.collection("orders"), 0..200).await;
+    scene.flush_until(&mut silt, "orders", 200).await;
+    std::fs::remove_file(&in_the_way).unwrap();
+    scene.flush_until(&mut silt, "users", 3000).await;
+    silt.drain();
 }
 
 #[tokio::test]

@@ -1,10 +1,15 @@
 //! A change event as a line.
 
-use bson::RawDocument;
+use bson::raw::cstr;
+use bson::spec::BinarySubtype;
+use bson::{Binary, RawDocument, RawDocumentBuf};
 
 use super::SourceError;
 use crate::archive::position::ClusterTime;
 use crate::extjson::{self, Mode};
+
+/// Field of a change that holds the event's bytes (BSON), where JSON can't say all of it.
+const RAW_EVENT: &bson::raw::CStr = cstr!("siltRawEvent");
 
 /// What else a change says that matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +46,12 @@ pub(super) fn write(
     let time = event
         .get_timestamp("clusterTime")
         .map_err(|_| malformed("it has no clusterTime"))?;
-    let encode = |document: &RawDocument, mode, out: &mut Vec<u8>| {
-        extjson::write_document(document.as_bytes(), mode, out).map_err(|error| {
-            SourceError::MalformedEvent {
-                reason: error.to_string(),
-            }
-        })
-    };
     lines.extend_from_slice(b"{\"timestamp\":\"");
     lines.extend_from_slice(received.as_bytes());
     lines.extend_from_slice(b"\",\"change\":");
-    encode(event, mode, lines)?;
+    if extjson::write_document(event.as_bytes(), mode, lines).is_err() {
+        write_kept(event, mode, lines)?;
+    }
     lines.push(b'}');
     lines.extend_from_slice(separator);
     let mut text = Vec::with_capacity(160);
@@ -62,6 +62,33 @@ pub(super) fn write(
         seconds: time.time,
         increment: time.increment,
     })
+}
+
+fn encode(document: &RawDocument, mode: Mode, out: &mut Vec<u8>) -> Result<(), SourceError> {
+    extjson::write_document(document.as_bytes(), mode, out).map_err(|error| {
+        SourceError::MalformedEvent {
+            reason: error.to_string(),
+        }
+    })
+}
+
+/// Writes an event that JSON can't say: MongoDB stores text that is no UTF-8. What can be said is
+/// written as ever, and the event's bytes stand beside it, so that nothing is lost and the feed
+/// doesn't stop at it for ever.
+fn write_kept(event: &RawDocument, mode: Mode, lines: &mut Vec<u8>) -> Result<(), SourceError> {
+    let mut kept = RawDocumentBuf::new();
+    let mut probe = Vec::new();
+    for (key, value) in event.iter().flatten() {
+        let mut field = RawDocumentBuf::new();
+        field.append(key, value);
+        if extjson::write_document(field.as_bytes(), mode, &mut probe).is_ok() {
+            kept.append(key, value);
+        }
+    }
+    let bytes = event.as_bytes().to_vec();
+    let subtype = BinarySubtype::Generic;
+    kept.append(RAW_EVENT, Binary { subtype, bytes });
+    encode(&kept, mode, lines)
 }
 
 #[cfg(test)]
@@ -117,5 +144,33 @@ mod tests {
             );
             assert!(matches!(error, Err(SourceError::MalformedEvent { .. })));
         }
+    }
+
+    #[test]
+    fn an_event_that_json_cannot_say_is_kept_as_bytes_beside_what_can_be_said() {
+        let event = raw(&doc! {
+            "_id": { "_data": "82AB" },
+            "operationType": "insert",
+            "clusterTime": Timestamp { time: 7, increment: 2 },
+            "documentKey": { "_id": 1 },
+            "fullDocument": { "_id": 1, "text": "QQQQ" },
+        });
+        let mut bytes = event.into_bytes();
+        let at = bytes.windows(4).position(|text| text == b"QQQQ").unwrap();
+        bytes[at + 1] = 0xFF;
+        let event = RawDocumentBuf::from_bytes(bytes.clone()).unwrap();
+        let (mut lines, mut tokens) = (Vec::new(), String::new());
+        write(&event, "T", Mode::Relaxed, b"\n", &mut lines, &mut tokens).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&lines).unwrap();
+        let change = &line["change"];
+        assert_eq!(change["_id"]["_data"], "82AB");
+        assert_eq!(change["documentKey"]["_id"], 1);
+        assert_eq!(change["clusterTime"]["$timestamp"]["t"], 7);
+        assert!(change.get("fullDocument").is_none());
+        let kept = bson::Bson::try_from(change["siltRawEvent"].clone()).unwrap();
+        let bson::Bson::Binary(kept) = kept else {
+            panic!("{kept}")
+        };
+        assert_eq!(kept.bytes, bytes);
     }
 }

@@ -21,7 +21,7 @@ use crate::budget::{Budget, Taken};
 use crate::clock::Clock;
 
 /// Events that go to the encoder at once, at most.
-const PARCEL_LIMIT_BYTES: usize = 1024 * 1024;
+pub const PARCEL_LIMIT_BYTES: u64 = 1024 * 1024;
 const PARCEL_LIMIT_CHANGES: usize = 1000;
 /// Parcels that wait for the encoder, beside the one that it has.
 const PARCELS_MAX: usize = 1;
@@ -50,6 +50,8 @@ pub struct Reader {
     pub options: StreamOptions,
     /// The memory for them.
     pub budget: Budget,
+    /// Bytes of events that go on their way at once; at most [`PARCEL_LIMIT_BYTES`].
+    pub parcel_limit_bytes: u64,
     /// The time of receipt.
     pub clock: Clock,
 }
@@ -132,7 +134,7 @@ impl Reader {
                 Ok(Some(event)) => {
                     last_kind = event::kind(&event);
                     parcel.add(event);
-                    if parcel.is_full() {
+                    if self.is_full(&parcel) {
                         self.hand_over(&mut parcel, parcels).await?;
                     }
                 }
@@ -158,6 +160,11 @@ impl Reader {
         }
     }
 
+    fn is_full(&self, parcel: &Parcel) -> bool {
+        let limit_bytes = self.parcel_limit_bytes.min(PARCEL_LIMIT_BYTES);
+        parcel.events.len() >= PARCEL_LIMIT_CHANGES || parcel.len_bytes >= limit_bytes
+    }
+
     /// Sends what was gathered. The time of receipt is the parcel's: its events came together.
     async fn hand_over(
         &self,
@@ -177,17 +184,13 @@ impl Reader {
 #[derive(Debug, Default)]
 struct Parcel {
     events: Vec<RawDocumentBuf>,
-    len_bytes: usize,
+    len_bytes: u64,
 }
 
 impl Parcel {
     fn add(&mut self, event: RawDocumentBuf) {
-        self.len_bytes += event.as_bytes().len();
+        self.len_bytes += event.as_bytes().len() as u64;
         self.events.push(event);
-    }
-
-    fn is_full(&self) -> bool {
-        self.events.len() >= PARCEL_LIMIT_CHANGES || self.len_bytes >= PARCEL_LIMIT_BYTES
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::warn;
 
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
@@ -21,9 +22,9 @@ use crate::clock::Clock;
 use crate::lake::{self, Lake, Version};
 use crate::source::{Deployment, Reader, Reading, StreamOptions};
 
-/// Parcels of changes between reader and feed: one on its way, one being handled.
-const READINGS_MAX: usize = 2;
-const DONE_MAX: usize = 8;
+/// Parcels of changes that wait for the feed, beside the one that it handles.
+const READINGS_MAX: usize = 1;
+const COMMANDS_MAX: usize = 8;
 
 /// What a feed is told from outside.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,8 @@ pub struct Edges {
     pub stream_options: StreamOptions,
     /// The memory for changes, of all feeds.
     pub budget: Budget,
+    /// Encoded bytes beyond which a feed stops reading while a commit of its own isn't done.
+    pub feed_limit_bytes: u64,
     /// Bounds the commits at the lake, of all feeds.
     pub uploads: Arc<Semaphore>,
     /// The time.
@@ -75,8 +78,7 @@ pub struct Worker {
     tail: Tail,
     reader: Option<RunningReader>,
     commands: mpsc::Receiver<Command>,
-    done: mpsc::Receiver<Done>,
-    done_sender: mpsc::Sender<Done>,
+    operations: JoinSet<Done>,
     status: watch::Sender<Status>,
     exits: mpsc::Sender<String>,
     is_finished: bool,
@@ -113,6 +115,17 @@ enum Learnt {
     Newest(Tail),
 }
 
+/// How a feed ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All that it read is in the lake.
+    Drained,
+    /// It let changes go that another writer may have or not; the next start reads them again.
+    GaveUp,
+    /// A bug.
+    Broke,
+}
+
 /// A running feed as the service sees it.
 #[derive(Debug)]
 pub struct Handle {
@@ -122,18 +135,18 @@ pub struct Handle {
     pub commands: mpsc::Sender<Command>,
     /// What it says of itself.
     pub status: watch::Receiver<Status>,
-    /// Ends when it is drained.
-    pub task: JoinHandle<()>,
+    /// Ends when the feed does.
+    pub task: JoinHandle<End>,
 }
 
 impl Worker {
     /// Starts a feed. `exits` is told if the process can't do its job.
     #[must_use]
     pub fn spawn(config: Config, edges: Edges, exits: mpsc::Sender<String>) -> Handle {
-        let (command_sender, commands) = mpsc::channel(DONE_MAX);
-        let (done_sender, done) = mpsc::channel(DONE_MAX);
+        let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (status, status_receiver) = watch::channel(Status::default());
         let origin = config.origin.clone();
+        let bugs = exits.clone();
         let worker = Self {
             feed: Feed::new(config),
             origin: origin.clone(),
@@ -142,13 +155,20 @@ impl Worker {
             tail: None,
             reader: None,
             commands,
-            done,
-            done_sender,
+            operations: JoinSet::new(),
             status,
             exits,
             is_finished: false,
         };
-        let task = tokio::spawn(worker.run());
+        let collection = origin.collection.clone();
+        let task = tokio::spawn(async move {
+            let running = tokio::spawn(worker.run());
+            running.await.unwrap_or_else(|bug| {
+                // A full channel says already that it is over.
+                let _ = bugs.try_send(format!("the feed of {collection} broke off: {bug}"));
+                End::Broke
+            })
+        });
         Handle {
             origin,
             commands: command_sender,
@@ -157,12 +177,21 @@ impl Worker {
         }
     }
 
-    async fn run(mut self) {
-        self.handle(Input::Start).await;
+    async fn run(mut self) -> End {
+        self.handle(Input::Start);
         while !self.is_finished {
             let input = self.next_input().await;
-            self.handle(input).await;
+            self.handle(input);
         }
+        let (collection, changes) = (&self.origin.collection, self.feed.given_up_changes());
+        if changes == 0 {
+            return End::Drained;
+        }
+        warn!(
+            collection,
+            changes, "another writer moved on: the next start reads these again"
+        );
+        End::GaveUp
     }
 
     /// Waits for what happens next. Nothing but channels and the clock is waited for here.
@@ -172,13 +201,16 @@ impl Worker {
             .feed
             .wake_at_ms(now)
             .map(|at_ms| self.edges.clock.instant(at_ms));
-        let readings = self.reader.as_mut().map(|reader| &mut reader.readings);
+        let is_full = self.is_full();
+        let reader = self.reader.as_mut().filter(|_| !is_full);
+        let readings = reader.map(|reader| &mut reader.readings);
         tokio::select! {
             Some(command) = self.commands.recv() => match command {
                 Command::Flush(reason) => Input::Flush(reason),
                 Command::Drain => Input::Drain,
             },
-            Some(done) = self.done.recv() => {
+            Some(done) = self.operations.join_next() => {
+                let done = done.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
                 if let Learnt::Newest(tail) = done.tail {
                     self.tail = tail;
                 }
@@ -187,6 +219,12 @@ impl Worker {
             reading = next_reading(readings) => self.reading(reading),
             () = sleep_until(wake_at) => Input::Tick,
         }
+    }
+
+    /// Whether the feed holds what is its own of the memory and can't get rid of it: then it must
+    /// leave the rest to the others.
+    fn is_full(&self) -> bool {
+        self.feed.is_committing() && self.feed.buffered_bytes() >= self.edges.feed_limit_bytes
     }
 
     fn reading(&mut self, reading: Option<Reading>) -> Input {
@@ -211,10 +249,10 @@ impl Worker {
         }
     }
 
-    async fn handle(&mut self, input: Input) {
+    fn handle(&mut self, input: Input) {
         let actions = self.feed.handle(input, self.edges.clock.now());
         for action in actions {
-            self.perform(action).await;
+            self.perform(action);
         }
         self.share.shrink_to(self.feed.buffered_bytes());
         self.status.send_replace(Status {
@@ -224,7 +262,7 @@ impl Worker {
         });
     }
 
-    async fn perform(&mut self, action: Action) {
+    fn perform(&mut self, action: Action) {
         match action {
             Action::Load => self.spawn_load(),
             Action::AskClusterTime => {
@@ -249,17 +287,13 @@ impl Worker {
             Action::Tell(notice) => notices::tell(&self.origin.collection, &notice),
             Action::Finish => self.is_finished = true,
             // A service that no longer listens is stopping already.
-            Action::Exit(message) => drop(self.exits.send(message).await),
+            Action::Exit(message) => drop(self.exits.try_send(message)),
         }
     }
 
     /// Begins an operation at an edge, whose end is an input.
-    fn begin(&self, operation: impl Future<Output = Done> + Send + 'static) {
-        let done = self.done_sender.clone();
-        tokio::spawn(async move {
-            // A feed that is gone needs no answer.
-            let _ = done.send(operation.await).await;
-        });
+    fn begin(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
+        self.operations.spawn(operation);
     }
 
     fn open(&mut self, position: Position) {
@@ -269,6 +303,8 @@ impl Worker {
             origin: self.origin.clone(),
             options: self.edges.stream_options.clone(),
             budget: self.edges.budget.clone(),
+            // What is on its way counts too.
+            parcel_limit_bytes: self.edges.feed_limit_bytes / 2,
             clock: self.edges.clock,
         };
         let task = tokio::spawn(reader.run(position, sender));
@@ -286,7 +322,7 @@ impl Worker {
         }
     }
 
-    fn spawn_load(&self) {
+    fn spawn_load(&mut self) {
         let (lake, checkpoints) = (
             Arc::clone(&self.edges.lake),
             Arc::clone(&self.edges.checkpoints),
@@ -314,7 +350,7 @@ impl Worker {
         });
     }
 
-    fn spawn_inspect(&self) {
+    fn spawn_inspect(&mut self) {
         let (lake, origin) = (Arc::clone(&self.edges.lake), self.origin.clone());
         self.begin(async move {
             let (tail, file) = look(lake.as_ref(), &origin).await;
@@ -325,7 +361,7 @@ impl Worker {
         });
     }
 
-    fn spawn_save(&self, checkpoint: Checkpoint, replaces: u64) {
+    fn spawn_save(&mut self, checkpoint: Checkpoint, replaces: u64) {
         let (checkpoints, feed) = (Arc::clone(&self.edges.checkpoints), self.feed_id());
         self.begin(async move {
             let result = checkpoints.save(&feed, &checkpoint, replaces).await;
@@ -337,7 +373,7 @@ impl Worker {
         });
     }
 
-    fn spawn_commit(&self, order: WriteOrder) {
+    fn spawn_commit(&mut self, order: WriteOrder) {
         let edges = self.edges.clone();
         let (origin, tail) = (self.origin.clone(), self.tail.clone());
         self.begin(async move {

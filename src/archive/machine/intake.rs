@@ -33,7 +33,7 @@ impl Feed {
 
     /// After an invalidate the server closes the stream, and it is opened anew right behind it.
     pub(super) fn closed(&mut self, failure: Option<Failure>, now: Now, out: &mut Actions) {
-        if self.stream != Stream::Open {
+        if !matches!(self.stream, Stream::Open | Stream::Closed(Try::Running)) {
             return;
         }
         match failure {

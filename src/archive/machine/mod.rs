@@ -101,6 +101,8 @@ pub struct Feed {
     skipped_changes: u64,
 
     queue: VecDeque<Batch>,
+    /// Changes that a drain let go, because another writer had moved on.
+    given_up_changes: u64,
     commit: CommitState,
     commit_backoff: Backoff,
     /// The newest hour file.
@@ -155,6 +157,7 @@ impl Feed {
             skip_until: None,
             skipped_changes: 0,
             queue: VecDeque::new(),
+            given_up_changes: 0,
             commit: CommitState::Idle,
             commit_backoff: backoff(3),
             file: None,
@@ -240,6 +243,9 @@ impl Feed {
         };
         self.stream = Stream::Closed(Try::Ready);
         self.skip_until = None;
+        if self.draining {
+            self.given_up_changes += self.buffered_changes();
+        }
         self.queue.clear();
         self.commit = CommitState::Idle;
         self.save = Try::Ready;
@@ -339,6 +345,19 @@ impl Feed {
             .map(|batch| u64::from(batch.changes))
             .sum::<u64>()
             + self.commit.changes()
+    }
+
+    /// Changes that a drain let go without knowing that the lake has them. The next start reads them
+    /// again.
+    #[must_use]
+    pub fn given_up_changes(&self) -> u64 {
+        self.given_up_changes
+    }
+
+    /// Whether a commit is under way or waits for its next try.
+    #[must_use]
+    pub fn is_committing(&self) -> bool {
+        !self.commit.is_idle()
     }
 
     /// What is wrong now, the worst first.

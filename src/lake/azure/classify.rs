@@ -91,6 +91,10 @@ fn sort(target: Target<'_>, answer: Answer) -> LakeError {
     } = answer;
     let path = target.name();
     match (status, code.as_str()) {
+        // These come with 412 like a stale condition.
+        (_, "LeaseIdMissing" | "LeaseIdMismatchWithBlobOperation" | "LeaseLost") => {
+            LakeError::Blocked { path, reason }
+        }
         (412, _)
         | (404, "BlobNotFound")
         | (409, "BlobAlreadyExists" | "ContainerAlreadyExists" | "PathAlreadyExists")
@@ -113,7 +117,7 @@ fn sort(target: Target<'_>, answer: Answer) -> LakeError {
         },
         (
             409,
-            "BlobImmutableDueToPolicy" | "InvalidBlobType" | "LeaseIdMissing" | "BlobArchived"
+            "BlobImmutableDueToPolicy" | "InvalidBlobType" | "BlobArchived"
             | "InvalidFlushOperation" | "ResourceTypeMismatch" | "BlobTypeNotSupported",
         ) => LakeError::Blocked { path, reason },
         // 409 ContainerBeingDeleted and the like pass.
@@ -206,6 +210,7 @@ mod tests {
         };
         for (status, code, expected) in [
             (412, "ConditionNotMet", Disposition::Reload),
+            (412, "LeaseIdMissing", Disposition::Halt),
             (404, "BlobNotFound", Disposition::Reload),
             (409, "BlobAlreadyExists", Disposition::Reload),
             (400, "InvalidBlockList", Disposition::Reload),

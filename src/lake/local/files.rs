@@ -68,10 +68,8 @@ impl Tracked {
 
     /// Gives the twin up if somebody has opened it.
     pub(super) fn spare_readers(&mut self, readers: &mut Readers) {
-        self.twin = self
-            .twin
-            .take()
-            .filter(|twin| readers.may_overwrite(twin.watch));
+        let twin = self.twin.take();
+        self.twin = twin.filter(|twin| readers.may_overwrite(twin.watch.as_ref()));
     }
 
     /// Removes the twin.
@@ -88,6 +86,8 @@ impl Tracked {
 pub(super) struct Folder {
     root: PathBuf,
     path: PathBuf,
+    /// Part of every hidden name: what another process left must never be taken for our own.
+    nonce: u64,
 }
 
 /// Creates the root if it isn't there, and shows that it can be written.
@@ -98,6 +98,17 @@ pub(super) fn prepare_root(root: &Path) -> Result<Prepared> {
         Prepared::Created
     };
     fs::create_dir_all(root).map_err(|error| LakeError::from_io(root, error))?;
+    // The folders above may be as new as the root.
+    for above in root
+        .ancestors()
+        .skip(1)
+        .filter(|_| prepared == Prepared::Created)
+    {
+        if above.as_os_str().is_empty() {
+            break;
+        }
+        sync_folder(above).map_err(|error| LakeError::from_io(above, error))?;
+    }
     let probe = root.join(".silt.probe");
     write_new(&probe, &[b""]).map_err(|error| LakeError::from_io(root, error))?;
     fs::remove_file(&probe).map_err(|error| LakeError::from_io(&probe, error))?;
@@ -105,11 +116,16 @@ pub(super) fn prepare_root(root: &Path) -> Result<Prepared> {
 }
 
 impl Folder {
-    pub(super) fn new(root: &Path, folder: &str) -> Self {
+    pub(super) fn new(root: &Path, folder: &str, nonce: u64) -> Self {
         Self {
             root: root.to_owned(),
             path: root.join(folder),
+            nonce,
         }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
@@ -117,7 +133,8 @@ impl Folder {
     }
 
     fn hidden(&self, name: &str, suffix: &str) -> PathBuf {
-        self.path.join(format!(".{name}{suffix}"))
+        self.path
+            .join(format!(".{name}.{:016x}{suffix}", self.nonce))
     }
 
     /// Sorts an error; a lake whose root is gone says so.
@@ -193,6 +210,9 @@ impl Folder {
             }
             Err(error) => return Err(self.error(&self.path, error)),
         };
+        // What is found here is relied on: a rename by a process that was killed before its sync
+        // must not be undone by a power loss.
+        sync_folder(&self.path).map_err(|error| self.error(&self.path, error))?;
         let mut files = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|error| self.error(&self.path, error))?;
@@ -310,20 +330,22 @@ impl Folder {
             let (published, twin) = tracked.of(base.version, &path)?;
             let len_bytes = published.file.metadata()?.len();
             let body_len_bytes = len_bytes - base.head_len_bytes - base.foot_len_bytes;
-            let file = match twin {
-                Some(twin) if twin.fits(base, commit) => {
+            let reused = twin.filter(|twin| twin.fits(base, commit));
+            let (file, reused_watch) = match reused {
+                Some(twin) => {
                     let from = base.head_len_bytes + twin.body_len_bytes;
                     let to = base.head_len_bytes + body_len_bytes;
                     copy_range(&published.file, &twin.file, from..to, from)?;
-                    twin.file
+                    (twin.file, twin.watch)
                 }
-                _ => copy(&published.file, &hidden, base, body_len_bytes, commit)?,
+                None => (
+                    copy(&published.file, &hidden, base, body_len_bytes, commit)?,
+                    None,
+                ),
             };
             finish(&file, commit, body_len_bytes)?;
-            let next = Published {
-                watch: watch(&hidden),
-                file,
-            };
+            let watch = reused_watch.or_else(|| watch(&hidden));
+            let next = Published { file, watch };
             let is_exchanged = publish_over(&hidden, &path)?;
             sync_folder(&self.path)?;
             let twin = is_exchanged.then(|| Twin {
@@ -382,7 +404,13 @@ impl Folder {
 impl Twin {
     /// Whether the twin's body begins where the next state's body begins.
     fn fits(&self, base: Base<'_>, commit: &Commit) -> bool {
-        self.head_len_bytes == base.head_len_bytes
+        // A hard link to it is somebody's copy.
+        let is_linked = self
+            .file
+            .metadata()
+            .is_ok_and(|metadata| metadata.nlink() > 1);
+        !is_linked
+            && self.head_len_bytes == base.head_len_bytes
             && base.head_len_bytes == commit.head.len() as u64
     }
 }

@@ -29,7 +29,11 @@ pub struct LocalLake {
 #[derive(Debug)]
 struct Shared {
     root: PathBuf,
+    nonce: u64,
     state: Mutex<State>,
+    /// One writer a folder within the process. The lock file alone would tell feeds that share a
+    /// folder that another process holds it.
+    folders: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
 }
 
 #[derive(Debug)]
@@ -49,7 +53,9 @@ impl LocalLake {
         Self {
             shared: Arc::new(Shared {
                 root,
+                nonce: fastrand::u64(..),
                 state: Mutex::new(state),
+                folders: Mutex::default(),
             }),
         }
     }
@@ -69,7 +75,22 @@ impl LocalLake {
 
 impl Shared {
     fn folder(&self, folder: &str) -> Folder {
-        Folder::new(&self.root, folder)
+        Folder::new(&self.root, folder, self.nonce)
+    }
+
+    /// Does something as the folder's only writer.
+    fn alone<T>(
+        &self,
+        folder: &Folder,
+        work: impl FnOnce() -> Result<T, LakeError>,
+    ) -> Result<T, LakeError> {
+        let turn = {
+            let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(folders.entry(folder.path().to_owned()).or_default())
+        };
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lock = folder.lock()?;
+        work()
     }
 
     /// Takes what is kept of a file, without a twin that somebody has opened.
@@ -165,24 +186,24 @@ impl Lake for LocalLake {
             )
         });
         self.blocking(move |shared| {
-            let _lock = folder.lock()?;
             let target = folder.file(&name);
-            let Some((version, head_len_bytes, foot_len_bytes)) = base else {
-                let (version, tracked) =
-                    folder.create(&name, &commit, |path| shared.watch(path))?;
+            let watch = |path: &Path| shared.watch(path);
+            shared.alone(&folder, || {
+                let (version, tracked) = match &base {
+                    None => folder.create(&name, &commit, watch)?,
+                    Some((version, head_len_bytes, foot_len_bytes)) => {
+                        let (head_len_bytes, foot_len_bytes) = (*head_len_bytes, *foot_len_bytes);
+                        let base = Base {
+                            version,
+                            head_len_bytes,
+                            foot_len_bytes,
+                        };
+                        folder.append(&name, base, &commit, shared.take(&target), watch)?
+                    }
+                };
                 shared.keep(&target, tracked);
-                return Ok(version);
-            };
-            let base = Base {
-                version: &version,
-                head_len_bytes,
-                foot_len_bytes,
-            };
-            let tracked = shared.take(&target);
-            let (version, tracked) =
-                folder.append(&name, base, &commit, tracked, |path| shared.watch(path))?;
-            shared.keep(&target, tracked);
-            Ok(version)
+                Ok(version)
+            })
         })
         .await
     }
@@ -200,9 +221,8 @@ impl Lake for LocalLake {
     ) -> Result<Version, LakeError> {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         let base = base.cloned();
-        self.blocking(move |_| {
-            let _lock = folder.lock()?;
-            folder.put(&name, base.as_ref(), &bytes)
+        self.blocking(move |shared| {
+            shared.alone(&folder, || folder.put(&name, base.as_ref(), &bytes))
         })
         .await
     }

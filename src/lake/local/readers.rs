@@ -9,19 +9,35 @@ use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-/// Names a watched file, whatever its path becomes.
-pub(super) type Watch = i32;
+/// Watches one file, whatever its path becomes, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    id: i32,
+    released: Released,
+}
+
+/// Watches that were dropped and are still to be taken from the queue.
+type Released = Arc<Mutex<Vec<i32>>>;
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        released.push(self.id);
+    }
+}
 
 /// Notes which watched files were opened.
 #[derive(Debug)]
 pub(super) struct Readers {
     /// `None` where the system has no inotify to give: then every file may be open.
     queue: Option<OwnedFd>,
-    was_opened: HashMap<Watch, bool>,
+    was_opened: HashMap<i32, bool>,
+    released: Released,
 }
 
 impl Readers {
@@ -30,29 +46,35 @@ impl Readers {
         Self {
             queue,
             was_opened: HashMap::new(),
+            released: Released::default(),
         }
     }
 
     /// Watches a file that nobody but the caller knows yet.
     pub(super) fn watch(&mut self, path: &Path) -> Option<Watch> {
-        let watch = inotify::add_watch(self.queue.as_ref()?, path, WatchFlags::OPEN).ok()?;
-        self.was_opened.entry(watch).or_insert(false);
-        Some(watch)
+        let queue = self.queue.as_ref()?;
+        let id = inotify::add_watch(queue, path, WatchFlags::OPEN).ok()?;
+        self.was_opened.insert(id, false);
+        let released = Arc::clone(&self.released);
+        Some(Watch { id, released })
     }
 
-    /// Whether nobody has opened the file. If somebody has, it is given up for good.
-    pub(super) fn may_overwrite(&mut self, watch: Option<Watch>) -> bool {
-        let Some(watch) = watch else { return false };
+    /// Whether nobody has opened the file.
+    pub(super) fn may_overwrite(&mut self, watch: Option<&Watch>) -> bool {
+        self.release();
         self.take_events();
-        let may = self.was_opened.get(&watch) == Some(&false);
-        if !may {
-            self.was_opened.remove(&watch);
+        watch.is_some_and(|watch| self.was_opened.get(&watch.id) == Some(&false))
+    }
+
+    fn release(&mut self) {
+        let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in released.drain(..) {
+            self.was_opened.remove(&id);
             if let Some(queue) = &self.queue {
                 // It fails only where the file is gone, and the watch with it.
-                let _ = inotify::remove_watch(queue, watch);
+                let _ = inotify::remove_watch(queue, id);
             }
         }
-        may
     }
 
     fn take_events(&mut self) {
