@@ -20,5 +20,7 @@ mod extjson_corpus;
 mod flushes;
 mod lake_conformance;
 mod lifecycle;
+mod options;
 mod outages;
 mod readers;
+mod rivals;

@@ -20,7 +20,9 @@ pub enum FlushReason {
     Signal,
     /// The memory for changes is used up.
     Pressure,
-    /// The feed stops or halts.
+    /// The stream halted: nothing more comes for a while.
+    Halt,
+    /// The feed stops.
     Drain,
 }
 
@@ -35,6 +37,7 @@ impl FlushReason {
             Self::Hour => "hour",
             Self::Signal => "signal",
             Self::Pressure => "pressure",
+            Self::Halt => "halt",
             Self::Drain => "drain",
         }
     }

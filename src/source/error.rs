@@ -10,8 +10,8 @@ pub enum SourceError {
     /// The resume point is no longer in the oplog (286).
     #[error(
         "the oplog no longer holds the resume point, so changes are lost to this feed: {message}. \
-         To go on from now, delete this feed's checkpoint and move its files aside; enlarge the \
-         oplog to prevent it"
+         To go on from now, move the collection's files aside and delete its checkpoint (in \
+         CHECKPOINT_COLLECTION its _id is database.collection); a larger oplog prevents it"
     )]
     HistoryLost {
         /// What the server said.
@@ -20,7 +20,8 @@ pub enum SourceError {
     /// The resume token isn't one of this stream (260, 280, 50811).
     #[error(
         "the server refuses the resume token: {message}. It belongs to another stream or \
-         deployment; if that is meant, delete this feed's checkpoint"
+         deployment; if that is meant, delete its checkpoint (in CHECKPOINT_COLLECTION its _id is \
+         database.collection)"
     )]
     TokenRefused {
         /// What the server said.
@@ -184,6 +185,47 @@ impl From<&SourceError> for Failure {
         Self {
             disposition: error.disposition(),
             message: format!("MongoDB: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server's refusal, as the driver hands it on.
+    fn refusal(code: i32) -> SourceError {
+        by_code(
+            code,
+            format!("the server's words ({code})"),
+            Error::custom("refused"),
+        )
+    }
+
+    #[test]
+    fn codes_have_their_disposition_and_their_remedy() {
+        for (code, disposition, remedy) in [
+            (286, Disposition::Halt, "checkpoint"),
+            (260, Disposition::Halt, "checkpoint"),
+            (280, Disposition::Halt, "checkpoint"),
+            (50811, Disposition::Halt, "checkpoint"),
+            (13, Disposition::Halt, "Grant find and changeStream"),
+            (18, Disposition::Exit, "authSource"),
+            (40573, Disposition::Exit, "--replSet"),
+            (10334, Disposition::Halt, "FULL_DOCUMENT=default"),
+            (47, Disposition::Halt, "changeStreamPreAndPostImages"),
+            (40415, Disposition::Halt, "FULL_DOCUMENT"),
+        ] {
+            let error = refusal(code);
+            assert_eq!(error.disposition(), disposition, "{code}");
+            assert!(error.to_string().contains(remedy), "{code}: {error}");
+        }
+        // Elections, restarts, killed cursors.
+        for code in [
+            6, 7, 43, 89, 91, 133, 150, 189, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435,
+            13436, 63,
+        ] {
+            assert_eq!(refusal(code).disposition(), Disposition::RETRY, "{code}");
         }
     }
 }

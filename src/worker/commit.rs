@@ -27,9 +27,9 @@ pub(super) async fn commit(
             return Err(Failure::from(&LakeError::Stale { path }));
         }
     };
-    let encoded = encode(origin, order, edges.clock.now().unix_ms).await?;
     // The semaphore is never closed; without a permit the commit would merely not be bounded.
     let _permit = edges.uploads.acquire().await;
+    let encoded = encode(origin, order, edges.clock.now().unix_ms).await?;
     let path = lake::tail::path(origin, order.name);
     let base = order
         .base

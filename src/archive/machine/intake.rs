@@ -59,7 +59,7 @@ impl Feed {
         }
         if failure.disposition == Disposition::Halt {
             // Nothing more comes, so nothing is worth waiting for.
-            self.seal_open(FlushReason::Drain);
+            self.seal_open(FlushReason::Halt);
         }
     }
 

@@ -67,8 +67,10 @@ pub(super) fn classify(target: Target<'_>, error: azure_core::Error) -> LakeErro
         .map(|seconds| seconds.saturating_mul(1000));
     let date = header("date").unwrap_or_default().to_owned();
     let code = code.unwrap_or_default();
-    let request_id = header("x-ms-request-id").map(str::to_owned);
-    let reason = reason(status, &code, request_id, error);
+    // Not in the message: the same trouble must read the same at every try.
+    let request_id = header("x-ms-request-id").unwrap_or_default();
+    tracing::debug!(status, code, request_id, "refused by the lake");
+    let reason = reason(status, &code, error);
     sort(
         target,
         Answer {
@@ -135,10 +137,7 @@ fn is_unauthenticated(status: u16, code: &str, reason: &str) -> bool {
         || reason.contains("failed to authenticate the request")
 }
 
-fn reason(status: u16, code: &str, request_id: Option<String>, error: azure_core::Error) -> String {
-    let request_id = request_id
-        .map(|id| format!(", request {id}"))
-        .unwrap_or_default();
+fn reason(status: u16, code: &str, error: azure_core::Error) -> String {
     let message = StorageError::try_from(error)
         .ok()
         .and_then(|error| error.message)
@@ -149,7 +148,7 @@ fn reason(status: u16, code: &str, request_id: Option<String>, error: azure_core
     } else {
         format!(" {code}")
     };
-    format!("{status}{code}{message}{request_id}")
+    format!("{status}{code}{message}")
 }
 
 fn first_line(text: &str) -> String {

@@ -33,8 +33,10 @@ use crate::archive::frame::Commit;
 use classify::Target;
 pub use credential::Access;
 
-/// Longest wait for one request, its body included.
+/// Longest wait for one request with a small body.
 const REQUEST_LIMIT_MS: u64 = 60_000;
+/// The slowest line on which a large body still gets through: 32 bytes in a millisecond.
+const SLOWEST_BYTES_PER_MS: u64 = 32;
 /// All block ids of a blob must have one length: a writer's nonce and a counter.
 const BLOCK_ID_LEN_BYTES: usize = 12;
 
@@ -255,7 +257,14 @@ async fn bounded<T>(
     target: Target<'_>,
     request: impl Future<Output = azure_core::Result<T>>,
 ) -> Result<T, LakeError> {
-    let limit_ms = REQUEST_LIMIT_MS;
+    bounded_by(REQUEST_LIMIT_MS, target, request).await
+}
+
+async fn bounded_by<T>(
+    limit_ms: u64,
+    target: Target<'_>,
+    request: impl Future<Output = azure_core::Result<T>>,
+) -> Result<T, LakeError> {
     match tokio::time::timeout(Duration::from_millis(limit_ms), request).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(classify::classify(target, error)),
@@ -394,7 +403,10 @@ impl Lake for AzureLake {
         base: Option<Base<'_>>,
         commit: &Commit,
     ) -> Result<Version, LakeError> {
-        let version = bounded(self.target(path), self.commit_blocks(path, base, commit)).await?;
+        // Blocks are staged at once, then the list is committed.
+        let limit_ms = 2 * REQUEST_LIMIT_MS + commit.chunk.len() as u64 / SLOWEST_BYTES_PER_MS;
+        let committing = self.commit_blocks(path, base, commit);
+        let version = bounded_by(limit_ms, self.target(path), committing).await?;
         version.ok_or_else(no_etag)
     }
 

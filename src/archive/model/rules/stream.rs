@@ -96,7 +96,7 @@ fn a_halted_stream_archives_what_it_gave_and_tries_again() -> Result<()> {
     let mut bench = Bench::watching(&limits())?;
     bench.read(2)?;
     bench.master.break_stream(&bench.world, Fault::Halted)?;
-    assert_eq!(bench.order().unwrap().reason, FlushReason::Drain);
+    assert_eq!(bench.order().unwrap().reason, FlushReason::Halt);
     bench.settle()?;
     bench.check_complete()?;
     assert!(bench.master.feed.trouble().unwrap().is_halt);

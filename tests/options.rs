@@ -1,0 +1,130 @@
+//! Settings that change what is asked of the servers.
+
+use bson::doc;
+
+use crate::harness::python;
+use crate::harness::scene::{Scene, insert, tokens};
+use crate::harness::servers::{AZURITE_ACCOUNT, AZURITE_KEY};
+use crate::harness::silt::Silt;
+
+async fn update_of(full_document: &str) -> serde_json::Value {
+    let scene = Scene::new().await.with("FULL_DOCUMENT", full_document);
+    let images = doc! { "create": "users", "changeStreamPreAndPostImages": { "enabled": true } };
+    scene.database.run_command(images).await.unwrap();
+    scene
+        .users()
+        .insert_one(doc! { "_id": 1, "a": 1 })
+        .await
+        .unwrap();
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    scene
+        .users()
+        .update_one(doc! { "_id": 1 }, doc! { "$set": { "a": 2 } })
+        .await
+        .unwrap();
+    scene.flush_until(&mut silt, "users", 1).await;
+    silt.drain();
+    scene.archived("users").remove(0)
+}
+
+#[tokio::test]
+async fn full_documents_come_as_asked_and_the_delta_always() {
+    for (full_document, is_there) in [
+        ("default", false),
+        ("updateLookup", true),
+        ("whenAvailable", true),
+        ("required", true),
+    ] {
+        let change = update_of(full_document).await;
+        let document = change.get("fullDocument");
+        assert_eq!(document.is_some(), is_there, "{full_document}: {change}");
+        assert!(
+            document.is_none_or(|document| document["a"] == 2),
+            "{change}"
+        );
+        assert_eq!(change["updateDescription"]["updatedFields"]["a"], 2);
+    }
+}
+
+#[tokio::test]
+async fn a_required_image_that_is_not_there_halts_with_the_remedy() {
+    let scene = Scene::new().await.with("FULL_DOCUMENT", "required");
+    scene
+        .users()
+        .insert_one(doc! { "_id": 1, "a": 1 })
+        .await
+        .unwrap();
+    let mut silt = Silt::start(&scene.settings);
+    silt.wait_for("watching");
+    scene
+        .users()
+        .update_one(doc! { "_id": 1 }, doc! { "$set": { "a": 2 } })
+        .await
+        .unwrap();
+    let halted = silt.wait_where("halted", |line| {
+        line["message"].as_str().unwrap().starts_with("halted")
+    });
+    let error = halted["error"].as_str().unwrap();
+    assert!(error.contains("changeStreamPreAndPostImages"), "{error}");
+}
+
+#[tokio::test]
+async fn signature_and_connection_string_open_the_lake_like_the_key() {
+    let sas = python(include_str!("readers/azure_sas.py"), &[]);
+    let endpoint = crate::harness::variable("SILT_TEST_AZURITE");
+    let string = format!(
+        "DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};\
+         BlobEndpoint={endpoint};"
+    );
+    for (name, value) in [
+        ("AZURE_STORAGE_SAS_TOKEN", sas.trim()),
+        ("AZURE_STORAGE_CONNECTION_STRING", string.as_str()),
+    ] {
+        let mut scene = Scene::new().await.on_azurite().with(name, value);
+        scene.settings.remove("AZURE_STORAGE_ACCOUNT_KEY");
+        let mut witness = scene.witness("users").await;
+        let mut silt = Silt::watching(&scene.settings, &["users"]);
+        insert(&scene.users(), 0..10).await;
+        scene.flush_until(&mut silt, "users", 10).await;
+        let silt = silt.drain();
+        assert_eq!(
+            tokens(&scene.archived_on_azurite("users").await),
+            witness.tokens(10).await
+        );
+        let secret = value.split("sig=").last().unwrap();
+        assert!(!silt.text().contains(secret) && !silt.text().contains(AZURITE_KEY));
+    }
+}
+
+#[tokio::test]
+async fn a_flush_is_one_line_that_says_all_of_it() {
+    let scene = Scene::new().await.with("LOG_LEVEL", "info");
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    insert(&scene.users(), 0..40).await;
+    scene.flush_until(&mut silt, "users", 40).await;
+    let silt = silt.drain();
+    let flushed: Vec<_> = silt
+        .log
+        .iter()
+        .filter(|line| line["message"] == "flushed")
+        .collect();
+    let sum: u64 = flushed
+        .iter()
+        .map(|line| line["changes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(sum, 40);
+    for (number, line) in flushed.iter().enumerate() {
+        let file = scene.files("users")[0]
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(line["file"], format!("users/{file}"));
+        assert_eq!(line["commit"], number as u64 + 1);
+        assert!(line["bytes"].as_u64().unwrap() > 0 && line["duration_ms"].is_u64());
+        assert!(line["reason"].is_string() && line["collection"] == "users");
+    }
+    let others = silt.log.len() - flushed.len() - silt.count("flushing all collections on SIGUSR1");
+    assert!(others < 10, "no line per change:\n{}", silt.text());
+}
