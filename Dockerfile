@@ -14,11 +14,12 @@ COPY src src
 RUN mkdir -p tests && echo 'fn main() {}' > tests/main.rs \
     && touch src/main.rs src/lib.rs && cargo build --release --locked --bin silt
 
-# No shell, no package manager; runs as user 65532.
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM debian:bookworm-slim
 LABEL org.opencontainers.image.title="silt" \
       org.opencontainers.image.description="Archives MongoDB change streams into Azure Data Lake Storage Gen2" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
+# For TLS to Azure; MongoDB's roots are in the binary.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/silt /usr/local/bin/silt
 USER 65532:65532
 WORKDIR /
