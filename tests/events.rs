@@ -164,3 +164,32 @@ async fn a_restart_right_behind_an_invalidate_goes_on() {
     assert_eq!(archived.last().unwrap()["fullDocument"]["number"], 2);
     assert_eq!(archived.len(), 4);
 }
+
+/// MongoDB stores what it is given, and some drivers give text that is no UTF-8.
+#[tokio::test]
+async fn text_that_is_no_utf8_is_kept_and_stops_nothing() {
+    let scene = Scene::new().await.with("BATCH_SIZE", "1");
+    let mut witness = scene.witness("users").await;
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    let document = doc! { "_id": 1, "text": "QQQQ" };
+    let mut bytes = bson::RawDocumentBuf::try_from(&document)
+        .unwrap()
+        .into_bytes();
+    let at = bytes.windows(4).position(|text| text == b"QQQQ").unwrap();
+    bytes[at + 1] = 0xFF;
+    let raw = scene.database.collection::<bson::RawDocumentBuf>("users");
+    raw.insert_one(bson::RawDocumentBuf::from_bytes(bytes).unwrap())
+        .await
+        .unwrap();
+    scene.users().insert_one(doc! { "_id": 2 }).await.unwrap();
+    scene.flush_until(&mut silt, "users", 2).await;
+    silt.drain();
+    let archived = scene.archived("users");
+    assert_eq!(archived[0]["documentKey"]["_id"], 1);
+    let kept = Bson::try_from(archived[0]["siltRawEvent"].clone()).unwrap();
+    let Bson::Binary(kept) = kept else {
+        panic!("{kept}")
+    };
+    assert_eq!(kept.bytes, witness.see(2).await[0].as_bytes());
+    assert_eq!(archived[1]["fullDocument"]["_id"], 2);
+}
