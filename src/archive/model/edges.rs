@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 
-use super::super::failure::{Disposition, Failure};
+use super::super::failure::Disposition;
 use super::super::machine::{Input, WriteOrder};
 use super::super::position::{Position, Stored};
+use super::faults::{failure, failure_of};
 use super::master::{Cursor, Master, Pending};
 use super::plan::{Fate, Fault};
 use super::store::Save;
-use super::world::{Late, World, failure};
+use super::world::{Late, World};
 
 impl Master {
     /// Ends an operation.
@@ -128,17 +129,4 @@ impl Master {
             }
         }
     }
-}
-
-pub(super) fn failure_of(fault: Fault) -> Option<Failure> {
-    let disposition = match fault {
-        Fault::None => return None,
-        Fault::Refused | Fault::Unheard | Fault::Late => Disposition::RETRY,
-        Fault::Throttled => Disposition::Retry {
-            after_ms: Some(90_000),
-        },
-        Fault::Stale => Disposition::Reload,
-        Fault::Halted => Disposition::Halt,
-    };
-    Some(failure(disposition))
 }

@@ -8,8 +8,8 @@ use super::super::hour_file::{
     Compression, FileFormat, Hour, HourFile, HourFileName, OutputFormat,
 };
 use super::super::machine::{Tail, WriteOrder};
+use super::faults::failure;
 use super::source::Source;
-use super::world::failure;
 
 pub(super) const FORMAT: FileFormat = FileFormat {
     output: OutputFormat::Ndjson,

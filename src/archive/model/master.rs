@@ -9,7 +9,7 @@ use super::super::hour_file::Hour;
 use super::super::limits::Limits;
 use super::super::machine::{Action, Config, Feed, Input, Notice, StartAt, WriteOrder};
 use super::super::position::{Position, Stored};
-use super::edges::failure_of;
+use super::faults::failure_of;
 use super::lake::{FORMAT, indexes, summary};
 use super::plan::Fault;
 use super::store::Save;

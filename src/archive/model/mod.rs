@@ -5,6 +5,7 @@
 //! prints, repeats a run.
 
 mod edges;
+mod faults;
 mod lake;
 mod master;
 mod plan;

@@ -2,7 +2,7 @@
 
 use super::super::failure::{Disposition, Failure};
 use super::super::position::{Checkpoint, Stored};
-use super::world::failure;
+use super::faults::failure;
 
 /// A checkpoint on its way to the store.
 #[derive(Clone, Debug)]

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 
-use super::super::failure::{Disposition, Failure};
 use super::super::hour_file::Hour;
 use super::super::machine::{Now, WriteOrder};
 use super::super::position::{Checkpoint, Position};
@@ -207,12 +206,5 @@ impl World {
             self.stored_place(),
             self.store.revision(),
         )
-    }
-}
-
-pub(super) fn failure(disposition: Disposition) -> Failure {
-    Failure {
-        disposition,
-        message: format!("injected: {disposition:?}"),
     }
 }

@@ -1,0 +1,24 @@
+//! What an injected fault looks like to the feed.
+
+use super::super::failure::{Disposition, Failure};
+use super::plan::Fault;
+
+pub(super) fn failure(disposition: Disposition) -> Failure {
+    Failure {
+        disposition,
+        message: format!("injected: {disposition:?}"),
+    }
+}
+
+pub(super) fn failure_of(fault: Fault) -> Option<Failure> {
+    let disposition = match fault {
+        Fault::None => return None,
+        Fault::Refused | Fault::Unheard | Fault::Late => Disposition::RETRY,
+        Fault::Throttled => Disposition::Retry {
+            after_ms: Some(90_000),
+        },
+        Fault::Stale => Disposition::Reload,
+        Fault::Halted => Disposition::Halt,
+    };
+    Some(failure(disposition))
+}
