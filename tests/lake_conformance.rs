@@ -47,6 +47,22 @@ async fn written(
     state.unwrap()
 }
 
+/// Appends the `number`th commit of three changes to a file in this state.
+async fn append_next(
+    lake: &dyn Lake,
+    collection: &str,
+    (file, version): (&HourFile, &Version),
+    number: u32,
+) -> Result<(HourFile, Version), LakeError> {
+    let origin = origin(collection);
+    let commit = commit(&origin, Some(file), file.name, number * 3..number * 3 + 3);
+    let path = lake::tail::path(&origin, file.name);
+    let version = lake
+        .append(&path, Some(base(file, version)), &commit)
+        .await?;
+    Ok((commit.file, version))
+}
+
 #[tokio::test]
 async fn the_root_is_created_once() {
     for place in Place::all() {
@@ -339,12 +355,9 @@ mod local {
             let mut beginning = vec![0; 700];
             reader.read_exact(&mut beginning).unwrap();
             readers.push((number, reader, beginning));
-            let commit = commit(&origin, Some(&file), file.name, number * 3..number * 3 + 3);
-            version = lake
-                .append(&path, Some(base(&file, &version)), &commit)
+            (file, version) = append_next(&lake, "users", (&file, &version), number)
                 .await
                 .unwrap();
-            file = commit.file;
         }
         for (commits, mut reader, mut bytes) in readers {
             reader.read_to_end(&mut bytes).unwrap();
@@ -363,12 +376,9 @@ mod local {
         let path = lake::tail::path(&origin, file.name);
         let mut inodes = std::collections::BTreeSet::new();
         for number in 3..20 {
-            let commit = commit(&origin, Some(&file), file.name, number * 3..number * 3 + 3);
-            version = lake
-                .append(&path, Some(base(&file, &version)), &commit)
+            (file, version) = append_next(&lake, "users", (&file, &version), number)
                 .await
                 .unwrap();
-            file = commit.file;
             let metadata = fs::metadata(folder.path().join(path.to_string())).unwrap();
             inodes.insert(metadata.ino());
         }
@@ -395,19 +405,14 @@ mod local {
                     .unwrap();
             }
             fs::write(hidden, "half a copy").unwrap();
-            let commit = commit(&origin, Some(&file), file.name, number * 3..number * 3 + 3);
             // A twin that was swept away is noticed at the latest when it is to be swapped in.
-            version = match lake
-                .append(&path, Some(base(&file, &version)), &commit)
-                .await
-            {
-                Ok(version) => version,
-                Err(_) => lake
-                    .append(&path, Some(base(&file, &version)), &commit)
+            let appended = append_next(&lake, "users", (&file, &version), number).await;
+            (file, version) = match appended {
+                Ok(state) => state,
+                Err(_) => append_next(&lake, "users", (&file, &version), number)
                     .await
                     .unwrap(),
             };
-            file = commit.file;
             let bytes = whole(&lake, &path).await;
             let expected: Vec<u32> = (0..number * 3 + 3).collect();
             assert_eq!(numbers(&bytes, file.name.format), expected);

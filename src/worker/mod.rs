@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::warn;
+use tracing::{debug, trace, warn};
 
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
@@ -230,13 +230,18 @@ impl Worker {
     fn reading(&mut self, reading: Option<Reading>) -> Input {
         match reading {
             Some(Reading::Opened(result)) => Input::Opened(result),
-            Some(Reading::Idle(token)) => Input::Idle(token),
+            Some(Reading::Idle(token)) => {
+                trace!(collection = self.origin.collection, "nothing new");
+                Input::Idle(token)
+            }
             Some(Reading::Closed(failure)) => {
                 self.reader = None;
                 Input::Closed(failure)
             }
             Some(Reading::Changes(changes, taken)) => {
                 self.share.add(taken);
+                let collection = &self.origin.collection;
+                debug!(collection, changes = changes.len(), "read");
                 Input::Changes(changes)
             }
             None => {
