@@ -4,6 +4,7 @@
     clippy::pedantic,
     reason = "test code is plain; the library is held to pedantic"
 )]
+#![allow(clippy::print_stderr, reason = "a failing round says how to replay it")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,9 +15,9 @@ mod harness;
 
 mod checkpoint_conformance;
 mod command_line;
-mod crashes;
 mod events;
 mod extjson_corpus;
+mod faults;
 mod flushes;
 mod lake_conformance;
 mod lifecycle;

@@ -1,6 +1,8 @@
 //! What the tests stand on: servers, lakes, changes.
 
 pub mod changes;
+pub mod ledger;
+pub mod rounds;
 pub mod scene;
 pub mod servers;
 pub mod silt;
@@ -12,14 +14,6 @@ pub fn unique(prefix: &str) -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     format!("{prefix}-{}-{number}", std::process::id())
-}
-
-/// Seed of a test's random choices: `SILT_TEST_SEED`, or a new one. A failing test prints it.
-pub fn seed() -> u64 {
-    match std::env::var("SILT_TEST_SEED") {
-        Ok(seed) => seed.parse().expect("SILT_TEST_SEED is a number"),
-        Err(_) => fastrand::u64(..),
-    }
 }
 
 /// A setting of the test run.

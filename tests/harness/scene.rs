@@ -22,6 +22,8 @@ use super::{unique, variable};
 pub struct Scene {
     pub client: Client,
     pub database: Database,
+    /// Reaches the servers themselves, whatever stands between them and silt.
+    pub direct_uri: String,
     pub folder: tempfile::TempDir,
     pub settings: Settings,
 }
@@ -49,6 +51,7 @@ impl Scene {
         ]);
         Self {
             database: client.database(&name),
+            direct_uri: uri.to_owned(),
             client,
             folder,
             settings,

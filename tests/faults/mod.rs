@@ -1,0 +1,3 @@
+//! Exactly once, under every fault. docs/guarantees.md says which promise stands on which of these.
+
+mod kills;

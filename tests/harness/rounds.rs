@@ -1,0 +1,73 @@
+//! How often a fault is tried, and the seed of each time.
+//!
+//! `make test` tries each a few times. `make chaos` (`SILT_CHAOS_MINUTES`) tries each many times more, for as
+//! long as it may take. A round that fails prints its seed; `SILT_TEST_SEED` tries just that one again.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// One time.
+#[derive(Debug)]
+pub struct Round {
+    fault: &'static str,
+    pub number: u32,
+    pub seed: u64,
+}
+
+impl Round {
+    pub fn random(&self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seed)
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self {
+                fault,
+                number,
+                seed,
+            } = self;
+            eprintln!("{fault}, round {number}: replay it with SILT_TEST_SEED={seed}");
+        }
+    }
+}
+
+/// The rounds of a fault: so many in `make test`, so many in `make chaos` if the time allows.
+pub fn rounds(fault: &'static str, in_test: u32, in_chaos: u32) -> impl Iterator<Item = Round> {
+    let replayed = std::env::var("SILT_TEST_SEED").ok();
+    let replayed: Option<u64> =
+        replayed.map(|seed| seed.parse().expect("SILT_TEST_SEED is a number"));
+    let count = match (replayed, chaos_ends_at()) {
+        (Some(_), _) => 1,
+        (None, Some(_)) => in_chaos,
+        (None, None) => in_test,
+    };
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        let is_late = chaos_ends_at().is_some_and(|end| Instant::now() >= end);
+        if number == count || (is_late && number >= in_test) {
+            if chaos_ends_at().is_some() {
+                eprintln!("{fault}: {number} rounds");
+            }
+            return None;
+        }
+        number += 1;
+        let seed = replayed.unwrap_or_else(|| fastrand::u64(..));
+        Some(Round {
+            fault,
+            number,
+            seed,
+        })
+    })
+}
+
+/// When a run of `make chaos` is over. Every fault is tried as often as in `make test` all the same.
+fn chaos_ends_at() -> Option<Instant> {
+    static END: OnceLock<Option<Instant>> = OnceLock::new();
+    *END.get_or_init(|| {
+        let minutes = std::env::var("SILT_CHAOS_MINUTES").ok()?;
+        let minutes: u64 = minutes.parse().expect("SILT_CHAOS_MINUTES is a number");
+        Some(Instant::now() + Duration::from_secs(60 * minutes))
+    })
+}
