@@ -141,6 +141,7 @@ fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
         },
         format: settings.files.format,
         start_at: settings.start_at,
+        on_history_lost: settings.on_history_lost,
         limits,
         stream_hash: edges.stream_options.stream_hash(),
         seed: fastrand::u64(..),
@@ -160,7 +161,7 @@ async fn start(settings: &Settings, stop: &mut StopSignals) -> Result<Edges, Sta
     let source = &settings.source;
     let streams = source.collections.len();
     let deployment = retried(settings, stop, || async {
-        let connected = Deployment::connect(source.uri.reveal(), streams).await;
+        let connected = Deployment::connect(source.uri.reveal(), streams, source.timeout).await;
         connected.map_err(|error| Failure::from(&error))
     })
     .await?;
@@ -240,10 +241,15 @@ fn open_lake(settings: &Settings) -> Result<Arc<dyn Lake>, LakeError> {
                 filesystem: filesystem.clone(),
                 prefix: prefix.clone(),
                 access,
+                request_limit_ms: milliseconds(settings.lake_timeout),
             };
             Ok(Arc::new(AzureLake::new(&config)?))
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn entra_identity(identity: &settings::EntraIdentity) -> EntraIdentity {
@@ -273,7 +279,7 @@ async fn retried<T, F: Future<Output = Result<T, Failure>>>(
             _ = stop.next() => return Err(StartError::Stopped),
         };
         let delay_ms = match failure.disposition {
-            Disposition::Halt | Disposition::Exit => {
+            Disposition::Halt | Disposition::HistoryLost { .. } | Disposition::Exit => {
                 return Err(StartError::Hopeless(failure.message));
             }
             Disposition::Retry { .. } | Disposition::Reload => backoff.failed(failure.disposition),

@@ -507,6 +507,7 @@ mod azure {
             filesystem: unique("wrong"),
             prefix: String::new(),
             access: Access::SharedKey("c2VjcmV0LWNhbmFyeQ==".into()),
+            request_limit_ms: 60_000,
         })
         .unwrap();
         let error = lake.prepare().await.unwrap_err();

@@ -30,7 +30,9 @@ impl Backoff {
         match disposition {
             Disposition::Reload if self.failures == 1 => 0,
             Disposition::Reload => self.doubled(0),
-            Disposition::Halt | Disposition::Exit => RETRY_DELAY_MAX_MS,
+            Disposition::Halt | Disposition::HistoryLost { .. } | Disposition::Exit => {
+                RETRY_DELAY_MAX_MS
+            }
             Disposition::Retry { after_ms } => self.doubled(after_ms.unwrap_or(0)),
         }
     }

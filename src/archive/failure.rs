@@ -1,5 +1,7 @@
 //! What an edge's error means for a feed.
 
+use super::position::ClusterTime;
+
 /// What to do about an error. Every edge's error enum maps each of its variants to one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -13,6 +15,11 @@ pub enum Disposition {
     /// This feed needs a person; the others go on. It is tried again at the longest delay, which is
     /// safe because nothing is ever skipped.
     Halt,
+    /// What was to be read next is gone: a halt, unless the operator asked to go on behind the gap.
+    HistoryLost {
+        /// Where the oplog begins, if that could be found out.
+        oldest: Option<ClusterTime>,
+    },
     /// The process can't do its job.
     Exit,
 }

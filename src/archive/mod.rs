@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod batch;
 pub mod failure;
 pub mod frame;
+pub mod gap;
 pub mod hour_file;
 pub mod limits;
 pub mod machine;

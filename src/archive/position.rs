@@ -36,6 +36,19 @@ impl ResumeToken {
         self.0.push_str(text);
     }
 
+    /// The time that the token speaks of, for people: nothing is decided by it. The server writes it
+    /// first in a token, behind the byte 0x82 of a timestamp
+    /// (<https://github.com/mongodb/mongo/blob/master/src/mongo/db/pipeline/resume_token.h>).
+    #[must_use]
+    pub fn cluster_time(&self) -> Option<ClusterTime> {
+        let digits = self.0.strip_prefix(r#"{"_data":"82"#)?;
+        let number = |range| u32::from_str_radix(digits.get(range)?, 16).ok();
+        Some(ClusterTime {
+            seconds: number(0..8)?,
+            increment: number(8..16)?,
+        })
+    }
+
     /// The Extended JSON text of the token's document.
     #[must_use]
     pub fn as_extended_json(&self) -> &str {
@@ -137,6 +150,17 @@ pub enum Position {
     After(ResumeToken),
 }
 
+impl Position {
+    /// Its time, for people; see [`ResumeToken::cluster_time`].
+    #[must_use]
+    pub fn cluster_time(&self) -> Option<ClusterTime> {
+        match self {
+            Self::At(time) => Some(*time),
+            Self::After(token) => token.cluster_time(),
+        }
+    }
+}
+
 /// The stored position of a feed. Written only after the commit it speaks of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -167,6 +191,25 @@ mod tests {
         let compact = ResumeToken::from_extended_json(r#"{"_data":"82AB"}"#).unwrap();
         assert_eq!(spaced, compact);
         assert!(ResumeToken::from_extended_json("[]").is_err());
+    }
+
+    #[test]
+    fn tokens_tell_their_time() {
+        let time = |text: &str| ResumeToken::from_canonical(text).cluster_time();
+        assert_eq!(
+            time(r#"{"_data":"8265A53E2F000000012B0229296E04"}"#),
+            Some(ClusterTime {
+                seconds: 0x65A5_3E2F,
+                increment: 1
+            })
+        );
+        for other in [
+            r#"{"_data":"82"}"#,
+            r#"{"_data":"8365A53E2F00000001"}"#,
+            "{}",
+        ] {
+            assert_eq!(time(other), None, "{other}");
+        }
     }
 
     #[test]

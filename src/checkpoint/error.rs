@@ -37,10 +37,10 @@ pub enum CheckpointError {
     #[error("{0}")]
     Lake(#[source] LakeError),
     /// No answer.
-    #[error("no answer within {limit_ms} ms")]
+    #[error("no answer within {limit_seconds} s (MONGODB_TIMEOUT_SECONDS)")]
     TimedOut {
         /// The limit.
-        limit_ms: u64,
+        limit_seconds: u64,
     },
 }
 

@@ -16,7 +16,6 @@ use super::{CheckpointError, Checkpoints, FeedId};
 use crate::archive::position::{Checkpoint, Stored};
 use crate::source::{Deployment, SourceError};
 
-const REQUEST_LIMIT_MS: u64 = 30_000;
 const DUPLICATE_KEY: i32 = 11000;
 const UNAUTHORIZED: i32 = 13;
 
@@ -24,6 +23,7 @@ const UNAUTHORIZED: i32 = 13;
 #[derive(Clone, Debug)]
 pub struct MongoCheckpoints {
     collection: Collection<Document>,
+    request_limit: Duration,
     writer: String,
 }
 
@@ -40,13 +40,14 @@ impl MongoCheckpoints {
         let collection = database.collection_with_options(collection, options);
         Self {
             collection,
+            request_limit: deployment.request_limit(),
             writer: writer_name(),
         }
     }
 
     async fn find(&self, feed: &FeedId) -> Result<Option<Record>, CheckpointError> {
         let id = doc! { "_id": feed.to_string() };
-        let Some(mut document) = bounded(self.collection.find_one(id)).await? else {
+        let Some(mut document) = self.bounded(self.collection.find_one(id)).await? else {
             return Ok(None);
         };
         document.remove("_id");
@@ -56,18 +57,23 @@ impl MongoCheckpoints {
     /// Replaces the record that the filter finds. Returns whether there was one.
     async fn replace(&self, filter: Document, document: Document) -> Result<bool, CheckpointError> {
         let update = doc! { "$set": document };
-        let result = bounded(self.collection.update_one(filter, update)).await?;
+        let result = self
+            .bounded(self.collection.update_one(filter, update))
+            .await?;
         Ok(result.matched_count == 1)
     }
-}
 
-async fn bounded<T>(
-    request: impl IntoFuture<Output = mongodb::error::Result<T>, IntoFuture: Future + Send>,
-) -> Result<T, CheckpointError> {
-    let limit_ms = REQUEST_LIMIT_MS;
-    match tokio::time::timeout(Duration::from_millis(limit_ms), request.into_future()).await {
-        Ok(result) => result.map_err(classify),
-        Err(_) => Err(CheckpointError::TimedOut { limit_ms }),
+    async fn bounded<T>(
+        &self,
+        request: impl IntoFuture<Output = mongodb::error::Result<T>, IntoFuture: Future + Send>,
+    ) -> Result<T, CheckpointError> {
+        let limit = self.request_limit;
+        match tokio::time::timeout(limit, request.into_future()).await {
+            Ok(result) => result.map_err(classify),
+            Err(_) => Err(CheckpointError::TimedOut {
+                limit_seconds: limit.as_secs(),
+            }),
+        }
     }
 }
 
@@ -135,7 +141,7 @@ impl Checkpoints for MongoCheckpoints {
         if replaces == 0 {
             let mut first = doc! { "_id": &id };
             first.extend(document.clone());
-            match bounded(self.collection.insert_one(first)).await {
+            match self.bounded(self.collection.insert_one(first)).await {
                 Ok(_) => return Ok(()),
                 Err(error) if is_duplicate(&error) => {}
                 Err(error) => return Err(error),

@@ -71,7 +71,7 @@ pub enum LakeError {
         source: Option<Source>,
     },
     /// No answer.
-    #[error("the lake gave no answer within {limit_ms} ms")]
+    #[error("the lake gave no answer within {limit_ms} ms (LAKE_TIMEOUT_SECONDS)")]
     TimedOut {
         /// The limit.
         limit_ms: u64,

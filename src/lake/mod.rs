@@ -6,6 +6,7 @@
 
 pub mod azure;
 mod error;
+pub mod gaps;
 pub mod local;
 pub mod tail;
 

@@ -17,7 +17,7 @@ use super::{
     CheckpointSettings, FileSettings, LogSettings, Settings, SourceSettings, lake_location, table,
 };
 use crate::archive::hour_file::FileFormat;
-use crate::archive::limits::{COMMITS_PER_FILE_MAX, Limits};
+use crate::archive::limits::Limits;
 use crate::archive::machine::StartAt;
 use crate::archive::position::ClusterTime;
 
@@ -31,19 +31,23 @@ pub(super) fn settings(
 ) -> Option<Settings> {
     let source = source(values);
     let lake = lake_location::read(values);
+    let lake_timeout_seconds = values.number(&table::LAKE_TIMEOUT_SECONDS);
     let files = files(values);
     let schedule = schedule(values, now_unix_ms);
     let checkpoints = checkpoints(values, source.as_ref());
     let start_at = values.parse(&table::START_AT, |text| parse_start_at(text, now_unix_ms));
+    let on_history_lost = values.choice(&table::ON_HISTORY_LOST);
     let shutdown_seconds = values.number(&table::SHUTDOWN_TIMEOUT_SECONDS);
     let log = log(values, is_terminal);
     Some(Settings {
         source: source?,
         lake: lake?,
+        lake_timeout: Duration::from_secs(lake_timeout_seconds?),
         files: files?,
         schedule: schedule?,
         checkpoints: checkpoints?,
         start_at: start_at?,
+        on_history_lost: on_history_lost?,
         shutdown_timeout: Duration::from_secs(shutdown_seconds?),
         log: log?,
     })
@@ -54,6 +58,7 @@ fn source(values: &mut Values) -> Option<SourceSettings> {
     let database = values.parse(&table::MONGODB_DATABASE, parse_database);
     let collections = collections(values, database.as_deref());
     let full_document = values.choice(&table::FULL_DOCUMENT);
+    let timeout_seconds = values.number(&table::MONGODB_TIMEOUT_SECONDS);
     let (uri, uri_for_people) = uri?;
     Some(SourceSettings {
         uri,
@@ -61,6 +66,7 @@ fn source(values: &mut Values) -> Option<SourceSettings> {
         database: database?,
         collections: collections?,
         full_document: full_document?,
+        timeout: Duration::from_secs(timeout_seconds?),
     })
 }
 
@@ -115,6 +121,7 @@ fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits
     let batch_size_changes = values.number_u32(&table::BATCH_SIZE);
     let batch_limit_bytes = values.number(&table::BATCH_BYTES);
     let file_limit_bytes = values.number(&table::MAX_FILE_SIZE);
+    let file_limit_commits = values.number_u32(&table::MAX_FILE_COMMITS);
     let retry_attempts = values.number_u32(&table::RETRY_ATTEMPTS);
     let retry_delay_ms = values.number(&table::RETRY_DELAY_MS);
     let idle_checkpoint_seconds = values.number(&table::IDLE_CHECKPOINT_SECONDS);
@@ -134,7 +141,7 @@ fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits
         batch_size_changes: batch_size_changes?,
         batch_limit_bytes: batch_limit_bytes?,
         file_limit_bytes: file_limit_bytes?,
-        file_limit_commits: COMMITS_PER_FILE_MAX,
+        file_limit_commits: file_limit_commits?,
         retry_attempts: retry_attempts?,
         retry_delay_ms: retry_delay_ms?,
         idle_checkpoint_ms: idle_checkpoint_seconds?.saturating_mul(1000),

@@ -3,6 +3,7 @@
 use tracing::Level;
 
 use crate::archive::hour_file::{Compression, OutputFormat};
+use crate::archive::machine::OnHistoryLost;
 
 /// The Extended JSON that changes are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +82,11 @@ impl Words for OutputFormat {
 
 impl Words for Compression {
     const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("gzip", Self::Gzip)];
+}
+
+impl Words for OnHistoryLost {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("halt", Self::Halt), ("restart", Self::Restart)];
 }
 
 impl Words for JsonMode {

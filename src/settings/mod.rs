@@ -37,7 +37,7 @@ pub use secret::Secret;
 
 use crate::archive::hour_file::FileFormat;
 use crate::archive::limits::Limits;
-use crate::archive::machine::StartAt;
+use crate::archive::machine::{OnHistoryLost, StartAt};
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Settings {
     pub source: SourceSettings,
     /// Where changes go.
     pub lake: LakeSettings,
+    /// Longest wait for an answer of the lake.
+    pub lake_timeout: Duration,
     /// What the files are like, and how much is held for them.
     pub files: FileSettings,
     /// When all that waits is flushed.
@@ -54,6 +56,8 @@ pub struct Settings {
     pub checkpoints: CheckpointSettings,
     /// Where a feed without a checkpoint starts.
     pub start_at: StartAt,
+    /// What a feed does whose position is no longer in the oplog.
+    pub on_history_lost: OnHistoryLost,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
     /// What is logged and how.
@@ -73,6 +77,8 @@ pub struct SourceSettings {
     pub collections: Vec<String>,
     /// What updates carry.
     pub full_document: FullDocument,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
 }
 
 /// What the files are like, and how much is held for them.

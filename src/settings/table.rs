@@ -5,6 +5,8 @@ use tracing::Level;
 use super::choices::{FullDocument, JsonMode, LogFormatWord, StoreWord, words};
 use super::setting::{Empty, Fallback, Heading, Kind, Secrecy, Setting, flag_bytes};
 use crate::archive::hour_file::{Compression, OutputFormat};
+use crate::archive::limits::COMMITS_PER_FILE_MAX;
+use crate::archive::machine::OnHistoryLost;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -190,6 +192,13 @@ settings! {
         fallback: Fallback::Value("100MiB"),
         help: "An hour's file that would pass this size goes on in the next part.",
     }
+    MAX_FILE_COMMITS {
+        heading: Heading::Files,
+        kind: Kind::Whole { least: 1, most: COMMITS_PER_FILE_MAX as u64, unit: "flushes" },
+        value_name: "FLUSHES",
+        fallback: Fallback::Value("49998"),
+        help: "An hour's file in Azure that holds this many flushes goes on in the next part. A block blob has 50,000 blocks.",
+    }
     OUTPUT_FORMAT {
         heading: Heading::Files,
         kind: Kind::Choice(words::<OutputFormat>),
@@ -246,6 +255,13 @@ settings! {
         fallback: Fallback::Value("now"),
         help: "Where a collection without a checkpoint starts: now, or an RFC 3339 time that the oplog still holds.",
     }
+    ON_HISTORY_LOST {
+        heading: Heading::Failures,
+        kind: Kind::Choice(words::<OnHistoryLost>),
+        value_name: "ACTION",
+        fallback: Fallback::Value("halt"),
+        help: "When the oplog no longer holds a collection's position: wait for a person (halt), or go on from what the oplog still holds, or from now where silt may not look, and leave a record of the gap in the lake (restart).",
+    }
     RETRY_ATTEMPTS {
         heading: Heading::Failures,
         kind: Kind::Whole { least: 1, most: 100, unit: "tries" },
@@ -259,6 +275,20 @@ settings! {
         value_name: "MS",
         fallback: Fallback::Value("1000"),
         help: "Delay before the second try. It doubles from try to try, up to a minute.",
+    }
+    MONGODB_TIMEOUT_SECONDS {
+        heading: Heading::Failures,
+        kind: Kind::Whole { least: 2, most: 3600, unit: "seconds" },
+        value_name: "SECONDS",
+        fallback: Fallback::Value("60"),
+        help: "Longest wait for an answer of MongoDB, before a stream is opened anew or a request repeated. A stream waits twice as long each time, up to 16 times: the server may have much oplog to look through.",
+    }
+    LAKE_TIMEOUT_SECONDS {
+        heading: Heading::Failures,
+        kind: Kind::Whole { least: 1, most: 3600, unit: "seconds" },
+        value_name: "SECONDS",
+        fallback: Fallback::Value("60"),
+        help: "Longest wait for an answer of the lake. A flush, which takes two requests one after the other, may take twice as long, and a second more for every 32 kB.",
     }
     SHUTDOWN_TIMEOUT_SECONDS {
         heading: Heading::Failures,

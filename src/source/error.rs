@@ -3,19 +3,18 @@
 use mongodb::error::{Error, ErrorKind};
 
 use crate::archive::failure::{Disposition, Failure};
+use crate::archive::position::ClusterTime;
 
 /// An error of the deployment.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The resume point is no longer in the oplog (286).
-    #[error(
-        "the oplog no longer holds the resume point, so changes are lost to this feed: {message}. \
-         To go on from now, move the collection's files aside and delete its checkpoint (in \
-         CHECKPOINT_COLLECTION its _id is database.collection); a larger oplog prevents it"
-    )]
+    #[error("the oplog no longer holds the resume point: {message}")]
     HistoryLost {
         /// What the server said.
         message: String,
+        /// Where the oplog begins, if that could be found out.
+        oldest: Option<ClusterTime>,
     },
     /// The resume token isn't one of this stream (260, 280, 50811).
     #[error(
@@ -95,6 +94,12 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No answer came in time.
+    #[error("MongoDB gave no answer within {limit_seconds} s (MONGODB_TIMEOUT_SECONDS)")]
+    Unanswered {
+        /// The limit.
+        limit_seconds: u64,
+    },
     /// The server closed the stream without an invalidate.
     #[error("the server closed the stream")]
     Closed,
@@ -114,8 +119,8 @@ impl SourceError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::HistoryLost { .. }
-            | Self::TokenRefused { .. }
+            Self::HistoryLost { oldest, .. } => Disposition::HistoryLost { oldest: *oldest },
+            Self::TokenRefused { .. }
             | Self::Unauthorized { .. }
             | Self::TooLarge { .. }
             | Self::NoImage { .. }
@@ -125,7 +130,7 @@ impl SourceError {
             Self::Unauthenticated { .. } | Self::Standalone | Self::BadUri { .. } => {
                 Disposition::Exit
             }
-            Self::Closed | Self::Passing { .. } => Disposition::RETRY,
+            Self::Unanswered { .. } | Self::Closed | Self::Passing { .. } => Disposition::RETRY,
         }
     }
 }
@@ -165,7 +170,10 @@ impl From<Error> for SourceError {
 /// <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>
 fn by_code(code: i32, message: String, error: Error) -> SourceError {
     match code {
-        286 => SourceError::HistoryLost { message },
+        286 => SourceError::HistoryLost {
+            message,
+            oldest: None,
+        },
         260 | 280 | 464 | 50811 => SourceError::TokenRefused { message },
         13 => SourceError::Unauthorized { message },
         18 => SourceError::Unauthenticated { message },
@@ -205,7 +213,7 @@ mod tests {
     #[test]
     fn codes_have_their_disposition_and_their_remedy() {
         for (code, disposition, remedy) in [
-            (286, Disposition::Halt, "checkpoint"),
+            (286, Disposition::HistoryLost { oldest: None }, "oplog"),
             (260, Disposition::Halt, "checkpoint"),
             (280, Disposition::Halt, "checkpoint"),
             (50811, Disposition::Halt, "checkpoint"),

@@ -3,6 +3,7 @@
 mod encoder;
 mod error;
 mod event;
+mod patience;
 mod reader;
 mod token;
 
@@ -15,6 +16,7 @@ use mongodb::options::{ClientOptions, FullDocumentType};
 use crate::archive::position::ClusterTime;
 use crate::extjson::Mode;
 pub use error::SourceError;
+pub use patience::Patience;
 pub use reader::{Reader, Reading};
 
 /// Longest wait for a server that can take the request.
@@ -50,6 +52,7 @@ impl StreamOptions {
 #[derive(Clone, Debug)]
 pub struct Deployment {
     client: Client,
+    request_limit: Duration,
 }
 
 /// What a deployment is.
@@ -62,12 +65,16 @@ pub struct Facts {
 }
 
 impl Deployment {
-    /// Prepares the connections of so many streams. Only a `mongodb+srv` address is looked up here.
+    /// Prepares the connections of so many streams; no request may take longer than the limit. Only a `mongodb+srv` address is looked up here.
     ///
     /// # Errors
     ///
     /// The connection string is wrong or its host can't be looked up.
-    pub async fn connect(uri: &str, streams: usize) -> Result<Self, SourceError> {
+    pub async fn connect(
+        uri: &str,
+        streams: usize,
+        request_limit: Duration,
+    ) -> Result<Self, SourceError> {
         let mut options = ClientOptions::parse(uri).await?;
         options.app_name.get_or_insert_with(|| "silt".to_owned());
         options
@@ -81,7 +88,14 @@ impl Deployment {
         options.max_pool_size = Some(pool);
         Ok(Self {
             client: Client::with_options(options)?,
+            request_limit,
         })
+    }
+
+    /// Longest wait for an answer.
+    #[must_use]
+    pub fn request_limit(&self) -> Duration {
+        self.request_limit
     }
 
     /// The client, for the checkpoints.
@@ -97,12 +111,13 @@ impl Deployment {
     /// It can't be reached, or has no change streams.
     pub async fn facts(&self) -> Result<Facts, SourceError> {
         let admin = self.client.database("admin");
-        let hello = admin.run_command(doc! { "hello": 1 }).await?;
+        let hello = self.bounded(admin.run_command(doc! { "hello": 1 })).await?;
         let replica_set = hello.get_str("setName").ok().map(str::to_owned);
         if replica_set.is_none() && hello.get_str("msg").ok() != Some("isdbgrid") {
             return Err(SourceError::Standalone);
         }
-        let build = admin.run_command(doc! { "buildInfo": 1 }).await?;
+        let build = admin.run_command(doc! { "buildInfo": 1 });
+        let build = self.bounded(build).await?;
         let version = build.get_str("version").unwrap_or("unknown").to_owned();
         Ok(Facts {
             version,
@@ -116,11 +131,8 @@ impl Deployment {
     ///
     /// It can't be reached.
     pub async fn cluster_time(&self) -> Result<ClusterTime, SourceError> {
-        let reply = self
-            .client
-            .database("admin")
-            .run_command(doc! { "ping": 1 })
-            .await?;
+        let admin = self.client.database("admin");
+        let reply = self.bounded(admin.run_command(doc! { "ping": 1 })).await?;
         let time = reply
             .get_timestamp("operationTime")
             .map_err(|_| SourceError::Standalone)?;
@@ -128,6 +140,35 @@ impl Deployment {
             seconds: time.time,
             increment: time.increment,
         })
+    }
+
+    /// Where the oplog begins. `None` where that can't be seen: it needs `find` on `local.oplog.rs`,
+    /// and a sharded cluster shows no oplog.
+    pub async fn oldest_time(&self) -> Option<ClusterTime> {
+        let oplog: mongodb::Collection<Document> =
+            self.client.database("local").collection("oplog.rs");
+        let first = oplog
+            .find_one(doc! {})
+            .sort(doc! { "$natural": 1 })
+            .projection(doc! { "ts": 1 });
+        let entry = self.bounded(first).await.ok()??;
+        let time = entry.get_timestamp("ts").ok()?;
+        Some(ClusterTime {
+            seconds: time.time,
+            increment: time.increment,
+        })
+    }
+
+    async fn bounded<T>(
+        &self,
+        request: impl IntoFuture<Output = mongodb::error::Result<T>>,
+    ) -> Result<T, SourceError> {
+        match tokio::time::timeout(self.request_limit, request.into_future()).await {
+            Ok(result) => result.map_err(SourceError::from),
+            Err(_) => Err(SourceError::Unanswered {
+                limit_seconds: self.request_limit.as_secs(),
+            }),
+        }
     }
 
     fn collection(&self, database: &str, collection: &str) -> mongodb::Collection<Document> {

@@ -12,7 +12,9 @@ use tokio::task::JoinHandle;
 
 use super::encoder::{Encoder, Read};
 use super::event::{self, Kind};
-use super::{AWAIT_LIMIT_MS, CURSOR_BATCH_CHANGES, Deployment, SourceError, StreamOptions, token};
+use super::{
+    AWAIT_LIMIT_MS, CURSOR_BATCH_CHANGES, Deployment, Patience, SourceError, StreamOptions, token,
+};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
 use crate::archive::frame::{Origin, rfc3339};
@@ -52,6 +54,8 @@ pub struct Reader {
     pub budget: Budget,
     /// Bytes of events that go on their way at once; at most [`PARCEL_LIMIT_BYTES`].
     pub parcel_limit_bytes: u64,
+    /// How long an answer may take.
+    pub patience: Patience,
     /// The time of receipt.
     pub clock: Clock,
 }
@@ -80,14 +84,44 @@ impl Reader {
         position: &Position,
         parcels: &mpsc::Sender<Read>,
     ) -> Result<(), Unheard> {
-        match self.open(position).await {
+        match self.in_time(self.open(position)).await {
             Ok(stream) => {
                 send(parcels, Read::Opened(Ok(()))).await?;
                 let end = self.read(stream, parcels).await?;
                 send(parcels, Read::Closed(end)).await
             }
-            Err(error) => send(parcels, Read::Opened(Err(Failure::from(&error)))).await,
+            Err(error) => {
+                let failure = self.failure(error).await;
+                send(parcels, Read::Opened(Err(failure))).await
+            }
         }
+    }
+
+    /// Waits for an answer as long as patience goes.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        let limit = self.patience.limit();
+        let answer = tokio::time::timeout(limit, answer).await;
+        answer.unwrap_or_else(|_| {
+            self.patience.note_silence();
+            Err(SourceError::Unanswered {
+                limit_seconds: limit.as_secs(),
+            })
+        })
+    }
+
+    /// An error as the core sees it. Where history is lost, it is looked up how much is left.
+    async fn failure(&self, error: SourceError) -> Failure {
+        let error = match error {
+            SourceError::HistoryLost { message, .. } => SourceError::HistoryLost {
+                message,
+                oldest: self.deployment.oldest_time().await,
+            },
+            other => other,
+        };
+        Failure::from(&error)
     }
 
     async fn open(&self, position: &Position) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
@@ -122,11 +156,17 @@ impl Reader {
             let next = {
                 let mut next = pin!(stream.next_if_any());
                 match poll!(next.as_mut()) {
-                    Poll::Ready(next) => next,
+                    Poll::Ready(next) => next.map_err(SourceError::from),
                     Poll::Pending => {
                         // The driver asks the server, so what was gathered goes on its way.
                         self.hand_over(&mut parcel, parcels).await?;
-                        next.await
+                        // A stream that is given up half-way isn't used again.
+                        let answer = async { next.await.map_err(SourceError::from) };
+                        let next = self.in_time(answer).await;
+                        if next.is_ok() {
+                            self.patience.note_answer();
+                        }
+                        next
                     }
                 }
             };
@@ -154,7 +194,7 @@ impl Reader {
                 }
                 Err(error) => {
                     self.hand_over(&mut parcel, parcels).await?;
-                    return Ok(Some(Failure::from(&SourceError::from(error))));
+                    return Ok(Some(self.failure(error).await));
                 }
             }
         }

@@ -13,6 +13,7 @@ use tracing::{debug, trace, warn};
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::frame::Origin;
+use crate::archive::gap::Gap;
 use crate::archive::hour_file::{HourFile, HourFileName};
 use crate::archive::machine::{Action, Config, Feed, Input, Trouble, WriteOrder};
 use crate::archive::position::{Checkpoint, Position};
@@ -20,7 +21,7 @@ use crate::budget::{Budget, Share};
 use crate::checkpoint::{Checkpoints, FeedId};
 use crate::clock::Clock;
 use crate::lake::{self, Lake, Version};
-use crate::source::{Deployment, Reader, Reading, StreamOptions};
+use crate::source::{Deployment, Patience, Reader, Reading, StreamOptions};
 
 /// Parcels of changes that wait for the feed, beside the one that it handles.
 const READINGS_MAX: usize = 1;
@@ -73,6 +74,7 @@ pub struct Worker {
     feed: Feed,
     origin: Origin,
     edges: Edges,
+    patience: Patience,
     share: Share,
     /// The state of the newest hour file at the lake, which goes with the machine's own view.
     tail: Tail,
@@ -151,6 +153,7 @@ impl Worker {
             feed: Feed::new(config),
             origin: origin.clone(),
             share: edges.budget.share(),
+            patience: Patience::new(edges.deployment.request_limit()),
             edges,
             tail: None,
             reader: None,
@@ -289,6 +292,7 @@ impl Worker {
                 checkpoint,
                 replaces,
             } => self.spawn_save(checkpoint, replaces),
+            Action::Record(gap) => self.spawn_record(gap),
             Action::Tell(notice) => notices::tell(&self.origin.collection, &notice),
             Action::Finish => self.is_finished = true,
             // A service that no longer listens is stopping already.
@@ -310,6 +314,7 @@ impl Worker {
             budget: self.edges.budget.clone(),
             // What is on its way counts too.
             parcel_limit_bytes: self.edges.feed_limit_bytes / 2,
+            patience: self.patience.clone(),
             clock: self.edges.clock,
         };
         let task = tokio::spawn(reader.run(position, sender));
@@ -373,6 +378,18 @@ impl Worker {
             let result = result.map_err(|error| Failure::from(&error));
             Done {
                 input: Input::Saved(result),
+                tail: Learnt::Nothing,
+            }
+        });
+    }
+
+    fn spawn_record(&mut self, gap: Gap) {
+        let (lake, origin) = (Arc::clone(&self.edges.lake), self.origin.clone());
+        let now_unix_ms = self.edges.clock.now().unix_ms;
+        self.begin(async move {
+            let result = lake::gaps::record(lake.as_ref(), &origin, &gap, now_unix_ms).await;
+            Done {
+                input: Input::Recorded(result.map_err(|error| Failure::from(&error))),
                 tail: Learnt::Nothing,
             }
         });

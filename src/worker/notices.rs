@@ -72,6 +72,20 @@ pub(super) fn tell(collection: &str, notice: &Notice) {
                 "halted: needs a person, tried again every minute"
             );
         }
+        Notice::HistoryLost(message) => {
+            error!(
+                collection,
+                error = message,
+                "history lost: records the gap in the lake and goes on behind it"
+            );
+        }
+        Notice::Restarted(gap) => {
+            let (gap, record) = (gap.to_string(), gap.file_name());
+            warn!(
+                collection,
+                gap, record, "has recorded the gap and goes on behind it"
+            );
+        }
         Notice::Recovered(trouble) => {
             let Trouble {
                 message, failures, ..

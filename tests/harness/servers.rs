@@ -57,15 +57,20 @@ pub fn azurite_at(endpoint: &str, filesystem: &str, prefix: &str) -> AzureLake {
         filesystem: filesystem.to_owned(),
         prefix: prefix.to_owned(),
         access: Access::SharedKey(AZURITE_KEY.into()),
+        request_limit_ms: 60_000,
     })
     .unwrap()
 }
 
 /// The replica set of the test run.
 pub async fn deployment() -> Deployment {
-    Deployment::connect(&variable("SILT_TEST_MONGODB_URI"), 4)
-        .await
-        .unwrap()
+    Deployment::connect(
+        &variable("SILT_TEST_MONGODB_URI"),
+        4,
+        super::silt::WAIT_LIMIT,
+    )
+    .await
+    .unwrap()
 }
 
 /// A server of a test's own, which can be stopped and started again with its data.

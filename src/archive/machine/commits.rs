@@ -39,7 +39,7 @@ impl CommitState {
         )
     }
 
-    fn batch(&self) -> Option<&Batch> {
+    pub(super) fn batch(&self) -> Option<&Batch> {
         match self {
             Self::Idle => None,
             Self::Running(order) | Self::Unsure { order, .. } => Some(&order.batch),

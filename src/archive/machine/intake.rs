@@ -44,10 +44,14 @@ impl Feed {
 
     /// Only an answer counts: some errors come with the first read of a stream that opened well.
     fn stream_worked(&mut self, out: &mut Actions) {
+        self.has_restarted = false;
         Self::mend(&mut self.stream_backoff, &mut self.troubles.stream, out);
     }
 
     fn stream_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
+        if let Disposition::HistoryLost { oldest } = failure.disposition {
+            return self.history_lost(failure, oldest, now, out);
+        }
         if failure.disposition == Disposition::Reload {
             self.request_reload(failure, out);
         }
@@ -145,6 +149,14 @@ impl Feed {
                 newest.map_or_else(String::new, |hour| hour.to_string()),
             ),
         })
+    }
+
+    /// The newest change that the lake has or is to have.
+    pub(super) fn newest_change(&self) -> Option<LastChange> {
+        let waiting = self.queue.back().or(self.commit.batch());
+        waiting
+            .map(|batch| batch.last.clone())
+            .or_else(|| self.safe.last_change.clone())
     }
 
     fn newest_hour(&self) -> Option<Hour> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::batch::{Batch, Changes, FlushReason};
 use super::super::failure::Failure;
 use super::super::frame::Origin;
+use super::super::gap::Gap;
 use super::super::hour_file::{FileFormat, HourFile, HourFileName};
 use super::super::limits::Limits;
 use super::super::position::{Checkpoint, ClusterTime, Position, ResumeToken, Stored};
@@ -27,6 +28,15 @@ pub enum StartAt {
     Time(ClusterTime),
 }
 
+/// What a feed does whose position is no longer in the oplog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnHistoryLost {
+    /// It needs a person.
+    Halt,
+    /// It records the gap in the lake and goes on behind it.
+    Restart,
+}
+
 /// What a feed is to do.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +46,8 @@ pub struct Config {
     pub format: FileFormat,
     /// Where to start without a checkpoint.
     pub start_at: StartAt,
+    /// What to do where the position is no longer in the oplog.
+    pub on_history_lost: OnHistoryLost,
     /// The limits.
     pub limits: Limits,
     /// Fingerprint of the stream's pipeline and options.
@@ -74,6 +86,8 @@ pub enum Input {
     Inspected(Result<Tail, Failure>),
     /// [`Action::Save`] ended.
     Saved(Result<(), Failure>),
+    /// [`Action::Record`] ended.
+    Recorded(Result<(), Failure>),
     /// Read no more, flush, save, finish.
     Drain,
 }
@@ -114,6 +128,8 @@ pub enum Action {
         /// The revision that it replaces.
         replaces: u64,
     },
+    /// Keep a record of a gap in the lake; answer with [`Input::Recorded`].
+    Record(Gap),
     /// Say something.
     Tell(Notice),
     /// The feed is drained.
@@ -177,6 +193,10 @@ pub enum Notice {
     },
     /// The feed needs a person.
     Halted(String),
+    /// The position is gone from the oplog, and the feed is to go on behind the gap.
+    HistoryLost(String),
+    /// The gap is on record, and the feed goes on behind it.
+    Restarted(Gap),
     /// A part works again.
     Recovered(Trouble),
     /// The outcome of a commit was unknown and turned out to be success.

@@ -6,6 +6,7 @@
 //! now. So a rule stands in one place, and no order of events is special.
 
 mod commits;
+mod history;
 mod intake;
 mod messages;
 mod saves;
@@ -13,11 +14,14 @@ mod start;
 
 use std::collections::VecDeque;
 
-pub use messages::{Action, Config, Input, Notice, Now, StartAt, Tail, Trouble, WriteOrder};
+pub use messages::{
+    Action, Config, Input, Notice, Now, OnHistoryLost, StartAt, Tail, Trouble, WriteOrder,
+};
 
 use super::backoff::Backoff;
 use super::batch::{Batch, FlushReason};
 use super::failure::{Disposition, Failure};
+use super::gap::Gap;
 use super::hour_file::HourFile;
 use super::position::{Checkpoint, LastChange, Position};
 use commits::CommitState;
@@ -65,6 +69,8 @@ enum Stage {
     Seeking,
     /// The starting position is being saved; nothing is read before that is done.
     Anchoring,
+    /// The oplog lost the position: the gap is being recorded; nothing is read before that is done.
+    Bridging,
     /// The stream is read.
     Running,
     /// All is done.
@@ -72,10 +78,12 @@ enum Stage {
 }
 
 /// The stream as the feed knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Stream {
     Closed(Try),
     Open,
+    /// The oplog lost the position, and the feed is to go on behind the gap.
+    Lost(Gap),
 }
 
 /// The state of one feed.
@@ -99,6 +107,8 @@ pub struct Feed {
     /// The lake's tail, until the stream has passed it: the lake already holds what comes before.
     skip_until: Option<LastChange>,
     skipped_changes: u64,
+    /// The feed went on behind a gap, and nothing was read since.
+    has_restarted: bool,
 
     queue: VecDeque<Batch>,
     /// Changes that a drain let go, because another writer had moved on.
@@ -156,6 +166,7 @@ impl Feed {
             read_position: nowhere.clone(),
             skip_until: None,
             skipped_changes: 0,
+            has_restarted: false,
             queue: VecDeque::new(),
             given_up_changes: 0,
             commit: CommitState::Idle,
@@ -200,6 +211,7 @@ impl Feed {
             Input::Committed(result) => self.committed(result, now, &mut out),
             Input::Inspected(result) => self.inspected(result, now, &mut out),
             Input::Saved(result) => self.saved(result, now, &mut out),
+            Input::Recorded(result) => self.recorded(result, now, &mut out),
             Input::Drain => self.drain(&mut out),
         }
         self.advance(now, &mut out);
@@ -214,10 +226,12 @@ impl Feed {
         match self.stage {
             Stage::Loading | Stage::Seeking => self.advance_start(now, out),
             Stage::Anchoring => self.advance_save(now, out),
+            Stage::Bridging => self.advance_bridge(now, out),
             Stage::Running => {
                 self.advance_stream(now, out);
                 self.advance_commit(now, out);
                 self.advance_save(now, out);
+                self.advance_lost(now, out);
             }
             Stage::Finished => {}
         }
@@ -285,7 +299,7 @@ impl Feed {
     /// Whether a drained feed has nothing left that could be done.
     fn is_drained(&self) -> bool {
         match self.stage {
-            Stage::Loading | Stage::Seeking => {
+            Stage::Loading | Stage::Seeking | Stage::Bridging => {
                 self.load != Try::Running && self.save != Try::Running
             }
             Stage::Anchoring => self.save != Try::Running,
@@ -308,7 +322,7 @@ impl Feed {
         }
         match self.stage {
             Stage::Loading | Stage::Seeking if self.save == Try::Running => None,
-            Stage::Loading | Stage::Seeking => self.load.wake_at_ms(),
+            Stage::Loading | Stage::Seeking | Stage::Bridging => self.load.wake_at_ms(),
             Stage::Anchoring => self.save.wake_at_ms(),
             Stage::Running => {
                 let stream = match self.stream {
@@ -393,8 +407,8 @@ impl Feed {
         match failure.disposition {
             Disposition::Exit => out.push(Action::Exit(failure.message.clone())),
             Disposition::Reload => {}
-            Disposition::Retry { .. } | Disposition::Halt => {
-                let is_halt = failure.disposition == Disposition::Halt;
+            Disposition::Retry { .. } | Disposition::Halt | Disposition::HistoryLost { .. } => {
+                let is_halt = !matches!(failure.disposition, Disposition::Retry { .. });
                 let next = Trouble {
                     message: failure.message.clone(),
                     failures: backoff.failures(),

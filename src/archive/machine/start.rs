@@ -32,7 +32,7 @@ impl Feed {
         }
     }
 
-    fn start_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
+    pub(super) fn start_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
         self.load = Self::fail(
             failure,
             &mut self.load_backoff,
@@ -42,7 +42,7 @@ impl Feed {
         );
     }
 
-    fn start_worked(&mut self, out: &mut Actions) {
+    pub(super) fn start_worked(&mut self, out: &mut Actions) {
         self.load = Try::Ready;
         Self::mend(&mut self.load_backoff, &mut self.troubles.start, out);
     }
@@ -88,7 +88,10 @@ impl Feed {
                     seconds,
                     increment: increment.saturating_add(1),
                 };
-                self.anchor(Position::At(next), None, out);
+                match self.stage {
+                    Stage::Bridging => self.gap_ends(next),
+                    _ => self.anchor(Position::At(next), None, out),
+                }
             }
             Err(failure) => self.start_failed(&failure, now, out),
         }
@@ -128,7 +131,7 @@ impl Feed {
         self.stage = Stage::Running;
     }
 
-    fn take_position(&mut self, position: Position, last_change: Option<LastChange>) {
+    pub(super) fn take_position(&mut self, position: Position, last_change: Option<LastChange>) {
         self.read_position = position.clone();
         self.unsure_save = None;
         self.skipped_changes = 0;

@@ -49,6 +49,9 @@ impl Master {
                 self.give(world, Input::Opened(Ok(())))
             }
             (Pending::Open(_), Some(failure)) => self.give(world, Input::Opened(Err(failure))),
+            (Pending::Record(_), failed) => {
+                self.give(world, Input::Recorded(failed.map_or(Ok(()), Err)))
+            }
             (Pending::Inspect, failed) => {
                 let answer = failed.map_or(Ok(world.lake.tail(&world.source)), Err);
                 self.give(world, Input::Inspected(answer))

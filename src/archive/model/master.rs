@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 use anyhow::{Context as _, Result, ensure};
 
 use super::super::frame::tests::origin;
+use super::super::gap::Gap;
 use super::super::hour_file::Hour;
 use super::super::limits::Limits;
-use super::super::machine::{Action, Config, Feed, Input, Notice, StartAt, WriteOrder};
+use super::super::machine::{
+    Action, Config, Feed, Input, Notice, OnHistoryLost, StartAt, WriteOrder,
+};
 use super::super::position::{Position, Stored};
 use super::faults::failure_of;
 use super::lake::{FORMAT, indexes, summary};
@@ -25,6 +28,7 @@ pub(super) enum Pending {
     Commit(WriteOrder),
     Inspect,
     Save(Save),
+    Record(Gap),
 }
 
 impl Pending {
@@ -106,6 +110,7 @@ pub(super) fn config(writer: u64, limits: &Limits, start_at: StartAt) -> Config 
         origin: origin(),
         format: FORMAT,
         start_at,
+        on_history_lost: OnHistoryLost::Halt,
         limits: limits.clone(),
         stream_hash: "pipeline".to_owned(),
         seed: writer,
@@ -285,6 +290,10 @@ impl Master {
                     checkpoint,
                     replaces,
                 }));
+            }
+            Action::Record(gap) => {
+                ensure!(self.pending.is_empty(), "records beside {:?}", self.pending);
+                self.pending.push(Pending::Record(gap));
             }
             Action::Tell(notice) => self.hear(world, notice)?,
             Action::Finish => {

@@ -33,8 +33,6 @@ use crate::archive::frame::Commit;
 use classify::Target;
 pub use credential::Access;
 
-/// Longest wait for one request with a small body.
-const REQUEST_LIMIT_MS: u64 = 60_000;
 /// The slowest line on which a large body still gets through: 32 bytes in a millisecond.
 const SLOWEST_BYTES_PER_MS: u64 = 32;
 /// All block ids of a blob must have one length: a writer's nonce and a counter.
@@ -53,6 +51,8 @@ pub struct AzureConfig {
     pub prefix: String,
     /// The credential.
     pub access: Access,
+    /// Longest wait for one request with a small body.
+    pub request_limit_ms: u64,
 }
 
 /// A lake in Azure.
@@ -60,6 +60,7 @@ pub struct AzureLake {
     container: BlobContainerClient,
     filesystem: String,
     prefix: String,
+    request_limit_ms: u64,
     /// Two writers' uncommitted blocks share one namespace, so each writer's ids are its own.
     nonce: [u8; 8],
     blocks_staged: AtomicU32,
@@ -115,6 +116,7 @@ impl AzureLake {
             container,
             filesystem: config.filesystem.clone(),
             prefix: config.prefix.clone(),
+            request_limit_ms: config.request_limit_ms,
             nonce: fastrand::u64(..).to_be_bytes(),
             blocks_staged: AtomicU32::new(0),
         })
@@ -143,6 +145,15 @@ impl AzureLake {
             filesystem: &self.filesystem,
             path: Some(path),
         }
+    }
+
+    /// Bounds one request in time and sorts its error.
+    async fn bounded<T>(
+        &self,
+        target: Target<'_>,
+        request: impl Future<Output = azure_core::Result<T>>,
+    ) -> Result<T, LakeError> {
+        bounded_by(self.request_limit_ms, target, request).await
     }
 
     fn next_block_id(&self) -> Vec<u8> {
@@ -252,14 +263,7 @@ fn content_type(path: &LakePath) -> &'static str {
     }
 }
 
-/// Bounds a request in time and sorts its error.
-async fn bounded<T>(
-    target: Target<'_>,
-    request: impl Future<Output = azure_core::Result<T>>,
-) -> Result<T, LakeError> {
-    bounded_by(REQUEST_LIMIT_MS, target, request).await
-}
-
+/// Bounds requests in time and sorts their error.
 async fn bounded_by<T>(
     limit_ms: u64,
     target: Target<'_>,
@@ -293,11 +297,11 @@ impl Lake for AzureLake {
             let mut pages = self.container.list_blobs(Some(options))?.into_pages();
             pages.try_next().await.map(|_| ())
         };
-        match bounded(self.root(), look).await {
+        match self.bounded(self.root(), look).await {
             Ok(()) => Ok(Prepared::Found),
             Err(LakeError::NoRoot { .. }) => {
                 let create = async { self.container.create(None).await.map(|_| ()) };
-                match bounded(self.root(), create).await {
+                match self.bounded(self.root(), create).await {
                     Ok(()) => Ok(Prepared::Created),
                     // Another silt was quicker.
                     Err(LakeError::Stale { .. }) => Ok(Prepared::Found),
@@ -335,7 +339,7 @@ impl Lake for AzureLake {
             }
             Ok(())
         };
-        bounded(self.root(), list).await?;
+        self.bounded(self.root(), list).await?;
         Ok(files)
     }
 
@@ -346,7 +350,7 @@ impl Lake for AzureLake {
             let (tag, len) = (response.etag()?, response.blob_content_length()?);
             Ok((tag, len, response.into_model()?))
         };
-        let (tag, len, list) = match bounded(self.target(path), look).await {
+        let (tag, len, list) = match self.bounded(self.target(path), look).await {
             Err(LakeError::Stale { .. }) => return Ok(None),
             other => other?,
         };
@@ -394,7 +398,7 @@ impl Lake for AzureLake {
             let response = blob.download(Some(options)).await?;
             response.body.collect().await.map(|bytes| bytes.to_vec())
         };
-        bounded(self.target(path), download).await
+        self.bounded(self.target(path), download).await
     }
 
     async fn append(
@@ -404,7 +408,7 @@ impl Lake for AzureLake {
         commit: &Commit,
     ) -> Result<Version, LakeError> {
         // Blocks are staged at once, then the list is committed.
-        let limit_ms = 2 * REQUEST_LIMIT_MS + commit.chunk.len() as u64 / SLOWEST_BYTES_PER_MS;
+        let limit_ms = 2 * self.request_limit_ms + commit.chunk.len() as u64 / SLOWEST_BYTES_PER_MS;
         let committing = self.commit_blocks(path, base, commit);
         let version = bounded_by(limit_ms, self.target(path), committing).await?;
         version.ok_or_else(no_etag)
@@ -417,7 +421,7 @@ impl Lake for AzureLake {
             let tag = response.properties.etag.clone();
             Ok((tag, response.body.collect().await?.to_vec()))
         };
-        match bounded(self.target(path), download).await {
+        match self.bounded(self.target(path), download).await {
             Ok((tag, bytes)) => {
                 let tag = tag.ok_or_else(no_etag)?.to_string();
                 Ok(Some(Object {
@@ -449,7 +453,7 @@ impl Lake for AzureLake {
         }
         let blob = self.blob(path);
         let upload = blob.upload(RequestContent::<_, NoFormat>::from(bytes), Some(options));
-        let result = bounded(self.target(path), upload).await?;
+        let result = self.bounded(self.target(path), upload).await?;
         let tag = result.etag.ok_or_else(no_etag)?.to_string();
         Ok(Version {
             tag,

@@ -1,0 +1,184 @@
+//! Changes that are lost to a feed, and the record that the lake keeps of them.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::frame::{Origin, rfc3339};
+use super::position::{ClusterTime, LastChange};
+
+/// Folder of a collection's gap records, within its own.
+pub const FOLDER: &str = "_gaps";
+
+/// A stretch of a collection's changes that the oplog lost before they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The feed had read up to here; `None` if its position doesn't tell.
+    pub from: Option<ClusterTime>,
+    /// The feed goes on here, inclusive; `None` if that isn't known yet.
+    pub until: Option<ClusterTime>,
+    /// The last change before the gap that the lake holds.
+    pub last_change: Option<LastChange>,
+}
+
+/// A gap as it is recorded.
+#[derive(Serialize)]
+struct Record<'a> {
+    reason: &'static str,
+    database: &'a str,
+    collection: &'a str,
+    from: Option<String>,
+    until: Option<String>,
+    seconds: Option<u32>,
+    from_cluster_time: Option<ClusterTime>,
+    until_cluster_time: Option<ClusterTime>,
+    last_change: Option<&'a LastChange>,
+    recorded_at: String,
+    silt_version: &'static str,
+}
+
+impl Gap {
+    /// How long it is. Zero if its end is before its beginning.
+    #[must_use]
+    pub fn seconds(&self) -> Option<u32> {
+        let (from, until) = (self.from?, self.until?);
+        Some(until.seconds.saturating_sub(from.seconds))
+    }
+
+    /// Name of its record: `YYYY-MM-DD-HH-MM-SS.json`, by where it begins, so that a feed that is
+    /// killed and records it again meets the same file. `None` if nothing is known of its place.
+    #[must_use]
+    pub fn file_name(&self) -> Option<String> {
+        let time = date(self.from.or(self.until)?)?;
+        Some(format!("{}.json", time.format("%Y-%m-%d-%H-%M-%S")))
+    }
+
+    /// Content of its record.
+    ///
+    /// # Errors
+    ///
+    /// A token is no JSON.
+    pub fn record(&self, origin: &Origin, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
+        let text = |time: Option<ClusterTime>| {
+            time.map(|time| rfc3339(i64::from(time.seconds).saturating_mul(1000)))
+        };
+        let mut bytes = serde_json::to_vec_pretty(&Record {
+            reason: "historyLost",
+            database: &origin.database,
+            collection: &origin.collection,
+            from: text(self.from),
+            until: text(self.until),
+            seconds: self.seconds(),
+            from_cluster_time: self.from,
+            until_cluster_time: self.until,
+            last_change: self.last_change.as_ref(),
+            recorded_at: rfc3339(now_unix_ms),
+            silt_version: env!("CARGO_PKG_VERSION"),
+        })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+fn date(time: ClusterTime) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(i64::from(time.seconds), 0)
+}
+
+impl fmt::Display for Gap {
+    /// `its changes between 2024-01-15T14:15:23Z/1 and 2024-01-15T16:20:00Z/1 (2 h 4 min 37 s) are lost`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from, self.until) {
+            (Some(from), Some(until)) => write!(f, "its changes between {from} and {until}")?,
+            (Some(from), None) => write!(f, "its changes from {from} up to now")?,
+            (None, Some(until)) => write!(f, "its changes before {until}")?,
+            (None, None) => write!(f, "its changes up to now")?,
+        }
+        if let Some(seconds) = self.seconds() {
+            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+            write!(f, " ({hours} h {minutes} min {} s)", seconds % 60)?;
+        }
+        f.write_str(" are lost")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::tests::origin;
+    use super::super::position::ResumeToken;
+    use super::*;
+
+    fn time(seconds: u32) -> ClusterTime {
+        ClusterTime {
+            seconds,
+            increment: 1,
+        }
+    }
+
+    fn gap(from: Option<u32>, until: Option<u32>) -> Gap {
+        Gap {
+            from: from.map(time),
+            until: until.map(time),
+            last_change: None,
+        }
+    }
+
+    #[test]
+    fn it_says_how_much_was_lost_between_which_times() {
+        for (from, until, text) in [
+            (
+                Some(1_705_328_123),
+                Some(1_705_335_600),
+                "its changes between 2024-01-15T14:15:23Z/1 and 2024-01-15T16:20:00Z/1 (2 h 4 min 37 s) are lost",
+            ),
+            (
+                Some(1_705_328_123),
+                None,
+                "its changes from 2024-01-15T14:15:23Z/1 up to now are lost",
+            ),
+            (
+                None,
+                Some(1_705_328_123),
+                "its changes before 2024-01-15T14:15:23Z/1 are lost",
+            ),
+            (None, None, "its changes up to now are lost"),
+        ] {
+            assert_eq!(gap(from, until).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn its_record_is_named_by_its_beginning() {
+        let beginning = "2024-01-15-14-15-23.json";
+        let [with_end, later_end] = [1_705_335_600, 1_705_399_999]
+            .map(|until| gap(Some(1_705_328_123), Some(until)).file_name());
+        assert_eq!(with_end.as_deref(), Some(beginning));
+        assert_eq!(with_end, later_end);
+        let no_beginning = gap(None, Some(1_705_328_123)).file_name();
+        assert_eq!(no_beginning.as_deref(), Some(beginning));
+        assert_eq!(gap(None, None).file_name(), None);
+    }
+
+    #[test]
+    fn its_record_says_it_all() {
+        let mut gap = gap(Some(1_705_328_123), Some(1_705_335_600));
+        gap.last_change = Some(LastChange {
+            token: ResumeToken::from_canonical(r#"{"_data":"82AB"}"#),
+            cluster_time: time(1_705_328_100),
+        });
+        let bytes = gap.record(&origin(), 1_705_340_000_000).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(record["reason"], "historyLost");
+        assert_eq!(record["collection"], origin().collection);
+        assert_eq!(record["database"], origin().database);
+        assert_eq!(record["from"], "2024-01-15T14:15:23.000Z");
+        assert_eq!(record["until"], "2024-01-15T16:20:00.000Z");
+        assert_eq!(record["seconds"], 7477);
+        assert_eq!(
+            record["until_cluster_time"]["$timestamp"]["t"],
+            1_705_335_600
+        );
+        assert_eq!(record["last_change"]["token"]["_data"], "82AB");
+        assert_eq!(record["recorded_at"], "2024-01-15T17:33:20.000Z");
+    }
+}

@@ -1,0 +1,33 @@
+//! Records of what the oplog lost: `<collection>/_gaps/<time>.json`.
+
+use super::{Lake, LakeError, LakePath};
+use crate::archive::frame::{Origin, rfc3339};
+use crate::archive::gap::{self, Gap};
+use crate::archive::names;
+
+/// Keeps a record of a gap. Saying it again, or with a later end, replaces the record.
+///
+/// # Errors
+///
+/// The lake can't be written.
+pub async fn record(
+    lake: &dyn Lake,
+    origin: &Origin,
+    gap: &Gap,
+    now_unix_ms: i64,
+) -> Result<(), LakeError> {
+    let path = LakePath {
+        folder: format!("{}/{}", names::encode(&origin.collection), gap::FOLDER),
+        name: gap
+            .file_name()
+            .unwrap_or_else(|| format!("{}.json", rfc3339(now_unix_ms).replace(':', "-"))),
+    };
+    let record = gap.record(origin, now_unix_ms);
+    let bytes = record.map_err(|error| LakeError::Refused {
+        reason: format!("the record of a gap: {error}"),
+    })?;
+    let there = lake.get(&path).await?;
+    let version = there.map(|object| object.version);
+    lake.put(&path, version.as_ref(), bytes).await?;
+    Ok(())
+}
