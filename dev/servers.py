@@ -2,7 +2,7 @@
 """Starts real servers, MongoDB replica sets and Azurite, and leaves nothing behind.
 
     servers.py run -- cargo test    both servers for the time of one command, whose exit status it takes over
-    servers.py mongod [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N]
+    servers.py mongod [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N]
     servers.py azurite [--port P] [--location DIR] [--keep-data]
 
 `mongod` and `azurite` print one line of JSON when the server is ready, stay until their standard input closes
@@ -42,7 +42,7 @@ AZURITE_ACCOUNT = "devstoreaccount1"
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
-def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OPLOG_MB):
+def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OPLOG_MB, sync_seconds=60):
     """Launches the members of a replica set: a list of processes, for `replica_set`."""
     tools.python()
     program = tools.mongod()
@@ -54,7 +54,7 @@ def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OP
         command = [
             program, "--dbpath", str(folder / str(number)), "--port", str(port), "--bind_ip", "127.0.0.1",
             "--replSet", REPLICA_SET, "--oplogSize", str(oplog_mb), "--wiredTigerCacheSizeGB", "0.25",
-            "--nounixsocket", "--quiet",
+            "--nounixsocket", "--quiet", "--syncdelay", str(sync_seconds),
         ]
         for parameter in MONGOD_PARAMETERS:
             command += ["--setParameter", parameter]
@@ -134,7 +134,8 @@ def blob_endpoint(process):
 def serve_mongod(nest, options):
     ports = [int(port) for port in options.port.split(",")] if options.port else None
     members = len(ports) if ports else options.members
-    processes = start_mongod(nest, members, ports, options.data, options.keep_data, options.oplog_mb)
+    processes = start_mongod(nest, members, ports, options.data, options.keep_data, options.oplog_mb,
+                             options.sync_seconds)
     serve(processes, {"uri": replica_set(processes), "replica_set": REPLICA_SET})
 
 
@@ -189,6 +190,7 @@ def parse(arguments):
     mongod.add_argument("--port", help="one port a member, with commas between them")
     mongod.add_argument("--data", help="folder of the data")
     mongod.add_argument("--oplog-mb", type=int, default=OPLOG_MB)
+    mongod.add_argument("--sync-seconds", type=int, default=60, help="the oplog is cut off this often")
     mongod.set_defaults(start=serve_mongod)
     azurite = commands.add_parser("azurite")
     azurite.add_argument("--port", type=int)

@@ -1,3 +1,4 @@
 //! Exactly once, under every fault. docs/guarantees.md says which promise stands on which of these.
 
+mod history;
 mod kills;

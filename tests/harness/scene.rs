@@ -188,6 +188,7 @@ pub fn hour_files(folder: &Path) -> Vec<PathBuf> {
     };
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
         .collect();
     paths.sort();

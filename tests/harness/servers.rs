@@ -82,20 +82,31 @@ pub struct Server {
 /// A server that is stopped; its port and its data are kept.
 pub struct Stopped {
     kind: &'static str,
+    options: &'static [&'static str],
     data: tempfile::TempDir,
     facts: serde_json::Value,
 }
 
 impl Server {
     pub fn mongod() -> Self {
-        Self::launch("mongod", tempfile::tempdir().unwrap(), None)
+        Self::mongod_with(&[])
+    }
+
+    /// A mongod with these options of dev/servers.py.
+    pub fn mongod_with(options: &'static [&'static str]) -> Self {
+        Self::launch("mongod", options, tempfile::tempdir().unwrap(), None)
     }
 
     pub fn azurite() -> Self {
-        Self::launch("azurite", tempfile::tempdir().unwrap(), None)
+        Self::launch("azurite", &[], tempfile::tempdir().unwrap(), None)
     }
 
-    fn launch(kind: &'static str, data: tempfile::TempDir, port: Option<String>) -> Self {
+    fn launch(
+        kind: &'static str,
+        options: &'static [&'static str],
+        data: tempfile::TempDir,
+        port: Option<String>,
+    ) -> Self {
         use std::io::BufRead as _;
         use std::process::{Command, Stdio};
         let flag = if kind == "mongod" {
@@ -111,6 +122,7 @@ impl Server {
             .arg(data.path());
         command
             .arg("--keep-data")
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if let Some(port) = port {
@@ -123,7 +135,12 @@ impl Server {
             .unwrap();
         let facts = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{kind}: {line}"));
         Self {
-            stopped: Some(Stopped { kind, data, facts }),
+            stopped: Some(Stopped {
+                kind,
+                options,
+                data,
+                facts,
+            }),
             child,
         }
     }
@@ -162,6 +179,6 @@ impl Drop for Server {
 impl Stopped {
     pub fn start(self) -> Server {
         let port = self.facts["ports"][0].as_u64().unwrap().to_string();
-        Server::launch(self.kind, self.data, Some(port))
+        Server::launch(self.kind, self.options, self.data, Some(port))
     }
 }
