@@ -8,6 +8,7 @@ pub mod budget;
 pub mod checkpoint;
 pub mod clock;
 pub mod extjson;
+pub mod http;
 pub mod lake;
 pub mod logging;
 pub mod service;

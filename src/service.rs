@@ -18,6 +18,7 @@ use crate::budget::Budget;
 use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
 use crate::clock::Clock;
 use crate::extjson::Mode;
+use crate::http::{self, Board, FeedView};
 use crate::lake::azure::credential::{self, Access, EntraIdentity};
 use crate::lake::azure::{AzureConfig, AzureLake};
 use crate::lake::local::LocalLake;
@@ -86,6 +87,11 @@ impl StopSignals {
 pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     let mut stop = StopSignals::listen()?;
     let mut flush = signal(SignalKind::user_defined1())?;
+    let board = Board::new(settings.files.limits.retry_attempts);
+    if let Err(error) = listen(settings, &board).await {
+        error!(%error, "can't start");
+        return Ok(Outcome::Failed);
+    }
     let edges = match start(settings, &mut stop).await {
         Ok(edges) => edges,
         Err(StartError::Stopped) => {
@@ -110,6 +116,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
             )
         })
         .collect();
+    board.show(feeds.iter().map(FeedView::from).collect());
     let triggers = Triggers {
         stop: &mut stop,
         flush: &mut flush,
@@ -125,6 +132,20 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
         Drained::All => Outcome::Drained,
         Drained::Cut => Outcome::Undrained,
     })
+}
+
+/// Answers HTTP requests from now on, if that is wanted.
+async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
+    let Some(address) = settings.http_address else {
+        return Ok(());
+    };
+    let bound = http::serve(address, board.clone()).await.map_err(|error| {
+        StartError::Hopeless(format!(
+            "HTTP_ADDR={address} can't be had: {error}; take another port, or off"
+        ))
+    })?;
+    info!(address = %bound, "answers /livez and /readyz");
+    Ok(())
 }
 
 fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {

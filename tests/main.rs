@@ -19,6 +19,7 @@ mod events;
 mod extjson_corpus;
 mod faults;
 mod flushes;
+mod health;
 mod lake_conformance;
 mod lifecycle;
 mod options;

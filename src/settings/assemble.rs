@@ -1,5 +1,6 @@
 //! Makes the typed settings of the values.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -38,6 +39,7 @@ pub(super) fn settings(
     let start_at = values.parse(&table::START_AT, |text| parse_start_at(text, now_unix_ms));
     let on_history_lost = values.choice(&table::ON_HISTORY_LOST);
     let shutdown_seconds = values.number(&table::SHUTDOWN_TIMEOUT_SECONDS);
+    let http_address = values.parse(&table::HTTP_ADDR, parse_http_address);
     let log = log(values, is_terminal);
     Some(Settings {
         source: source?,
@@ -49,6 +51,7 @@ pub(super) fn settings(
         start_at: start_at?,
         on_history_lost: on_history_lost?,
         shutdown_timeout: Duration::from_secs(shutdown_seconds?),
+        http_address: http_address?,
         log: log?,
     })
 }
@@ -196,6 +199,19 @@ fn log(values: &mut Values, is_terminal: bool) -> Option<LogSettings> {
         level: level?,
         format,
     })
+}
+
+/// `None` for `off`.
+fn parse_http_address(text: &str) -> Result<Option<SocketAddr>, Fault> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    // Names aren't looked up: what is listened on is to be plain to see.
+    let named = text.replacen("localhost:", "127.0.0.1:", 1);
+    let address = named.parse();
+    address
+        .map(Some)
+        .map_err(|_| Fault::new("no address with a port"))
 }
 
 fn parse_start_at(text: &str, now_unix_ms: i64) -> Result<StartAt, Fault> {

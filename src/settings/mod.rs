@@ -25,6 +25,7 @@ mod table;
 mod tests;
 mod values;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use azure::{AzureCredential, EntraIdentity};
@@ -60,6 +61,8 @@ pub struct Settings {
     pub on_history_lost: OnHistoryLost,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
+    /// Where silt says over HTTP how it is, if anywhere.
+    pub http_address: Option<SocketAddr>,
     /// What is logged and how.
     pub log: LogSettings,
 }

@@ -31,6 +31,7 @@ pub(super) enum Heading {
     Files,
     Checkpoints,
     Failures,
+    Status,
     Logs,
 }
 
@@ -42,6 +43,7 @@ impl Heading {
             Self::Files => "Files and flushing",
             Self::Checkpoints => "Checkpoints",
             Self::Failures => "Failures and shutdown",
+            Self::Status => "Status",
             Self::Logs => "Logs",
         }
     }

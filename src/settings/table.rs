@@ -297,6 +297,13 @@ settings! {
         fallback: Fallback::Value("25"),
         help: "Time to flush and save after SIGTERM or SIGINT. What is left then is read again at the next start.",
     }
+    HTTP_ADDR {
+        heading: Heading::Status,
+        kind: Kind::Text { needs: "an address and a port such as 127.0.0.1:8080, or off" },
+        value_name: "ADDRESS",
+        fallback: Fallback::Value("127.0.0.1:8080"),
+        help: "Where silt answers /livez and /readyz, such as 0.0.0.0:8080 in a container; off for nowhere. Port 0 takes any free one.",
+    }
     LOG_LEVEL {
         heading: Heading::Logs,
         kind: Kind::Choice(words::<Level>),

@@ -180,6 +180,8 @@ fn by_code(code: i32, message: String, error: Error) -> SourceError {
         40573 => SourceError::Standalone,
         10334 => SourceError::TooLarge { message },
         47 => SourceError::NoImage { message },
+        // The server has no code of its own for a token that it can't parse.
+        9 if message.contains("resume token") => SourceError::TokenRefused { message },
         2 | 9 | 40415 => SourceError::OptionRefused { message },
         _ => SourceError::Passing {
             message,

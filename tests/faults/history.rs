@@ -156,6 +156,7 @@ async fn a_feed_that_the_oplog_overtakes_archives_what_it_had_read() {
     while tokens(&scene.archived("users")).last() != Some(last) {
         silt.signal(Signal::USR1);
         silt.wait_for("flushing all collections on SIGUSR1");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     silt.drain();
     let archived = scene.archived("users");

@@ -156,6 +156,8 @@ impl Scene {
             );
             silt.signal(Signal::USR1);
             silt.wait_for("flushing all collections on SIGUSR1");
+            // The changes may still be on their way, which nothing tells from outside.
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

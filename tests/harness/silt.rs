@@ -28,7 +28,7 @@ pub struct Silt {
     lines: Receiver<String>,
     /// The log so far.
     pub log: Vec<Value>,
-    searched: usize,
+    pub searched: usize,
 }
 
 impl Silt {
@@ -169,6 +169,7 @@ fn command(settings: &Settings) -> Command {
     // A folder without .env.
     command
         .env_clear()
+        .env("HTTP_ADDR", "off")
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .envs(settings);
     command
