@@ -21,6 +21,9 @@ LABEL org.opencontainers.image.title="silt" \
 # For TLS to Azure; MongoDB's roots are in the binary.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/silt /usr/local/bin/silt
+# Reachable from outside the container, for probes.
+ENV HTTP_ADDR=0.0.0.0:8080
+EXPOSE 8080
 USER 65532:65532
 WORKDIR /
 STOPSIGNAL SIGTERM

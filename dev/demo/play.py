@@ -72,6 +72,7 @@ class Play:
             "MONGODB_URI": uri,
             "MONGODB_DATABASE": DATABASE,
             "MONGODB_COLLECTIONS": ",".join(LOADS),
+            "HTTP_ADDR": "off",  # another program may have the port
             "LAKE_URL": self.lake.root.as_uri(),
             "DUMP_SCHEDULE": "*/5 * * * * *",
             "BATCH_SIZE": "500",
