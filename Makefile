@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CARGO ?= cargo
 
-.PHONY: build demo test lint clean-dev help
+.PHONY: build chaos demo test lint clean-dev help
 
 build: ## build the release binary, target/release/silt
 	$(CARGO) build --release --locked
@@ -15,6 +15,13 @@ test: ## all tests, against a real replica set and a real Azurite
 	$(PYTHON) dev/tools.py
 	$(PYTHON) -m unittest discover -s dev -p '*_test.py'
 	$(PYTHON) dev/servers.py run -- $(CARGO) test --locked
+
+CHAOS_MINUTES ?= 60
+
+chaos: ## every fault many times more, for CHAOS_MINUTES (60); a round that fails prints its seed
+	$(PYTHON) dev/tools.py
+	SILT_CHAOS_MINUTES=$(CHAOS_MINUTES) $(PYTHON) dev/servers.py run -- \
+		$(CARGO) test --locked --test suite faults:: -- --test-threads=8 --nocapture
 
 lint: ## format and lints; warnings are errors
 	$(CARGO) fmt --check
