@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CARGO ?= cargo
 
-.PHONY: build chaos demo test lint clean-dev help
+.PHONY: build chaos demo fuzz test lint clean-dev help
 
 build: ## build the release binary, target/release/silt
 	$(CARGO) build --release --locked
@@ -22,6 +22,11 @@ chaos: ## every fault many times more, for CHAOS_MINUTES (60); a round that fail
 	$(PYTHON) dev/tools.py
 	SILT_CHAOS_MINUTES=$(CHAOS_MINUTES) $(PYTHON) dev/servers.py run -- \
 		$(CARGO) test --locked --test suite faults:: -- --test-threads=8 --nocapture
+
+FUZZ_CASES ?= 1000000
+
+fuzz: ## the properties on FUZZ_CASES random inputs each: encoder, damaged files, settings, tokens
+	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --locked --profile fuzz --lib properties
 
 lint: ## format and lints; warnings are errors
 	$(CARGO) fmt --check

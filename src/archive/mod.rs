@@ -17,5 +17,7 @@ pub mod machine;
 mod model;
 pub mod names;
 pub mod position;
+#[cfg(test)]
+mod properties;
 pub mod tail;
 mod zip;

@@ -4,6 +4,8 @@ mod encoder;
 mod error;
 mod event;
 mod patience;
+#[cfg(test)]
+mod properties;
 mod reader;
 mod token;
 

@@ -3,6 +3,7 @@
 mod help;
 mod lake;
 mod places;
+mod properties;
 mod secrets;
 mod table_driven;
 mod template;
