@@ -108,6 +108,18 @@ class Nest:
             self._graceful.append(process)
         return process
 
+    def again(self, process):
+        """Launches a server that has ended once more: same port, same data."""
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise ServerError(f"{process.name} on port {process.port} has not ended") from None
+        self._processes.remove(process)
+        graceful = process in self._graceful
+        if graceful:
+            self._graceful.remove(process)
+        return self.server(process.name, process.args, process.port, graceful)
+
     def port(self):
         """A free port that no other program of this kind will choose while this one runs."""
         while True:

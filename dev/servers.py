@@ -9,7 +9,8 @@
 (or SIGTERM, SIGINT, SIGHUP), then end the server and remove its data. To stop a server and start it again with
 the same data, give both starts the same --port and a folder, and the first --keep-data. A folder that was
 there before is never removed. Ports come from outside the kernel's own range, so no outgoing connection can
-take one while its server is down.
+take one while its server is down. One member of a replica set is stopped by a signal to its process; a line
+`start N` on standard input starts member N (from 0) again, and the line of JSON is printed anew when it is ready.
 
 `run` gives its command:
 
@@ -136,20 +137,29 @@ def serve_mongod(nest, options):
     members = len(ports) if ports else options.members
     processes = start_mongod(nest, members, ports, options.data, options.keep_data, options.oplog_mb,
                              options.sync_seconds)
-    serve(processes, {"uri": replica_set(processes), "replica_set": REPLICA_SET})
+    serve(nest, processes, {"uri": replica_set(processes), "replica_set": REPLICA_SET})
 
 
 def serve_azurite(nest, options):
     process = start_azurite(nest, options.port, options.location, options.keep_data)
-    serve([process], {"endpoint": blob_endpoint(process), "account": AZURITE_ACCOUNT, "key": AZURITE_KEY})
+    serve(nest, [process], {"endpoint": blob_endpoint(process), "account": AZURITE_ACCOUNT, "key": AZURITE_KEY})
 
 
-def serve(processes, facts):
-    """Prints the facts, then waits for standard input to close."""
+def serve(nest, processes, facts):
+    """Prints the facts, then starts again what it is told to until standard input closes."""
+    announce(processes, facts)
+    while line := sys.stdin.readline():
+        order, _, number = line.strip().partition(" ")
+        if order != "start" or not number.isdigit() or int(number) >= len(processes):
+            raise ServerError(f"`{line.strip()}` is no order: `start N` is, N from 0 to {len(processes) - 1}")
+        processes[int(number)] = nest.again(processes[int(number)])
+        ready(processes[int(number)])
+        announce(processes, facts)
+
+
+def announce(processes, facts):
     ports, pids = [process.port for process in processes], [process.pid for process in processes]
     print(json.dumps({**facts, "ports": ports, "pids": pids}), flush=True)
-    while os.read(0, 4096):
-        pass
 
 
 def run(nest, options):
