@@ -3,16 +3,20 @@
 //! `make test` tries each a few times. `make chaos` (`SILT_CHAOS_MINUTES`) tries each many times more, for as
 //! long as it may take. A round that fails prints its seed; `SILT_TEST_SEED` tries just that one again.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// One time.
 #[derive(Debug)]
 pub struct Round {
     fault: &'static str,
+    /// From 1. A replayed round has the number that it had.
     pub number: u32,
     pub seed: u64,
 }
+
+/// The last digits of a seed are the round's number: kinds that alternate by it are replayed too.
+const NUMBERS: u64 = 10_000;
 
 impl Round {
     pub fn random(&self) -> fastrand::Rng {
@@ -53,13 +57,39 @@ pub fn rounds(fault: &'static str, in_test: u32, in_chaos: u32) -> impl Iterator
             return None;
         }
         number += 1;
-        let seed = replayed.unwrap_or_else(|| fastrand::u64(..));
+        let seed = replayed.unwrap_or_else(|| {
+            let random = fastrand::u64(..u64::MAX / NUMBERS);
+            random * NUMBERS + u64::from(number)
+        });
         Some(Round {
             fault,
-            number,
+            number: (seed % NUMBERS) as u32,
             seed,
         })
     })
+}
+
+/// Tries the rounds, so many at once, each in a thread and a runtime of its own: what waits for silt
+/// blocks its thread.
+pub fn at_once<F: Future<Output = ()>>(
+    rounds: impl Iterator<Item = Round> + Send,
+    width: usize,
+    attempt: impl Fn(Round) -> F + Sync,
+) {
+    let rounds = Mutex::new(rounds);
+    std::thread::scope(|scope| {
+        for _ in 0..width {
+            scope.spawn(|| {
+                let mut runtime = tokio::runtime::Builder::new_multi_thread();
+                let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+                loop {
+                    let round = rounds.lock().unwrap().next();
+                    let Some(round) = round else { return };
+                    runtime.block_on(attempt(round));
+                }
+            });
+        }
+    });
 }
 
 /// When a run of `make chaos` is over. Every fault is tried as often as in `make test` all the same.
