@@ -13,6 +13,7 @@ use bson::{Document, RawDocumentBuf, Timestamp, doc};
 use mongodb::options::{CollectionOptions, FullDocumentType, WriteConcern};
 use mongodb::{Client, Collection};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::scene::{Scene, token};
@@ -22,7 +23,16 @@ use super::silt::{Signal, Silt, WAIT_LIMIT};
 /// unknown, and the load goes on.
 pub struct Load {
     stop: Arc<AtomicBool>,
+    collection: String,
+    acknowledged: watch::Receiver<Acknowledged>,
     task: JoinHandle<Ledger>,
+}
+
+/// The acknowledged inserts while the load runs.
+#[derive(Clone, Copy, Default)]
+struct Acknowledged {
+    count: usize,
+    last: i64,
 }
 
 /// What a load knows of its writes.
@@ -38,6 +48,9 @@ pub struct Ledger {
 
 /// A number that marks the end of a load.
 const END: i64 = -1;
+/// Inserts that are enough for several flushes by count.
+const FOLLOWED: usize = 20;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Load {
     /// A load of `users` through a client of its own. `pause` stands between two writes.
@@ -60,8 +73,52 @@ impl Load {
             acknowledged: Vec::new(),
             unknown: 0,
         };
-        let task = tokio::spawn(write(target, len_bytes, pause, Arc::clone(&stop), ledger));
-        Self { stop, task }
+        let (count, acknowledged) = watch::channel(Acknowledged::default());
+        let writer = Writer {
+            target,
+            text: "x".repeat(len_bytes),
+            pause,
+            stop: Arc::clone(&stop),
+            count,
+        };
+        Self {
+            stop,
+            collection: collection.to_owned(),
+            acknowledged,
+            task: tokio::spawn(writer.run(ledger)),
+        }
+    }
+
+    /// Waits until so many more inserts were acknowledged: the servers take writes.
+    pub async fn wait_for_more(&self, inserts: usize) -> i64 {
+        let mut acknowledged = self.acknowledged.clone();
+        let wanted = acknowledged.borrow().count + inserts;
+        let more = acknowledged.wait_for(|acknowledged| acknowledged.count >= wanted);
+        match tokio::time::timeout(WAIT_LIMIT, more).await {
+            Ok(Ok(acknowledged)) => acknowledged.last,
+            _ => panic!("the load does not go on"),
+        }
+    }
+
+    /// Waits until silt has archived what is written from now on, by itself: nobody tells it to flush or
+    /// to hurry.
+    pub async fn wait_until_followed(&self, scene: &Scene, silt: &mut Silt) {
+        let number = self.wait_for_more(FOLLOWED).await;
+        let (begun, mut flushes) = (Instant::now(), 0);
+        loop {
+            silt.hear();
+            let news = silt.count("flushed") - flushes;
+            flushes += news;
+            if news > 0 && is_archived(&scene.archived_anywhere(&self.collection).await, number) {
+                return;
+            }
+            assert!(
+                begun.elapsed() < WAIT_LIMIT,
+                "silt does not go on by itself; the log:\n{}",
+                silt.text()
+            );
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Ends it.
@@ -71,38 +128,50 @@ impl Load {
     }
 }
 
-async fn write(
+struct Writer {
     target: Collection<Document>,
-    len_bytes: usize,
+    text: String,
     pause: Duration,
     stop: Arc<AtomicBool>,
-    mut ledger: Ledger,
-) -> Ledger {
-    let text = "x".repeat(len_bytes);
-    for number in 0_i64.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
+    count: watch::Sender<Acknowledged>,
+}
+
+impl Writer {
+    async fn run(self, mut ledger: Ledger) -> Ledger {
+        for number in 0_i64.. {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let document = doc! { "_id": number, "number": number, "text": &self.text };
+            match self.target.insert_one(document).await {
+                Ok(_) => {
+                    ledger.acknowledged.push(number);
+                    self.count.send_modify(|count| {
+                        count.count += 1;
+                        count.last = number;
+                    });
+                }
+                Err(_) => ledger.unknown += 1,
+            }
+            if self.follow_up(number).await.is_err() {
+                ledger.unknown += 1;
+            }
+            tokio::time::sleep(self.pause).await;
         }
-        let inserted = target.insert_one(doc! { "_id": number, "number": number, "text": &text });
-        match inserted.await {
-            Ok(_) => ledger.acknowledged.push(number),
-            Err(_) => ledger.unknown += 1,
-        }
-        let other = if number % 4 == 1 {
-            let update = doc! { "$set": { "seen": number } };
-            target
-                .update_one(doc! { "_id": number - 1 }, update)
-                .await
-                .err()
-        } else if number % 8 == 2 {
-            target.delete_one(doc! { "_id": number - 2 }).await.err()
-        } else {
-            None
-        };
-        ledger.unknown += u32::from(other.is_some());
-        tokio::time::sleep(pause).await;
+        ledger
     }
-    ledger
+
+    /// Updates and deletes some of what was inserted before.
+    async fn follow_up(&self, number: i64) -> mongodb::error::Result<()> {
+        let id = |number: i64| doc! { "_id": number };
+        if number % 4 == 1 {
+            let update = doc! { "$set": { "seen": number } };
+            self.target.update_one(id(number - 1), update).await?;
+        } else if number % 8 == 2 {
+            self.target.delete_one(id(number - 2)).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The time of the last operation that the deployment knows of.
@@ -181,11 +250,16 @@ impl Ledger {
                 "{has} of {wants} archived, and it doesn't go on; the log:\n{}",
                 silt.text()
             );
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         silt.drain();
         compare(&expected, &scene.archived_anywhere(&self.collection).await);
     }
+}
+
+fn is_archived(archived: &[Value], number: i64) -> bool {
+    let is_it = |change: &Value| change["fullDocument"]["number"] == number;
+    archived.iter().rev().any(is_it)
 }
 
 pub fn tokens_of(changes: &[RawDocumentBuf]) -> Vec<String> {

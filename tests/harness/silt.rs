@@ -90,6 +90,13 @@ impl Silt {
         }
     }
 
+    /// Takes the lines that are there.
+    pub fn hear(&mut self) {
+        while let Ok(line) = self.lines.try_recv() {
+            self.take(&line);
+        }
+    }
+
     fn take(&mut self, line: &str) {
         let line = serde_json::from_str(line)
             .unwrap_or_else(|_| panic!("a log line that is no JSON: {line}"));
