@@ -2,3 +2,5 @@
 
 mod history;
 mod kills;
+mod network;
+mod primary;

@@ -2,10 +2,12 @@
 
 pub mod changes;
 pub mod ledger;
+pub mod replica_set;
 pub mod rounds;
 pub mod scene;
 pub mod servers;
 pub mod silt;
+pub mod tcp_proxy;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,5 +1,7 @@
 //! The servers of the test run.
 
+use std::io::BufRead as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use silt::lake::Lake;
@@ -73,6 +75,17 @@ pub async fn deployment() -> Deployment {
     .unwrap()
 }
 
+/// The program that starts servers of this kind, and ends them when its standard input closes.
+pub fn launcher(kind: &str) -> Command {
+    let mut command = Command::new(variable("SILT_TEST_PYTHON"));
+    command
+        .arg(variable("SILT_TEST_SERVERS"))
+        .arg(kind)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
 /// A server of a test's own, which can be stopped and started again with its data.
 pub struct Server {
     stopped: Option<Stopped>,
@@ -107,24 +120,14 @@ impl Server {
         data: tempfile::TempDir,
         port: Option<String>,
     ) -> Self {
-        use std::io::BufRead as _;
-        use std::process::{Command, Stdio};
         let flag = if kind == "mongod" {
             "--data"
         } else {
             "--location"
         };
-        let mut command = Command::new(variable("SILT_TEST_PYTHON"));
-        command
-            .arg(variable("SILT_TEST_SERVERS"))
-            .arg(kind)
-            .arg(flag)
-            .arg(data.path());
-        command
-            .arg("--keep-data")
-            .args(options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        let mut command = launcher(kind);
+        command.arg(flag).arg(data.path()).arg("--keep-data");
+        command.args(options);
         if let Some(port) = port {
             command.arg("--port").arg(port);
         }
