@@ -4,3 +4,4 @@ mod history;
 mod kills;
 mod network;
 mod primary;
+mod server_errors;

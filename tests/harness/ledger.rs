@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bson::{Document, RawDocumentBuf, Timestamp, doc};
 use mongodb::options::{CollectionOptions, FullDocumentType, WriteConcern};
-use mongodb::{Client, Collection};
+use mongodb::{Client, Collection, Database};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -60,22 +60,11 @@ impl Load {
 
     /// A load of any collection, with so many bytes of text in each document.
     pub async fn of(scene: &Scene, collection: &str, len_bytes: usize, pause: Duration) -> Self {
-        let begun_at = operation_time(&scene.client).await;
-        let options = CollectionOptions::builder()
-            .write_concern(WriteConcern::majority())
-            .build();
-        let target: Collection<Document> =
-            scene.database.collection_with_options(collection, options);
+        let ledger = Ledger::of(scene, collection).await;
         let stop = Arc::new(AtomicBool::new(false));
-        let ledger = Ledger {
-            collection: collection.to_owned(),
-            begun_at,
-            acknowledged: Vec::new(),
-            unknown: 0,
-        };
         let (count, acknowledged) = watch::channel(Acknowledged::default());
         let writer = Writer {
-            target,
+            target: target(&scene.database, collection),
             text: "x".repeat(len_bytes),
             pause,
             stop: Arc::clone(&stop),
@@ -174,6 +163,14 @@ impl Writer {
     }
 }
 
+/// A collection whose acknowledged writes survive an election.
+fn target(database: &Database, collection: &str) -> Collection<Document> {
+    let options = CollectionOptions::builder()
+        .write_concern(WriteConcern::majority())
+        .build();
+    database.collection_with_options(collection, options)
+}
+
 /// The time of the last operation that the deployment knows of.
 pub async fn operation_time(client: &Client) -> Timestamp {
     let admin = client.database("admin");
@@ -182,17 +179,34 @@ pub async fn operation_time(client: &Client) -> Timestamp {
 }
 
 impl Ledger {
+    /// Of a collection's changes from now on, for a test that writes them itself.
+    pub async fn of(scene: &Scene, collection: &str) -> Self {
+        Self {
+            collection: collection.to_owned(),
+            begun_at: operation_time(&scene.client).await,
+            acknowledged: Vec::new(),
+            unknown: 0,
+        }
+    }
+
+    /// Inserts so many documents at once, whose numbers go on where the last ones ended.
+    pub async fn insert(&mut self, scene: &Scene, documents: usize) {
+        let numbers = self.acknowledged.len()..self.acknowledged.len() + documents;
+        let documents = numbers
+            .clone()
+            .map(|number| doc! { "_id": number as i64, "number": number as i64 });
+        let target = target(&scene.database, &self.collection);
+        target.insert_many(documents).await.unwrap();
+        self.acknowledged
+            .extend(numbers.map(|number| number as i64));
+    }
+
     /// Everything that happened to the collection, as a fresh client sees it. Writes the mark that ends it.
     ///
     /// The servers must be well again.
     pub async fn changes(&self, uri: &str, database: &str) -> Vec<RawDocumentBuf> {
         let client = Client::with_uri_str(uri).await.unwrap();
-        let options = CollectionOptions::builder()
-            .write_concern(WriteConcern::majority())
-            .build();
-        let collection: Collection<Document> = client
-            .database(database)
-            .collection_with_options(&self.collection, options);
+        let collection = target(&client.database(database), &self.collection);
         collection.insert_one(doc! { "number": END }).await.unwrap();
         let mut stream = collection
             .watch()

@@ -1,6 +1,7 @@
 //! What the tests stand on: servers, lakes, changes.
 
 pub mod changes;
+pub mod fail_point;
 pub mod ledger;
 pub mod replica_set;
 pub mod rounds;

@@ -69,23 +69,23 @@ pub fn rounds(fault: &'static str, in_test: u32, in_chaos: u32) -> impl Iterator
     })
 }
 
-/// Tries the rounds, so many at once, each in a thread and a runtime of its own: what waits for silt
-/// blocks its thread.
-pub fn at_once<F: Future<Output = ()>>(
-    rounds: impl Iterator<Item = Round> + Send,
+/// Tries rounds or cases, so many at once, each in a thread and a runtime of its own: what waits for
+/// silt blocks its thread.
+pub fn at_once<T, F: Future<Output = ()>>(
+    all: impl Iterator<Item = T> + Send,
     width: usize,
-    attempt: impl Fn(Round) -> F + Sync,
+    attempt: impl Fn(T) -> F + Sync,
 ) {
-    let rounds = Mutex::new(rounds);
+    let all = Mutex::new(all);
     std::thread::scope(|scope| {
         for _ in 0..width {
             scope.spawn(|| {
                 let mut runtime = tokio::runtime::Builder::new_multi_thread();
                 let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
                 loop {
-                    let round = rounds.lock().unwrap().next();
-                    let Some(round) = round else { return };
-                    runtime.block_on(attempt(round));
+                    let next = all.lock().unwrap().next();
+                    let Some(next) = next else { return };
+                    runtime.block_on(attempt(next));
                 }
             });
         }

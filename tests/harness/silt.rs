@@ -115,6 +115,15 @@ impl Silt {
         }
     }
 
+    /// Waits until it has read so many changes since the start, which it says at the level `debug`.
+    pub fn wait_for_read(&mut self, changes: u64) {
+        self.searched = 0;
+        let mut read = 0;
+        while read < changes {
+            read += self.wait_for("read")["changes"].as_u64().unwrap();
+        }
+    }
+
     pub fn text(&self) -> String {
         self.log.iter().map(|line| format!("{line}\n")).collect()
     }
