@@ -1,5 +1,6 @@
 //! Exactly once, under every fault. docs/guarantees.md says which promise stands on which of these.
 
+mod checkpoint_store;
 mod history;
 mod kills;
 mod network;

@@ -244,11 +244,13 @@ impl Ledger {
         changes
     }
 
-    /// Waits until silt has archived everything, drains it, and compares the lake with the stream.
-    pub async fn verify(&self, scene: &Scene, mut silt: Silt) {
+    /// Waits until silt has archived everything, drains it, and compares the lake with the stream, whose
+    /// changes it returns.
+    pub async fn verify(&self, scene: &Scene, mut silt: Silt) -> Vec<RawDocumentBuf> {
         let database = scene.database.name();
         let uri = &scene.direct_uri;
-        let expected = tokens_of(&self.changes(uri, database).await);
+        let changes = self.changes(uri, database).await;
+        let expected = tokens_of(&changes);
         let last = expected.last().unwrap();
         let begun = Instant::now();
         loop {
@@ -268,6 +270,7 @@ impl Ledger {
         }
         silt.drain();
         compare(&expected, &scene.archived_anywhere(&self.collection).await);
+        changes
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the tests stand on: servers, lakes, changes.
 
 pub mod changes;
+pub mod checkpoint_watch;
 pub mod fail_point;
+pub mod lake_view;
 pub mod ledger;
 pub mod replica_set;
 pub mod rounds;

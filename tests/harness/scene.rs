@@ -12,6 +12,7 @@ use mongodb::change_stream::ChangeStream;
 use mongodb::{Client, Collection, Database};
 use serde_json::Value;
 
+use silt::lake::azure::AzureLake;
 use silt::lake::{Lake as _, LakePath};
 
 use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at};
@@ -24,6 +25,8 @@ pub struct Scene {
     pub database: Database,
     /// Reaches the servers themselves, whatever stands between them and silt.
     pub direct_uri: String,
+    /// Reaches Azurite itself, likewise.
+    pub direct_lake: String,
     pub folder: tempfile::TempDir,
     pub settings: Settings,
 }
@@ -52,6 +55,7 @@ impl Scene {
         Self {
             database: client.database(&name),
             direct_uri: uri.to_owned(),
+            direct_lake: String::new(),
             client,
             folder,
             settings,
@@ -73,6 +77,7 @@ impl Scene {
     /// The same with a lake at a Blob endpoint in the style of Azurite.
     pub fn with_lake_at(mut self, endpoint: &str) -> Self {
         self.settings.remove("LAKE_URL");
+        endpoint.clone_into(&mut self.direct_lake);
         self.with("AZURE_STORAGE_ACCOUNT_NAME", AZURITE_ACCOUNT)
             .with("AZURE_STORAGE_ACCOUNT_KEY", AZURITE_KEY)
             .with("AZURE_STORAGE_ENDPOINT", endpoint)
@@ -83,13 +88,13 @@ impl Scene {
         &self.settings["AZURE_ADLS_FILESYSTEM"]
     }
 
+    pub fn azurite(&self) -> AzureLake {
+        azurite_at(&self.direct_lake, self.filesystem(), "")
+    }
+
     /// The changes of a collection in Azurite, in order.
     pub async fn archived_on_azurite(&self, collection: &str) -> Vec<Value> {
-        let lake = azurite_at(
-            &self.settings["AZURE_STORAGE_ENDPOINT"],
-            self.filesystem(),
-            "",
-        );
+        let lake = self.azurite();
         let mut files = lake.list(collection).await.unwrap();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let mut changes = Vec::new();

@@ -157,6 +157,11 @@ impl Server {
         self.fact("uri")
     }
 
+    pub fn address(&self) -> std::net::SocketAddr {
+        let facts = &self.stopped.as_ref().unwrap().facts;
+        format!("127.0.0.1:{}", facts["ports"][0]).parse().unwrap()
+    }
+
     pub fn endpoint(&self) -> String {
         self.fact("endpoint")
     }

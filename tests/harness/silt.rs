@@ -166,6 +166,13 @@ impl Silt {
         silt
     }
 
+    /// Kills it at once and starts it again.
+    pub fn restart(&mut self, settings: &Settings) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        *self = Self::start(settings);
+    }
+
     /// Kills it at once.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
