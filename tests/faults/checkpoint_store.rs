@@ -92,14 +92,14 @@ async fn in_mongodb(round: &Round, server: &Server) {
         .with("MONGODB_URI", &uri)
         .with("MONGODB_TIMEOUT_SECONDS", LIMIT_SECONDS)
         .with("IDLE_CHECKPOINT_SECONDS", "1")
-        .with("BATCH_SIZE", &random.u32(1..20).to_string());
+        .with("BATCH_SIZE", &random.u32(3..20).to_string());
     let watch = CheckpointWatch::of(&scene).await;
     if random.bool() {
         // The very first save has no revision to replace.
         proxy.arm_times(2, answer_to("insert"), Fault::Reset);
     }
     let silt = Silt::watching(&scene.settings, &["users"]);
-    let load = Load::begin(&scene, Duration::from_millis(3)).await;
+    let load = Load::begin(&scene, Duration::from_millis(10)).await;
     let mut store = Store {
         app_name,
         proxy,
@@ -111,6 +111,7 @@ async fn in_mongodb(round: &Round, server: &Server) {
         store.suffers(trouble, &mut random).await;
         store.proxy.mend();
         load.wait_until_followed(&scene, &mut store.silt).await;
+        assert_saves_were_known(&mut store.silt);
         watch.wait_for_more(2).await;
     }
     let silt = store.silt;
@@ -216,6 +217,13 @@ impl Store<'_> {
     }
 }
 
+/// Nobody else writes the checkpoint, so a save without an answer is never taken for another's.
+fn assert_saves_were_known(silt: &mut Silt) {
+    silt.hear();
+    let reloads = silt.count("steps back to the checkpoint and the lake's end");
+    assert_eq!(reloads, 0, "{}", silt.text());
+}
+
 fn is_halt(line: &Value) -> bool {
     line["message"].as_str().unwrap().starts_with("halted")
 }
@@ -235,10 +243,10 @@ async fn in_local_lake(round: Round) {
         .await
         .with("CHECKPOINT_STORE", "lake")
         .with("IDLE_CHECKPOINT_SECONDS", "1")
-        .with("BATCH_SIZE", &random.u32(1..20).to_string());
+        .with("BATCH_SIZE", &random.u32(3..20).to_string());
     let watch = CheckpointWatch::of(&scene).await;
     let mut silt = Silt::watching(&scene.settings, &["users"]);
-    let load = Load::begin(&scene, Duration::from_millis(3)).await;
+    let load = Load::begin(&scene, Duration::from_millis(10)).await;
     for number in 0..FAULTS {
         silt.wait_for("flushed");
         let is_killed = number + 1 == FAULTS;
@@ -253,6 +261,7 @@ async fn in_local_lake(round: Round) {
         }
         folder.swap();
         load.wait_until_followed(&scene, &mut silt).await;
+        assert_saves_were_known(&mut silt);
         watch.wait_for_more(2).await;
     }
     let changes = load.end().await.verify(&scene, silt).await;
@@ -301,6 +310,7 @@ async fn in_azurite(round: Round) {
             .wait()
             .await;
         load.wait_until_followed(&scene, &mut silt).await;
+        assert_saves_were_known(&mut silt);
         watch.wait_for_more(2).await;
     }
     proxy.mend();

@@ -23,7 +23,7 @@ use super::silt::WAIT_LIMIT;
 /// Id of a document that ends the watch of a checkpoint collection.
 const END: &str = "end";
 /// Between two looks at a file.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Where checkpoints are seen.
 enum Source {
