@@ -2,6 +2,7 @@
 
 mod checkpoint_store;
 mod history;
+mod azure;
 mod kills;
 mod network;
 mod primary;

@@ -1,9 +1,12 @@
 //! What the tests stand on: servers, lakes, changes.
 
+pub mod beside;
 pub mod changes;
 pub mod checkpoint_watch;
 pub mod fail_point;
 pub mod lake_view;
+pub mod http;
+pub mod http_proxy;
 pub mod ledger;
 pub mod replica_set;
 pub mod rounds;

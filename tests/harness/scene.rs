@@ -15,6 +15,7 @@ use serde_json::Value;
 use silt::lake::azure::AzureLake;
 use silt::lake::{Lake as _, LakePath};
 
+use super::http_proxy::HttpProxy;
 use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at};
 use super::silt::{Settings, Signal, Silt, WAIT_LIMIT, settings};
 use super::{unique, variable};
@@ -82,6 +83,11 @@ impl Scene {
             .with("AZURE_STORAGE_ACCOUNT_KEY", AZURITE_KEY)
             .with("AZURE_STORAGE_ENDPOINT", endpoint)
             .with("AZURE_ADLS_FILESYSTEM", &unique("scene"))
+    }
+
+    /// The same with this proxy between silt and Azurite.
+    pub fn behind(self, proxy: &HttpProxy) -> Self {
+        self.with("AZURE_STORAGE_ENDPOINT", &proxy.endpoint())
     }
 
     pub fn filesystem(&self) -> &str {
