@@ -2,14 +2,14 @@
 //! request of a flush, at the save of the checkpoint, and while an unknown outcome is looked up.
 //! <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::harness::beside::side_by_side;
 use crate::harness::http::{Answer, Kind};
-use crate::harness::http_proxy::{Fault, HttpProxy, Moment, Seen, Which};
+use crate::harness::http_proxy::{Fault, HttpProxy, Seen, Which};
 use crate::harness::ledger::compare;
 use crate::harness::rounds::rounds;
-use crate::harness::scene::{Scene, Witness, insert};
+use crate::harness::scene::{Scene, Witness, insert, token};
 use crate::harness::silt::{Signal, Silt};
 use crate::harness::variable;
 
@@ -201,8 +201,26 @@ impl Patient {
             (Duty::Look, _) => self.retries(false),
         }
         self.proxy.mend();
+        self.settles().await;
+    }
+
+    /// Waits until all that was made is in the lake and the checkpoint knows it.
+    async fn settles(&mut self) {
         let made = usize::try_from(self.made).unwrap();
         self.scene.flush_until(&mut self.silt, "users", made).await;
+        let archived = self.scene.archived_on_azurite("users").await;
+        let last = token(archived.last().unwrap());
+        while self.checkpointed().await != last {
+            self.silt.signal(Signal::USR1);
+            self.silt.wait_for("flushing all collections on SIGUSR1");
+        }
+    }
+
+    /// The last change that the checkpoint knows of.
+    async fn checkpointed(&self) -> String {
+        let checkpoint = self.scene.checkpoint_on_azurite().await.unwrap();
+        let data = checkpoint["last_change"]["token"]["_data"].as_str();
+        data.unwrap_or_default().to_owned()
     }
 
     /// Delays grow, and each try has few requests.

@@ -65,7 +65,7 @@ impl Request {
     pub fn kind(&self) -> Kind {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let has = |part: &str| query.split('&').any(|pair| pair == part);
-        let is_checkpoint = path.contains("/_silt/checkpoints/");
+        let is_checkpoint = path.contains("/_silt%2Fcheckpoints%2F");
         match (self.method.as_str(), is_checkpoint) {
             ("GET", _) if has("comp=list") => Kind::List,
             ("PUT", _) if has("restype=container") => Kind::CreateRoot,

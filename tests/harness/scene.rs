@@ -136,6 +136,16 @@ impl Scene {
             .unwrap()
     }
 
+    /// The checkpoint that is kept in Azurite.
+    pub async fn checkpoint_on_azurite(&self) -> Option<Value> {
+        let path = LakePath {
+            folder: "_silt/checkpoints".to_owned(),
+            name: format!("{}.users.json", self.database.name()),
+        };
+        let object = self.azurite().get(&path).await.unwrap()?;
+        Some(serde_json::from_slice(&object.bytes).unwrap())
+    }
+
     pub fn lake(&self) -> PathBuf {
         self.folder.path().join("lake")
     }

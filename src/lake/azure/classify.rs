@@ -28,7 +28,8 @@ struct Answer {
     code: String,
     reason: String,
     after_ms: Option<u64>,
-    date: String,
+    /// How far this machine's clock is off, if that is far.
+    skew: String,
 }
 
 /// Sorts an error of the SDK.
@@ -65,7 +66,7 @@ pub(super) fn classify(target: Target<'_>, error: azure_core::Error) -> LakeErro
     let after_ms = header("retry-after")
         .and_then(|seconds| seconds.trim().parse::<u64>().ok())
         .map(|seconds| seconds.saturating_mul(1000));
-    let date = header("date").unwrap_or_default().to_owned();
+    let skew = skew(header("date").unwrap_or_default(), chrono::Utc::now());
     let code = code.unwrap_or_default();
     // Not in the message: the same trouble must read the same at every try.
     let request_id = header("x-ms-request-id").unwrap_or_default();
@@ -78,7 +79,7 @@ pub(super) fn classify(target: Target<'_>, error: azure_core::Error) -> LakeErro
             code,
             reason,
             after_ms,
-            date,
+            skew,
         },
     )
 }
@@ -89,7 +90,7 @@ fn sort(target: Target<'_>, answer: Answer) -> LakeError {
         code,
         reason,
         after_ms,
-        date,
+        skew,
     } = answer;
     let path = target.name();
     match (status, code.as_str()) {
@@ -107,11 +108,15 @@ fn sort(target: Target<'_>, answer: Answer) -> LakeError {
         }
         (401 | 403, _) if is_unauthenticated(status, &code, &reason) => {
             LakeError::Unauthenticated {
-                reason: format!("{reason} (the service's clock: {date})"),
+                reason: format!("{reason}{skew}"),
                 mend: "check AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, its expiry, and \
                        that this machine's clock is right to 15 minutes",
             }
         }
+        (403, "AccountIsDisabled") => LakeError::Forbidden {
+            reason,
+            mend: "enable the storage account again",
+        },
         (403, _) => LakeError::Forbidden {
             reason,
             mend: "grant Storage Blob Data Contributor (or the SAS rights racwl) on the file system, \
@@ -120,13 +125,18 @@ fn sort(target: Target<'_>, answer: Answer) -> LakeError {
         (
             409,
             "BlobImmutableDueToPolicy" | "InvalidBlobType" | "BlobArchived"
-            | "InvalidFlushOperation" | "ResourceTypeMismatch" | "BlobTypeNotSupported",
+            | "InvalidFlushOperation" | "ResourceTypeMismatch" | "BlobTypeNotSupported"
+            | "BlockCountExceedsLimit" | "RequestEntityTooLargeBlockCountExceedsLimit",
         ) => LakeError::Blocked { path, reason },
         // 409 ContainerBeingDeleted and the like pass.
         (408 | 409 | 429 | 500..=599, _) => {
             LakeError::Unavailable { reason, after_ms, source: None }
         }
-        _ => LakeError::Refused { reason },
+        _ => LakeError::Refused {
+            reason: format!(
+                "{reason}; look its code up in Azure's documentation (Blob service error codes)"
+            ),
+        },
     }
 }
 
@@ -149,6 +159,24 @@ fn reason(status: u16, code: &str, error: azure_core::Error) -> String {
         format!(" {code}")
     };
     format!("{status}{code}{message}")
+}
+
+/// Says so if the clocks differ by minutes. Not the time itself: the same trouble must read the same at
+/// every try.
+fn skew(date: &str, now: chrono::DateTime<chrono::Utc>) -> String {
+    const TOLERATED_MINUTES: u64 = 5;
+    let Ok(theirs) = chrono::DateTime::parse_from_rfc2822(date) else {
+        return String::new();
+    };
+    let ahead = now.signed_duration_since(theirs).num_minutes();
+    let (minutes, way) = (
+        ahead.unsigned_abs(),
+        if ahead > 0 { "ahead of" } else { "behind" },
+    );
+    if minutes < TOLERATED_MINUTES {
+        return String::new();
+    }
+    format!(" (this machine's clock is {minutes} minutes {way} the service's)")
 }
 
 fn first_line(text: &str) -> String {
@@ -197,7 +225,7 @@ mod tests {
                 code: code.into(),
                 reason: format!("{status} {code}"),
                 after_ms: Some(7000),
-                date: "now".into(),
+                skew: String::new(),
             },
         )
     }
@@ -218,6 +246,7 @@ mod tests {
             (403, "AuthenticationFailed", Disposition::Halt),
             (403, "AuthorizationPermissionMismatch", Disposition::Halt),
             (409, "BlobImmutableDueToPolicy", Disposition::Halt),
+            (409, "BlockCountExceedsLimit", Disposition::Halt),
             (409, "ContainerBeingDeleted", retry),
             (429, "", retry),
             (500, "OperationTimedOut", retry),
@@ -229,6 +258,26 @@ mod tests {
                 expected,
                 "{status} {code}"
             );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named_and_one_that_is_right_is_not() {
+        let now = "2024-01-15T14:00:30Z".parse().unwrap();
+        for (date, expected) in [
+            ("Mon, 15 Jan 2024 14:00:00 GMT", ""),
+            ("Mon, 15 Jan 2024 14:04:00 GMT", ""),
+            ("nonsense", ""),
+            (
+                "Mon, 15 Jan 2024 14:20:30 GMT",
+                " (this machine's clock is 20 minutes behind the service's)",
+            ),
+            (
+                "Mon, 15 Jan 2024 13:43:00 GMT",
+                " (this machine's clock is 17 minutes ahead of the service's)",
+            ),
+        ] {
+            assert_eq!(skew(date, now), expected, "{date}");
         }
     }
 }
