@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use crate::harness::beside::side_by_side;
 use crate::harness::http::{Answer, Kind};
 use crate::harness::http_proxy::{Fault, HttpProxy, Seen, Which};
 use crate::harness::ledger::compare;
-use crate::harness::rounds::rounds;
-use crate::harness::scene::{Scene, Witness, insert, token};
+use crate::harness::rounds::{Round, at_once, rounds};
+use crate::harness::scene::{Scene, Witness, insert};
 use crate::harness::silt::{Signal, Silt};
 use crate::harness::variable;
 
@@ -17,6 +16,8 @@ use crate::harness::variable;
 const FIRST_DELAY_MS: u64 = 50;
 /// No try of a flush or of a save takes more requests: it lists, opens, reads, stages and commits.
 const REQUESTS_OF_A_TRY: usize = 12;
+/// Rounds at once. Most of their time is waiting.
+const WIDTH: usize = 6;
 /// Changes of a flush.
 const FLUSH: i32 = 5;
 
@@ -107,42 +108,44 @@ fn stalls() -> Vec<(Fault, Duty)> {
     vec![(Fault::Stall, Duty::Retry), (Fault::StallReply, Duty::Find)]
 }
 
-#[tokio::test]
-async fn every_refusal_is_survived_at_every_request_of_a_flush() {
-    each_at_every_request("refused by Azure", 20, refusals);
+#[test]
+fn every_refusal_is_survived_at_every_request_of_a_flush() {
+    each_is_survived("refused by Azure", refusals);
 }
 
-#[tokio::test]
-async fn retry_after_is_honoured() {
-    each_at_every_request("throttled by Azure", 20, throttles);
+#[test]
+fn retry_after_is_honoured() {
+    each_is_survived("throttled by Azure", throttles);
 }
 
-#[tokio::test]
-async fn a_lost_reply_doubles_nothing() {
-    each_at_every_request("replies of Azure lost", 50, losses);
+#[test]
+fn a_lost_reply_doubles_nothing() {
+    each_is_survived("replies of Azure lost", losses);
 }
 
-#[tokio::test]
-async fn a_stall_is_given_up_after_the_limit() {
-    each_at_every_request("stalls of Azure", 20, stalls);
+#[test]
+fn a_stall_is_given_up_after_the_limit() {
+    each_is_survived("stalls of Azure", stalls);
 }
 
-fn each_at_every_request(name: &'static str, in_chaos: u32, faults: fn() -> Vec<(Fault, Duty)>) {
-    let jobs = rounds(name, 1, in_chaos).flat_map(|round| {
-        let mut random = round.random();
-        let job = move |(fault, duty)| (fault, duty, random.u64(..));
-        faults().into_iter().map(job).collect::<Vec<_>>()
+fn each_is_survived(name: &'static str, faults: fn() -> Vec<(Fault, Duty)>) {
+    let count = u32::try_from(faults().len()).unwrap();
+    at_once(rounds(name, count, 20 * count), WIDTH, async |round| {
+        let number = round.number as usize;
+        let (fault, duty) = faults().swap_remove(number % faults().len());
+        survives(&round, &fault, duty).await;
     });
-    side_by_side(6, jobs, async |(fault, duty, seed)| {
-        // The first is met by a file that isn't there yet.
-        let mut places = [FIRST, MIDDLE, Kind::Commit, Kind::SaveCheckpoint];
-        fastrand::Rng::with_seed(seed).shuffle(&mut places);
-        let mut patient = Patient::new().await;
-        for place in places {
-            patient.meets(&fault, place, duty).await;
-        }
-        patient.is_well().await;
-    });
+}
+
+async fn survives(round: &Round, fault: &Fault, duty: Duty) {
+    // The first is met by a file that isn't there yet.
+    let mut places = [FIRST, MIDDLE, Kind::Commit, Kind::SaveCheckpoint];
+    round.random().shuffle(&mut places);
+    let mut patient = Patient::new().await;
+    for place in places {
+        patient.meets(fault, place, duty).await;
+    }
+    patient.is_well().await;
 }
 
 /// A silt that meets one fault after another.
@@ -208,19 +211,7 @@ impl Patient {
     async fn settles(&mut self) {
         let made = usize::try_from(self.made).unwrap();
         self.scene.flush_until(&mut self.silt, "users", made).await;
-        let archived = self.scene.archived_on_azurite("users").await;
-        let last = token(archived.last().unwrap());
-        while self.checkpointed().await != last {
-            self.silt.signal(Signal::USR1);
-            self.silt.wait_for("flushing all collections on SIGUSR1");
-        }
-    }
-
-    /// The last change that the checkpoint knows of.
-    async fn checkpointed(&self) -> String {
-        let checkpoint = self.scene.checkpoint_on_azurite().await.unwrap();
-        let data = checkpoint["last_change"]["token"]["_data"].as_str();
-        data.unwrap_or_default().to_owned()
+        self.scene.save_until_all_is_known(&mut self.silt).await;
     }
 
     /// Delays grow, and each try has few requests.

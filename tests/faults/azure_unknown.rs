@@ -1,34 +1,33 @@
 //! A commit whose outcome nobody told: it is looked up while Azure fails on, or lands late.
 
-use crate::harness::beside::side_by_side;
 use crate::harness::http::{Answer, Kind};
 use crate::harness::http_proxy::{Fault, HttpProxy, Moment, Which};
 use crate::harness::ledger::compare;
-use crate::harness::rounds::rounds;
-use crate::harness::scene::{Scene, insert};
-use crate::harness::silt::{Signal, Silt};
+use crate::harness::rounds::{at_once, rounds};
+use crate::harness::scene::{Scene, insert, token};
+use crate::harness::silt::Silt;
 use crate::harness::variable;
 
-#[tokio::test]
-async fn a_lookup_that_fails_is_made_again() {
-    let faults = || {
-        let answer = |status, code| Fault::Answer(Answer::new(status, code));
-        [
-            Fault::Reset,
-            Fault::Stall,
-            answer(500, "InternalError"),
-            answer(503, "ServerBusy"),
-            answer(403, "AuthorizationFailure"),
-        ]
-    };
-    let jobs = rounds("lookups fail", 1, 20).flat_map(|_| {
-        let places = [Kind::List, Kind::OpenFile, Kind::ReadFile];
-        places.into_iter().flat_map(move |place| {
-            let job = move |fault| (place, fault);
-            faults().into_iter().map(job)
-        })
-    });
-    side_by_side(6, jobs.collect::<Vec<_>>(), async |(place, fault)| {
+/// The requests of a lookup.
+const LOOKUP: [Kind; 3] = [Kind::List, Kind::OpenFile, Kind::ReadFile];
+
+fn failures() -> [Fault; 5] {
+    let answer = |status, code| Fault::Answer(Answer::new(status, code));
+    [
+        Fault::Reset,
+        Fault::Stall,
+        answer(500, "InternalError"),
+        answer(503, "ServerBusy"),
+        answer(403, "AuthorizationFailure"),
+    ]
+}
+
+#[test]
+fn a_lookup_that_fails_is_made_again() {
+    at_once(rounds("lookups fail", 15, 150), 6, async |round| {
+        let number = round.number as usize;
+        let fault = failures()[number % 5].clone();
+        let place = LOOKUP[number % 3];
         eprintln!("{fault:?} at {place:?}");
         let (scene, proxy) = scene_behind_proxy().await;
         let mut witness = scene.witness("users").await;
@@ -38,9 +37,7 @@ async fn a_lookup_that_fails_is_made_again() {
         proxy.fail(Which::every(place), fault);
         proxy.fail(Which::next(Kind::Commit), Fault::LoseReply);
         insert(&scene.users(), 5..10).await;
-        // The lost reply, and the lookup twice.
-        proxy.wait_for_hits(1);
-        silt.signal(Signal::USR1);
+        // The lost reply, then the lookup.
         proxy.wait_for_hits(2);
         proxy.mend();
         insert(&scene.users(), 10..15).await;
@@ -60,17 +57,11 @@ async fn a_lookup_that_fails_is_made_again() {
 }
 
 /// Whatever silt has given up can still be on its way.
-#[tokio::test]
-async fn a_request_that_lands_late_doubles_nothing() {
-    let jobs = rounds("requests land late", 1, 30).flat_map(|_| {
-        [
-            (Kind::Commit, true),
-            (Kind::Commit, false),
-            (Kind::SaveCheckpoint, true),
-            (Kind::SaveCheckpoint, false),
-        ]
-    });
-    side_by_side(4, jobs.collect::<Vec<_>>(), async |(kind, in_order)| {
+#[test]
+fn a_request_that_lands_late_doubles_nothing() {
+    at_once(rounds("requests land late", 4, 100), 4, async |round| {
+        let kind = [Kind::Commit, Kind::SaveCheckpoint][round.number as usize % 2];
+        let in_order = round.number / 2 % 2 == 0;
         let (scene, proxy) = scene_behind_proxy().await;
         let mut witness = scene.witness("users").await;
         let mut silt = Silt::watching(&scene.settings, &["users"]);
@@ -90,10 +81,10 @@ async fn a_request_that_lands_late_doubles_nothing() {
         insert(&scene.users(), 5..10).await;
         scene.flush_until(&mut silt, "users", 10).await;
         silt.drain();
-        compare(
-            &witness.tokens(10).await,
-            &scene.archived_on_azurite("users").await,
-        );
+        let archived = scene.archived_on_azurite("users").await;
+        compare(&witness.tokens(10).await, &archived);
+        let last = archived.last().map(token);
+        assert_eq!(scene.checkpointed_on_azurite().await, last);
     });
 }
 

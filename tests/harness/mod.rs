@@ -1,6 +1,5 @@
 //! What the tests stand on: servers, lakes, changes.
 
-pub mod beside;
 pub mod changes;
 pub mod checkpoint_watch;
 pub mod fail_point;

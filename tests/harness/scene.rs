@@ -20,6 +20,9 @@ use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at};
 use super::silt::{Settings, Signal, Silt, WAIT_LIMIT, settings};
 use super::{unique, variable};
 
+/// The lake is looked at so often, not faster: silt and the servers need the machine too.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// One test's world with a local lake.
 pub struct Scene {
     pub client: Client,
@@ -144,6 +147,19 @@ impl Scene {
         };
         let object = self.azurite().get(&path).await.unwrap()?;
         Some(serde_json::from_slice(&object.bytes).unwrap())
+    }
+
+    /// Flushes until the checkpoint in Azurite knows of all that the lake holds.
+    pub async fn save_until_all_is_known(&self, silt: &mut Silt) {
+        loop {
+            let archived = self.archived_on_azurite("users").await;
+            if self.checkpointed_on_azurite().await == archived.last().map(token) {
+                return;
+            }
+            silt.signal(Signal::USR1);
+            silt.wait_for("flushing all collections on SIGUSR1");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     pub fn lake(&self) -> PathBuf {
