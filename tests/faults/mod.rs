@@ -8,3 +8,5 @@ mod kills;
 mod network;
 mod primary;
 mod server_errors;
+mod kills_at_requests;
+mod kills_at_saves;

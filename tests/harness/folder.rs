@@ -1,0 +1,85 @@
+//! What happens in a folder, by inotify: moments of a local lake at which a test strikes.
+
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+
+use super::silt::WAIT_LIMIT;
+
+/// A step of a commit, or of a save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A hidden file was created.
+    Created,
+    /// Bytes were written to a hidden file.
+    Written,
+    /// A file took its name.
+    Published,
+}
+
+/// What happens in a folder from now on.
+pub struct FolderWatch {
+    queue: OwnedFd,
+    steps: VecDeque<Step>,
+}
+
+impl FolderWatch {
+    pub fn new(folder: &Path) -> Self {
+        let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+        let flags = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO;
+        inotify::add_watch(&queue, folder, flags).unwrap();
+        Self {
+            queue,
+            steps: VecDeque::new(),
+        }
+    }
+
+    /// Waits for the next such step.
+    pub fn wait_for(&mut self, step: Step) {
+        let begun = Instant::now();
+        while self.next(begun) != step {}
+    }
+
+    fn next(&mut self, begun: Instant) -> Step {
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return step;
+            }
+            let left = WAIT_LIMIT.saturating_sub(begun.elapsed());
+            assert!(!left.is_zero(), "nothing happens in the folder");
+            let left = Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: 1,
+            };
+            let mut queue = [PollFd::new(&self.queue, PollFlags::IN)];
+            poll(&mut queue, Some(&left)).unwrap();
+            self.read();
+        }
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 4096];
+        let mut reader = Reader::new(&self.queue, &mut buffer);
+        while let Ok(event) = reader.next() {
+            let name = event.file_name().map(|name| name.to_string_lossy());
+            let name = name.unwrap_or_default();
+            let is_hidden = name.ends_with(".new") || name.ends_with(".twin");
+            let events = event.events();
+            let is_published = !name.starts_with('.') && events.contains(ReadFlags::MOVED_TO);
+            self.steps.extend(if is_published {
+                Some(Step::Published)
+            } else if is_hidden && events.contains(ReadFlags::CREATE) {
+                Some(Step::Created)
+            } else if is_hidden && events.contains(ReadFlags::MODIFY) {
+                Some(Step::Written)
+            } else {
+                None
+            });
+        }
+    }
+}
