@@ -10,3 +10,4 @@ mod primary;
 mod server_errors;
 mod kills_at_requests;
 mod kills_at_saves;
+mod sigterm;
