@@ -25,4 +25,3 @@ mod lifecycle;
 mod options;
 mod outages;
 mod readers;
-mod rivals;

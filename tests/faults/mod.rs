@@ -10,4 +10,5 @@ mod primary;
 mod server_errors;
 mod kills_at_requests;
 mod kills_at_saves;
+mod rivals;
 mod sigterm;

@@ -93,6 +93,13 @@ impl Scene {
         self.with("AZURE_STORAGE_ENDPOINT", &proxy.endpoint())
     }
 
+    /// The settings of one silt that is alone behind this proxy.
+    pub fn settings_behind(&self, proxy: &HttpProxy) -> Settings {
+        let mut settings = self.settings.clone();
+        settings.insert("AZURE_STORAGE_ENDPOINT".to_owned(), proxy.endpoint());
+        settings
+    }
+
     pub fn filesystem(&self) -> &str {
         &self.settings["AZURE_ADLS_FILESYSTEM"]
     }
