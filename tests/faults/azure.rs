@@ -145,7 +145,7 @@ async fn survives(round: &Round, fault: &Fault, duty: Duty) {
     for place in places {
         patient.meets(fault, place, duty).await;
     }
-    patient.is_well().await;
+    patient.leaves().await;
 }
 
 /// A silt that meets one fault after another.
@@ -265,7 +265,7 @@ impl Patient {
     }
 
     /// All that was made is in the lake once.
-    async fn is_well(mut self) {
+    async fn leaves(mut self) {
         self.silt.drain();
         let made = usize::try_from(self.made).unwrap();
         let expected = self.witness.tokens(made).await;

@@ -3,6 +3,7 @@
 mod checkpoint_store;
 mod history;
 mod azure;
+mod azure_away;
 mod azure_unknown;
 mod kills;
 mod network;

@@ -139,7 +139,7 @@ impl Subject {
     }
 
     /// Starts silt anew, which completes what was left.
-    async fn is_completed(mut self) {
+    async fn completes(mut self) {
         self.scene.set("BATCH_SIZE", "5");
         self.scene.set("SHUTDOWN_TIMEOUT_SECONDS", "25");
         self.silt = Silt::watching(&self.scene.settings, &["users"]);
@@ -170,7 +170,9 @@ fn a_drain_ends_well_from_every_state() {
         subject.silt.signal(SIGNALS[random.usize(..2)]);
         if state != State::Starting {
             subject.silt.wait_for("draining");
-            subject.held.take().map(Held::release);
+            if let Some(held) = subject.held.take() {
+                held.release();
+            }
         }
         let (code, silt) = subject.silt.wait();
         assert_eq!(code, 0, "{state:?}: {}", silt.text());
@@ -181,7 +183,7 @@ fn a_drain_ends_well_from_every_state() {
             let saved = subject.scene.checkpointed_on_azurite().await;
             assert_eq!(saved, archived.last().map(token), "{state:?}: all is saved");
         }
-        subject.is_completed().await;
+        subject.completes().await;
     });
 }
 
@@ -228,5 +230,5 @@ async fn ends(mut subject: Subject, lands: bool) {
         held.release();
     }
     subject.tells_the_truth().await;
-    subject.is_completed().await;
+    subject.completes().await;
 }

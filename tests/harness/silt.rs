@@ -147,6 +147,17 @@ impl Silt {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
+    /// Its own memory, without the pages of its program that the system may drop at any time.
+    pub fn memory_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
     /// Waits for its end and returns the exit status and the log.
     pub fn wait(mut self) -> (i32, Self) {
         let begun = Instant::now();
