@@ -3,11 +3,11 @@
 pub mod changes;
 pub mod checkpoint_watch;
 pub mod fail_point;
-pub mod lake_view;
 pub mod failpoint;
 pub mod folder;
 pub mod http;
 pub mod http_proxy;
+pub mod lake_view;
 pub mod ledger;
 pub mod replica_set;
 pub mod rounds;

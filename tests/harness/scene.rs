@@ -146,6 +146,12 @@ impl Scene {
             .unwrap()
     }
 
+    /// The length of a collection's files in Azurite.
+    pub async fn len_on_azurite(&self, collection: &str) -> u64 {
+        let files = self.azurite().list(collection).await.unwrap();
+        files.iter().map(|file| file.len_bytes).sum()
+    }
+
     /// The checkpoint that is kept in Azurite.
     pub async fn checkpoint_on_azurite(&self) -> Option<Value> {
         let path = LakePath {
@@ -154,6 +160,13 @@ impl Scene {
         };
         let object = self.azurite().get(&path).await.unwrap()?;
         Some(serde_json::from_slice(&object.bytes).unwrap())
+    }
+
+    /// The last change that the checkpoint in Azurite knows of.
+    pub async fn checkpointed_on_azurite(&self) -> Option<String> {
+        let checkpoint = self.checkpoint_on_azurite().await?;
+        let token = checkpoint["last_change"]["token"]["_data"].as_str();
+        token.map(str::to_owned)
     }
 
     /// Flushes until the checkpoint in Azurite knows of all that the lake holds.
@@ -200,8 +213,7 @@ impl Scene {
             );
             silt.signal(Signal::USR1);
             silt.wait_for("flushing all collections on SIGUSR1");
-            // The changes may still be on their way, which nothing tells from outside.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
