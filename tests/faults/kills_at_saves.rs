@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::failpoint::FailPoint;
+use bson::{Document, doc};
+
+use crate::harness::fail_point::{FailPoint, Strikes};
 use crate::harness::ledger::Load;
 use crate::harness::rounds::rounds;
 use crate::harness::scene::Scene;
@@ -36,10 +38,11 @@ async fn await_moment(
     let start = || Silt::start(&scene.settings);
     match strike {
         Strike::Before(code) => {
-            let namespace = scene.checkpoints().namespace().to_string();
-            let save = FailPoint::delay(&scene.client, command, &namespace, delay_ms, code).await;
+            let delay = delay(scene, delay_ms, code);
+            let once = Strikes::Times(1);
+            let save = FailPoint::arm(&scene.client, "silt", &[command], once, &delay).await;
             silt.get_or_insert_with(start);
-            save.reached().await;
+            save.struck(1).await;
         }
         Strike::After => {
             let mut saves = scene.checkpoints().watch().await.unwrap();
@@ -47,6 +50,19 @@ async fn await_moment(
             while saves.next_if_any().await.unwrap().is_none() {}
         }
     }
+}
+
+/// The save waits. Then it is done, or it fails with this code; its sender may be gone by then.
+fn delay(scene: &Scene, delay_ms: u32, code: Option<i32>) -> Document {
+    let mut failure = doc! {
+        "namespace": scene.checkpoints().namespace().to_string(),
+        "blockConnection": true,
+        "blockTimeMS": delay_ms,
+    };
+    if let Some(code) = code {
+        failure.insert("errorCode", code);
+    }
+    failure
 }
 
 #[tokio::test(flavor = "multi_thread")]

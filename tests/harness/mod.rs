@@ -3,7 +3,6 @@
 pub mod changes;
 pub mod checkpoint_watch;
 pub mod fail_point;
-pub mod failpoint;
 pub mod folder;
 pub mod http;
 pub mod http_proxy;
