@@ -68,7 +68,7 @@ const TROUBLES: [Trouble; 9] = [
 fn a_store_in_mongodb_that_fails_is_never_ahead_and_never_goes_back() {
     let servers: Vec<Server> = (0..WIDTH).map(|_| Server::mongod()).collect();
     let idle = Mutex::new(servers);
-    let rounds = rounds("checkpoints in MongoDB", 12, 200);
+    let rounds = rounds("checkpoints in MongoDB", 9, 200);
     at_once(rounds, WIDTH, |round| {
         let idle = &idle;
         async move {

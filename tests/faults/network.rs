@@ -68,8 +68,8 @@ async fn survives(round: Round) {
         .with("BATCH_SIZE", &random.u32(1..50).to_string())
         .with("CHECKPOINT_STORE", ["mongodb", "lake"][random.usize(..2)]);
     let mut silt = Silt::watching(&scene.settings, &["users"]);
-    let len_bytes = [10, 1000, 20_000][random.usize(..3)];
-    let load = Load::of(&scene, "users", len_bytes, Duration::from_millis(5)).await;
+    let len_bytes = [10, 1000, 10_000][random.usize(..3)];
+    let load = Load::of(&scene, "users", len_bytes, Duration::from_millis(10)).await;
     for number in 0..FAULTS {
         let kind = KINDS[(round.number as usize * FAULTS + number) % KINDS.len()];
         happens(kind, &proxy, &mut random).await;

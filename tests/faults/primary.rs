@@ -56,7 +56,7 @@ async fn survives(round: &Round, servers: &mut ReplicaSet) {
         }
         Kind::Stumbles => {
             servers.freeze(primary);
-            tokio::time::sleep(Duration::from_millis(random.u64(200..4000))).await;
+            tokio::time::sleep(Duration::from_millis(random.u64(200..2500))).await;
             servers.thaw(primary);
         }
         Kind::Freezes => {
