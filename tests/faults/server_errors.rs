@@ -166,7 +166,7 @@ impl Trial {
             Place::GetMoreBehindChanges => {
                 let mut silt = self.watching();
                 self.ledger.insert(&self.scene, CHANGES).await;
-                silt.wait_for_read(CHANGES as u64);
+                silt.wait_until_read("users", CHANGES as u64);
                 let failing = self.arm().await;
                 // The request that waits comes back, and the next one fails.
                 self.ledger.insert(&self.scene, 1).await;
@@ -246,7 +246,7 @@ impl Trial {
     }
 
     fn goes_on(&self, mut silt: Silt) -> Silt {
-        silt.wait_for_read(self.ledger.acknowledged.len() as u64);
+        silt.wait_until_read("users", self.ledger.acknowledged.len() as u64);
         let halted = silt.log.iter().filter(|line| is_halt(line)).count();
         assert_eq!(halted, 0, "{}", silt.text());
         silt
@@ -262,7 +262,7 @@ impl Trial {
         }
         failing.disarm().await;
         silt.signal(Signal::USR1);
-        silt.wait_for_read(self.ledger.acknowledged.len() as u64);
+        silt.wait_until_read("users", self.ledger.acknowledged.len() as u64);
         silt
     }
 

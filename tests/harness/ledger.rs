@@ -65,7 +65,7 @@ impl Load {
         let (count, acknowledged) = watch::channel(Acknowledged::default());
         let writer = Writer {
             target: target(&scene.database, collection),
-            text: "x".repeat(len_bytes),
+            len_bytes,
             pause,
             stop: Arc::clone(&stop),
             count,
@@ -119,7 +119,7 @@ impl Load {
 
 struct Writer {
     target: Collection<Document>,
-    text: String,
+    len_bytes: usize,
     pause: Duration,
     stop: Arc<AtomicBool>,
     count: watch::Sender<Acknowledged>,
@@ -131,7 +131,7 @@ impl Writer {
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
-            let document = doc! { "_id": number, "number": number, "text": &self.text };
+            let document = doc! { "_id": number, "number": number, "text": noise(self.len_bytes) };
             match self.target.insert_one(document).await {
                 Ok(_) => {
                     ledger.acknowledged.push(number);
@@ -169,6 +169,13 @@ fn target(database: &Database, collection: &str) -> Collection<Document> {
         .write_concern(WriteConcern::majority())
         .build();
     database.collection_with_options(collection, options)
+}
+
+/// Text that gzip can't make much smaller.
+fn noise(len_bytes: usize) -> String {
+    std::iter::repeat_with(fastrand::alphanumeric)
+        .take(len_bytes)
+        .collect()
 }
 
 /// The time of the last operation that the deployment knows of.

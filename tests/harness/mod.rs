@@ -30,6 +30,38 @@ pub fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
 }
 
+/// Plays scenes beside each other, each on threads of its own: a scene holds its thread while it waits
+/// for its silt. Fails if one fails, and says which.
+pub fn at_once<C: Send + std::fmt::Debug>(
+    cases: impl IntoIterator<Item = C>,
+    play: impl AsyncFn(C) + Sync,
+) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            let play = &play;
+            scope.spawn(move || {
+                let _failing = Named(format!("{case:?}"));
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .enable_all()
+                    .build();
+                runtime.unwrap().block_on(play(case));
+            });
+        }
+    });
+}
+
+/// Says a case's name if it fails.
+struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("it was the case {}", self.0);
+        }
+    }
+}
+
 /// Runs a program of Python with the packages that users have. Returns what it printed.
 pub fn python(script: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(variable("SILT_TEST_PYTHON"))

@@ -32,6 +32,8 @@ pub struct Scene {
     /// Reaches Azurite itself, likewise.
     pub direct_lake: String,
     pub folder: tempfile::TempDir,
+    /// Where the test finds the local lake, which may be elsewhere than silt does.
+    lake: PathBuf,
     pub settings: Settings,
 }
 
@@ -61,6 +63,7 @@ impl Scene {
             direct_uri: uri.to_owned(),
             direct_lake: String::new(),
             client,
+            lake: folder.path().join("lake"),
             folder,
             settings,
         }
@@ -110,19 +113,25 @@ impl Scene {
 
     /// The changes of a collection in Azurite, in order.
     pub async fn archived_on_azurite(&self, collection: &str) -> Vec<Value> {
+        let contents = self.contents_on_azurite(collection).await;
+        let changes = |(name, bytes): &(String, Vec<u8>)| changes_in(name, bytes).unwrap();
+        contents.iter().flat_map(changes).collect()
+    }
+
+    async fn contents_on_azurite(&self, collection: &str) -> Vec<(String, Vec<u8>)> {
         let lake = self.azurite();
         let mut files = lake.list(collection).await.unwrap();
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut changes = Vec::new();
+        files.sort_by_key(|file| age(&file.name));
+        let mut contents = Vec::new();
         for file in files {
             let path = LakePath {
                 folder: collection.to_owned(),
                 name: file.name.clone(),
             };
             let object = lake.get(&path).await.unwrap().unwrap();
-            changes.extend(changes_in(&file.name, &object.bytes).unwrap());
+            contents.push((file.name, object.bytes));
         }
-        changes
+        contents
     }
 
     pub fn set(&mut self, name: &str, value: &str) {
@@ -183,7 +192,13 @@ impl Scene {
     }
 
     pub fn lake(&self) -> PathBuf {
-        self.folder.path().join("lake")
+        self.lake.clone()
+    }
+
+    /// The same with a local lake in another folder, which the test finds by another path.
+    pub fn with_lake_in(mut self, folder: &Path, seen: &Path) -> Self {
+        self.lake = seen.join("lake");
+        self.with("LAKE_URL", &format!("file://{}/lake", folder.display()))
     }
 
     /// A stream of the test's own over a collection, from now on.
@@ -225,7 +240,19 @@ impl Scene {
         }
     }
 
-    /// The collection's hour files in order, by name.
+    /// The hour files of a collection in the scene's lake, in order: names and bytes.
+    pub async fn contents(&self, collection: &str) -> Vec<(String, Vec<u8>)> {
+        if !self.settings.contains_key("LAKE_URL") {
+            return self.contents_on_azurite(collection).await;
+        }
+        let files = self.files(collection);
+        files
+            .iter()
+            .map(|path| (name_of(path), std::fs::read(path).unwrap()))
+            .collect()
+    }
+
+    /// The collection's hour files in order.
     pub fn files(&self, collection: &str) -> Vec<PathBuf> {
         hour_files(&self.lake().join(collection))
     }
@@ -239,25 +266,37 @@ impl Scene {
     }
 }
 
-/// The visible files of a folder, by name.
+/// Orders hour files: by hour, then by part, of which the tenth comes behind the ninth.
+pub fn age(name: &str) -> (String, u32) {
+    let (hour, rest) = name.split_once('.').unwrap();
+    let part = rest.strip_prefix("part").map_or(1, |rest| {
+        let (part, _) = rest.split_once('.').unwrap();
+        part.parse().unwrap()
+    });
+    (hour.to_owned(), part)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The visible files of a folder, in order.
 pub fn hour_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
     };
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
+        .filter(|path| path.is_file() && !name_of(path).starts_with('.'))
         .collect();
-    paths.sort();
+    paths.sort_by_key(|path| age(&name_of(path)));
     paths
 }
 
 /// The changes of a file; panics unless it is valid and of one hour.
 pub fn changes_of(path: &Path) -> Vec<Value> {
     let bytes = std::fs::read(path).unwrap();
-    let name = path.file_name().unwrap().to_str().unwrap();
-    changes_in(name, &bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    changes_in(&name_of(path), &bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The changes of a file's bytes.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub use rustix::process::Signal;
+pub use rustix::process::{Pid, Signal};
 
 /// Nothing that a test waits for takes longer, on the slowest machine.
 pub const WAIT_LIMIT: Duration = Duration::from_secs(90);
@@ -34,7 +34,26 @@ pub struct Silt {
 impl Silt {
     /// Starts silt with these settings alone.
     pub fn start(settings: &Settings) -> Self {
-        let mut child = command(settings)
+        Self::spawn(command(settings))
+    }
+
+    /// Starts silt with less than a process has otherwise; see `confined.py`.
+    pub fn confined(confinement: &[String], settings: &Settings) -> Self {
+        let inner = command(settings);
+        let mut outer = Command::new(super::variable("SILT_TEST_PYTHON"));
+        outer
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/harness/confined.py"
+            ))
+            .args(confinement)
+            .arg("--")
+            .arg(inner.get_program());
+        Self::spawn(around(outer, settings))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .env("LOG_FORMAT", "json")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -60,11 +79,15 @@ impl Silt {
 
     /// Starts silt and waits until it watches these collections.
     pub fn watching(settings: &Settings, collections: &[&str]) -> Self {
-        let mut silt = Self::start(settings);
+        Self::start(settings).once_watching(collections)
+    }
+
+    /// Waits until it watches these collections.
+    pub fn once_watching(mut self, collections: &[&str]) -> Self {
         for _ in collections {
-            silt.wait_for("watching");
+            self.wait_for("watching");
         }
-        silt
+        self
     }
 
     /// Waits for the next log line with this message.
@@ -121,12 +144,16 @@ impl Silt {
         }
     }
 
-    /// Waits until it has read so many changes since the start, which it says at the level `debug`.
-    pub fn wait_for_read(&mut self, changes: u64) {
+    /// Waits until so many changes of a collection were read since the start, flushed or not. Needs the
+    /// log level `debug`.
+    pub fn wait_until_read(&mut self, collection: &str, changes: u64) {
         self.searched = 0;
         let mut read = 0;
         while read < changes {
-            read += self.wait_for("read")["changes"].as_u64().unwrap();
+            let line = self.wait_where("read", |line| {
+                line["message"] == "read" && line["collection"] == collection
+            });
+            read += line["changes"].as_u64().unwrap();
         }
     }
 
@@ -142,9 +169,12 @@ impl Silt {
             .count()
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, signal).unwrap();
+        rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
     /// Its own memory, without the pages of its program that the system may drop at any time.
@@ -205,12 +235,18 @@ impl Drop for Silt {
 }
 
 fn command(settings: &Settings) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_silt"));
+    around(Command::new(env!("CARGO_BIN_EXE_silt")), settings)
+}
+
+/// The command in an environment of these settings alone.
+fn around(mut command: Command, settings: &Settings) -> Command {
     // A folder without .env.
     command
         .env_clear()
         .env("HTTP_ADDR", "off")
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        // So that servers.py finds it if the test is killed.
+        .envs(std::env::var("SILT_DEV_RUN").map(|run| ("SILT_DEV_RUN", run)))
         .envs(settings);
     command
 }
