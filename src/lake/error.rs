@@ -89,12 +89,14 @@ pub enum LakeError {
         path: String,
     },
     /// The file system failed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; {mend}")]
     Io {
         /// The file.
         path: String,
         /// How.
         source: io::Error,
+        /// What to look at.
+        mend: &'static str,
     },
     /// The lake refused the request for a reason that silt has no word for.
     #[error("the lake refused the request: {reason}")]
@@ -137,8 +139,22 @@ impl LakeError {
                 }
             }
             io::ErrorKind::AlreadyExists => Self::Stale { path },
-            _ => Self::Io { path, source },
+            kind => Self::Io {
+                path,
+                source,
+                mend: mend_of(kind),
+            },
         }
+    }
+}
+
+fn mend_of(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::NotADirectory => "a file is where a folder should be: move it away",
+        io::ErrorKind::FileTooLarge => {
+            "raise the process's limit (ulimit -f) or that of the file system, or lower MAX_FILE_SIZE"
+        }
+        _ => "look at the disk and its mount",
     }
 }
 

@@ -4,6 +4,7 @@ mod azure;
 mod azure_away;
 mod azure_unknown;
 mod checkpoint_store;
+mod disk;
 mod history;
 mod hours;
 mod kills;
