@@ -74,6 +74,13 @@ mod tests {
     }
 
     #[test]
+    fn feeds_that_fail_together_dont_come_back_together() {
+        let delays = (0..100).map(|seed| Backoff::new(1000, seed).failed(Disposition::RETRY));
+        let (early, late): (Vec<u64>, Vec<u64>) = delays.partition(|delay| *delay < 875);
+        assert!(early.len() > 25 && late.len() > 25, "{early:?} {late:?}");
+    }
+
+    #[test]
     fn a_servers_wish_is_honoured_and_a_halt_waits_longest() {
         let mut backoff = Backoff::new(10, 7);
         assert_eq!(

@@ -1,7 +1,5 @@
 //! Encoded changes that wait in memory.
 
-use std::fmt;
-
 use super::hour_file::Hour;
 use super::position::{ClusterTime, LastChange, ResumeToken};
 
@@ -40,12 +38,6 @@ impl FlushReason {
             Self::Halt => "halt",
             Self::Drain => "drain",
         }
-    }
-}
-
-impl fmt::Display for FlushReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -208,6 +200,7 @@ mod tests {
     #[test]
     fn a_failed_write_leaves_no_trace() {
         let mut changes = Changes::default();
+        assert!(changes.is_empty());
         let good = |line: &'static str| {
             move |lines: &mut Vec<u8>, tokens: &mut String| {
                 lines.extend_from_slice(line.as_bytes());
@@ -230,5 +223,23 @@ mod tests {
             .collect();
         assert_eq!(lines, [(&b"a\n"[..], "{}"), (b"bc\n", "{}")]);
         assert_eq!((changes.len(), changes.len_bytes()), (2, 5));
+        assert!(!changes.is_empty());
+    }
+
+    #[test]
+    fn logs_name_every_reason() {
+        let words = [
+            (FlushReason::Cron, "cron"),
+            (FlushReason::Count, "count"),
+            (FlushReason::Bytes, "bytes"),
+            (FlushReason::Hour, "hour"),
+            (FlushReason::Signal, "signal"),
+            (FlushReason::Pressure, "pressure"),
+            (FlushReason::Halt, "halt"),
+            (FlushReason::Drain, "drain"),
+        ];
+        for (reason, word) in words {
+            assert_eq!(reason.as_str(), word);
+        }
     }
 }

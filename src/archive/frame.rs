@@ -355,6 +355,8 @@ pub(super) mod tests {
                         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
                         assert_eq!(document["metadata"]["count"], commits * 3);
                         assert_eq!(document["metadata"]["collection"], "users");
+                        let written = &document["metadata"]["timestamp"];
+                        assert_eq!(written, "1970-01-01T02:00:00.000Z");
                         assert_eq!(text.lines().count(), commits as usize * 3 + 2);
                         document["changes"].as_array().unwrap().clone()
                     }
@@ -386,6 +388,75 @@ pub(super) mod tests {
                 lens.iter().all(|len| *len == lens[0]),
                 "{format:?} {lens:?}"
             );
+        }
+    }
+
+    /// One commit to a new `json` file.
+    fn commit_json(compression: Compression, collection: &str, base: Option<&HourFile>) -> Commit {
+        let format = FileFormat {
+            output: OutputFormat::Json,
+            compression,
+        };
+        let batch = batch(1, 1, format.separator());
+        let name = HourFileName {
+            hour: batch.hour,
+            part: 1,
+            format,
+        };
+        let origin = Origin {
+            collection: collection.to_owned(),
+            ..origin()
+        };
+        commit(&origin, base, name, &batch, 0).unwrap()
+    }
+
+    #[test]
+    fn heads_are_whole_steps_long_whatever_they_hold() {
+        let lens: Vec<usize> = (1..=HEAD_STEP_BYTES)
+            .map(|len| {
+                let Commit { head, .. } = commit_json(Compression::None, &"x".repeat(len), None);
+                assert_eq!(read_head(&head).unwrap().collection.len(), len);
+                head.len()
+            })
+            .collect();
+        assert!(
+            lens.iter().all(|len| len % HEAD_STEP_BYTES == 0),
+            "{lens:?}"
+        );
+        assert_eq!(lens[HEAD_STEP_BYTES - 1] - lens[0], HEAD_STEP_BYTES);
+    }
+
+    #[test]
+    fn a_head_never_gets_shorter() {
+        for compression in [Compression::None, Compression::Gzip] {
+            let long = commit_json(compression, &"x".repeat(3000), None).file;
+            let short = commit_json(compression, "x", None).file;
+            assert!(short.head_len_bytes < long.head_len_bytes);
+            let next = commit_json(compression, "x", Some(&long)).file;
+            assert_eq!(next.head_len_bytes, long.head_len_bytes);
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_never_longer_than_its_limit() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for format in formats() {
+            for len in [1, 100, 10_000, 1_000_000] {
+                let mut batch = batch(1, 1, format.separator());
+                batch.lines = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+                batch.lines.extend_from_slice(format.separator());
+                let name = HourFileName {
+                    hour: batch.hour,
+                    part: 1,
+                    format,
+                };
+                let base = commit(&origin(), None, name, &batch, 0).unwrap().file;
+                let Commit { chunk, .. } = commit(&origin(), Some(&base), name, &batch, 0).unwrap();
+                assert!(
+                    chunk.len() as u64 <= chunk_limit_bytes(batch.len_bytes()),
+                    "{format:?} {len}"
+                );
+            }
         }
     }
 }
