@@ -1,6 +1,7 @@
 //! The rules of the machine one by one, above all those where randomness rarely goes.
 
 mod commits;
+mod history;
 mod saves;
 mod start;
 mod stream;
