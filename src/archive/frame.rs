@@ -392,7 +392,11 @@ pub(super) mod tests {
     }
 
     /// One commit to a new `json` file.
-    fn commit_json(compression: Compression, collection: &str, base: Option<&HourFile>) -> Commit {
+    pub(crate) fn commit_json(
+        compression: Compression,
+        collection: &str,
+        base: Option<&HourFile>,
+    ) -> Commit {
         let format = FileFormat {
             output: OutputFormat::Json,
             compression,

@@ -203,6 +203,18 @@ mod tests {
                 increment: 1
             })
         );
+        let time = ClusterTime {
+            seconds: 7200,
+            increment: 3,
+        };
+        assert_eq!(Position::At(time).cluster_time(), Some(time));
+        let token = ResumeToken::from_canonical(r#"{"_data":"8200001C2000000003"}"#);
+        assert_eq!(Position::After(token).cluster_time(), Some(time));
+    }
+
+    #[test]
+    fn tokens_of_another_make_tell_no_time() {
+        let time = |text: &str| ResumeToken::from_canonical(text).cluster_time();
         for other in [
             r#"{"_data":"82"}"#,
             r#"{"_data":"8365A53E2F00000001"}"#,

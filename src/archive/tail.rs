@@ -150,9 +150,6 @@ impl Scan {
             .map_err(|error| broken(&error))?
             .len() as u64;
         let head_len_bytes = head_len as u64;
-        if head_len_bytes + foot_len_bytes > self.len_bytes {
-            return Err(broken("its end is missing"));
-        }
         self.stage = Stage::Foot(HourFile {
             name: self.name,
             len_bytes: self.len_bytes,
@@ -166,6 +163,7 @@ impl Scan {
                 cluster_time: metadata.last_cluster_time,
             },
         });
+        // A head is longer than a foot and doesn't end like one, so no head passes for a whole file.
         Ok(self.ask(self.len_bytes - foot_len_bytes..self.len_bytes))
     }
 
@@ -178,18 +176,14 @@ impl Scan {
     }
 
     fn last_line(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
-        let Some((b'\n', lines)) = bytes.split_last() else {
-            return Err(broken("its last line has no end"));
-        };
-        match lines.iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => self.done(&lines[at + 1..], 0, 0),
-            None if self.window.start == 0 => self.done(lines, 0, 0),
-            None => {
-                let asked = self.window.end - self.window.start;
-                let start = self.window.end.saturating_sub(asked * 4);
-                Ok(self.ask(start..self.len_bytes))
-            }
+        let lines = without_end(bytes)?;
+        let line = last_of(lines);
+        if line.len() < lines.len() || self.window.start == 0 {
+            return self.done(line, 0, 0);
         }
+        let asked = self.window.end - self.window.start;
+        let start = self.window.end.saturating_sub(asked * 4);
+        Ok(self.ask(start..self.len_bytes))
     }
 
     fn trailer(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
@@ -205,14 +199,8 @@ impl Scan {
     fn last_member(&mut self, trailer: Trailer, bytes: &[u8]) -> Result<Step, Damage> {
         let member = zip::first_member(bytes).map_err(|error| broken(&error))?;
         let (text, _) = member.ok_or_else(|| broken("its last chunk has no end"))?;
-        let Some((b'\n', lines)) = text.split_last() else {
-            return Err(broken("its last line has no end"));
-        };
-        let start = lines
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        self.done(&lines[start..], trailer.commits, trailer.changes)
+        let line = last_of(without_end(&text)?);
+        self.done(line, trailer.commits, trailer.changes)
     }
 
     fn done(&self, line: &[u8], commits: u32, changes: u64) -> Result<Step, Damage> {
@@ -248,13 +236,26 @@ impl Scan {
     }
 }
 
+fn without_end(lines: &[u8]) -> Result<&[u8], Damage> {
+    lines
+        .strip_suffix(b"\n")
+        .ok_or_else(|| broken("its last line has no end"))
+}
+
+fn last_of(lines: &[u8]) -> &[u8] {
+    lines
+        .rsplit(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default()
+}
+
 fn broken(what: &(impl ToString + ?Sized)) -> Damage {
     Damage::Broken(what.to_string())
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::frame::tests::{file, formats, origin};
+    use super::super::frame::tests::{commit_json, file, formats, origin};
     use super::*;
 
     /// Reads a file, and panics if that has no end.
@@ -263,8 +264,19 @@ pub(super) mod tests {
         name: HourFileName,
         bytes: &[u8],
     ) -> Result<HourFile, Damage> {
+        noting_reads(origin, name, bytes, &mut Vec::new())
+    }
+
+    /// Scans, and notes how many bytes each read asks for.
+    fn noting_reads(
+        origin: &Origin,
+        name: HourFileName,
+        bytes: &[u8],
+        reads: &mut Vec<u64>,
+    ) -> Result<HourFile, Damage> {
         let (mut scan, mut range) = Scan::begin(origin, name, bytes.len() as u64)?;
         for _ in 0..100 {
+            reads.push(range.end - range.start);
             let start = usize::try_from(range.start).unwrap();
             let end = usize::try_from(range.end).unwrap();
             match scan.feed(&bytes[start..end])? {
@@ -296,12 +308,67 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_last_line_longer_than_the_window_is_found() {
-        let (mut bytes, file) = file(formats()[2], 2);
-        let end = bytes.len() - 2;
-        let long = format!(",\"fullDocument\":\"{}\"", "x".repeat(100_000));
-        bytes.splice(end - 1..end - 1, long.bytes());
-        assert_eq!(scan(&origin(), file.name, &bytes).unwrap().last, file.last);
+    fn a_few_kilobytes_of_a_long_file_are_read() {
+        for format in formats() {
+            let (bytes, file) = file(format, 500);
+            let mut reads = Vec::new();
+            noting_reads(&origin(), file.name, &bytes, &mut reads).unwrap();
+            assert!(reads.len() <= 2, "{format:?} {reads:?}");
+            assert!(reads.iter().sum::<u64>() < 17_000, "{format:?} {reads:?}");
+        }
+    }
+
+    #[test]
+    fn a_last_line_is_found_however_long() {
+        for (len, expected_reads) in [(10_000, 1), (100_000, 3)] {
+            let (bytes, file) = file(formats()[2], 2);
+            let mut long = b"no line of these is looked at\n".repeat(100_000);
+            long.extend_from_slice(&bytes);
+            let in_line = long.len() - 3;
+            let field = format!(",\"fullDocument\":\"{}\"", "x".repeat(len));
+            long.splice(in_line..in_line, field.bytes());
+            let mut reads = Vec::new();
+            let read = noting_reads(&origin(), file.name, &long, &mut reads).unwrap();
+            assert_eq!(read.last, file.last);
+            assert_eq!(reads.len(), expected_reads, "{reads:?}");
+            assert!(reads.iter().sum::<u64>() < 400_000, "{reads:?}");
+        }
+    }
+
+    #[test]
+    fn the_only_line_is_the_last() {
+        for (format, len) in [(formats()[2], 1), (formats()[2], 100_000)] {
+            let (bytes, file) = file(format, 1);
+            let first_end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+            let mut line = bytes[..=first_end].to_vec();
+            line.splice(..0, " ".repeat(len).bytes());
+            let read = scan(&origin(), file.name, &line).unwrap();
+            assert_eq!(read.last.cluster_time.increment, 1);
+        }
+    }
+
+    #[test]
+    fn a_head_is_found_however_long_and_not_sought_for_ever() {
+        let collection = "x".repeat(100_000);
+        let origin = Origin {
+            collection: collection.clone(),
+            ..origin()
+        };
+        for compression in [Compression::None, Compression::Gzip] {
+            let commit = commit_json(compression, &collection, None);
+            let bytes = [commit.head, commit.chunk, commit.foot].concat();
+            let read = scan(&origin, commit.file.name, &bytes).unwrap();
+            assert_eq!(read, commit.file);
+
+            let spaces = vec![b' '; 10 << 20];
+            let endless = match compression {
+                Compression::None => spaces,
+                Compression::Gzip => zip::stored_member(&spaces).unwrap(),
+            };
+            let mut reads = Vec::new();
+            noting_reads(&origin, commit.file.name, &endless, &mut reads).unwrap_err();
+            assert!(reads.iter().sum::<u64>() < 2 << 20, "{reads:?}");
+        }
     }
 
     #[test]

@@ -144,4 +144,20 @@ mod tests {
         assert_eq!(Trailer::read(&member(b"").unwrap()), None);
         assert_eq!(Trailer::read(&bytes[1..]), None);
     }
+
+    #[test]
+    fn another_programs_extra_field_is_no_trailer() {
+        let read = |extra: &[u8], data: &[u8]| {
+            let compression = flate2::Compression::none();
+            let mut encoder = GzBuilder::new().extra(extra).write(Vec::new(), compression);
+            encoder.write_all(data).unwrap();
+            Trailer::read(&encoder.finish().unwrap())
+        };
+        let field = |name: &[u8; 2], len: u8| [&name[..], &[len, 0], &[0; 20]].concat();
+        assert!(read(&field(b"SL", 20), b"").is_some());
+        assert_eq!(read(&field(b"AB", 20), b""), None);
+        assert_eq!(read(&field(b"SL", 19), b""), None);
+        assert_eq!(read(&field(b"SL", 20), b"text"), None);
+        assert_eq!(read(b"SL", b""), None);
+    }
 }

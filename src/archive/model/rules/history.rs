@@ -124,6 +124,19 @@ fn a_gap_is_recorded_and_then_gone_behind() -> Result<()> {
 }
 
 #[test]
+fn a_gap_begins_where_the_feed_had_read_to() -> Result<()> {
+    let mut bench = restarting()?;
+    lose(&mut bench)?;
+    let StartAt::Time(begin) = bench.config.start_at else {
+        anyhow::bail!("it starts at a time");
+    };
+    let gap = gap(&bench)?;
+    assert_eq!((gap.from, gap.last_change), (Some(begin), None));
+    bench.settle()?;
+    finish(bench)
+}
+
+#[test]
 fn where_no_beginning_is_known_behind_the_lake_it_goes_on_from_now() -> Result<()> {
     for oldest_changes_ago in [None, Some(1), Some(2)] {
         let mut bench = restarting()?;
@@ -185,9 +198,7 @@ fn a_lake_that_is_further_than_the_lost_position_saves_the_day() -> Result<()> {
         assert!(bench.said().contains(&Notice::LakeAhead));
         lose(&mut bench)?;
         let tail = bench.world.source.last_change(2).token;
-        let is_open_behind_tail = |pending: &Pending| {
-            matches!(pending, Pending::Open(position) if *position == Position::After(tail.clone()))
-        };
+        let is_open_behind_tail = |pending: &Pending| matches!(pending, Pending::Open(position) if *position == Position::After(tail.clone()));
         assert!(bench.master.pending.iter().any(is_open_behind_tail));
         assert_eq!(bench.said(), [], "nothing is lost");
         bench.settle()?;
