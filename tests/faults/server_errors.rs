@@ -1,6 +1,7 @@
 //! What the server may answer in place of changes: each error at each place of a stream's life.
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use bson::{Document, doc};
 use futures::TryStreamExt as _;
@@ -10,7 +11,7 @@ use crate::harness::ledger::Ledger;
 use crate::harness::rounds::at_once;
 use crate::harness::scene::Scene;
 use crate::harness::servers::Server;
-use crate::harness::silt::{Signal, Silt};
+use crate::harness::silt::{Signal, Silt, WAIT_LIMIT};
 use crate::harness::unique;
 
 /// Servers, each with a failpoint of its own, and so cases at once.
@@ -225,24 +226,30 @@ impl Trial {
 
     /// Kills silt's cursor, so that its stream must be opened anew.
     async fn kill_cursor(&self) {
+        let begun = Instant::now();
+        let cursors = loop {
+            // Between two requests it may be neither idle nor at work.
+            let cursors = self.cursors().await;
+            if !cursors.is_empty() {
+                break cursors;
+            }
+            assert!(begun.elapsed() < WAIT_LIMIT, "silt has no cursor");
+        };
+        let kill = doc! { "killCursors": "users", "cursors": cursors };
+        self.scene.database.run_command(kill).await.unwrap();
+    }
+
+    async fn cursors(&self) -> Vec<i64> {
         let namespace = format!("{}.users", self.scene.database.name());
-        let admin = self.scene.client.database("admin");
         let pipeline = [
             doc! { "$currentOp": { "allUsers": true, "idleCursors": true } },
             doc! { "$match": { "ns": namespace, "cursor.cursorId": { "$exists": true } } },
         ];
-        let cursors = admin.aggregate(pipeline).await.unwrap();
-        let cursors: Vec<Document> = cursors.try_collect().await.unwrap();
-        let [cursor] = &cursors[..] else {
-            panic!("one cursor was expected: {cursors:?}")
-        };
-        let id = cursor
-            .get_document("cursor")
-            .unwrap()
-            .get_i64("cursorId")
-            .unwrap();
-        let kill = doc! { "killCursors": "users", "cursors": [id] };
-        self.scene.database.run_command(kill).await.unwrap();
+        let admin = self.scene.client.database("admin");
+        let found = admin.aggregate(pipeline).await.unwrap();
+        let found: Vec<Document> = found.try_collect().await.unwrap();
+        let id = |found: &Document| found.get_document("cursor").unwrap().get_i64("cursorId");
+        found.iter().map(|found| id(found).unwrap()).collect()
     }
 
     fn goes_on(&self, mut silt: Silt) -> Silt {
