@@ -1,11 +1,12 @@
-//! A commit whose outcome nobody told: it is looked up while Azure fails on, or lands late.
+//! A commit whose outcome nobody told: it is looked up while Azure fails on, or lands late. And a start
+//! while Azure fails.
 
 use crate::harness::http::{Answer, Kind};
 use crate::harness::http_proxy::{Fault, HttpProxy, Moment, Which};
 use crate::harness::ledger::compare;
 use crate::harness::rounds::{at_once, rounds};
 use crate::harness::scene::{Scene, insert, token};
-use crate::harness::silt::Silt;
+use crate::harness::silt::{Signal, Silt};
 use crate::harness::variable;
 
 /// The requests of a lookup.
@@ -85,6 +86,52 @@ fn a_request_that_lands_late_doubles_nothing() {
         compare(&witness.tokens(10).await, &archived);
         let last = archived.last().map(token);
         assert_eq!(scene.checkpointed_on_azurite().await, last);
+    });
+}
+
+/// What a start asks for, and what it meets.
+fn at_the_start() -> [(Kind, Fault); 8] {
+    let answer = |status, code| Fault::Answer(Answer::new(status, code));
+    [
+        (Kind::List, answer(503, "ServerBusy")),
+        (Kind::List, Fault::Stall),
+        (Kind::CreateRoot, answer(409, "ContainerBeingDeleted")),
+        (
+            Kind::CreateRoot,
+            Fault::Misreport(Answer::new(500, "InternalError")),
+        ),
+        (Kind::CreateRoot, Fault::LoseReply),
+        (Kind::ReadCheckpoint, answer(403, "AuthorizationFailure")),
+        (Kind::SaveCheckpoint, answer(500, "OperationTimedOut")),
+        (Kind::SaveCheckpoint, Fault::StallReply),
+    ]
+}
+
+#[test]
+fn a_start_waits_for_azure() {
+    let all = rounds("Azure fails at the start", 8, 80);
+    at_once(all, 4, async |round| {
+        let (kind, fault) = at_the_start()[round.number as usize % 8].clone();
+        eprintln!("{fault:?} at {kind:?}");
+        let (scene, proxy) = scene_behind_proxy().await;
+        proxy.fail(Which::every(kind), fault);
+        let mut silt = Silt::start(&scene.settings);
+        match kind {
+            // Refused by 403, which a person mends.
+            Kind::ReadCheckpoint => drop(silt.wait_where("halted", |line| {
+                line["message"].as_str().unwrap().starts_with("halted")
+            })),
+            _ => proxy.wait_for_hits(1),
+        }
+        proxy.mend();
+        silt.signal(Signal::USR1);
+        silt.wait_for("watching");
+        let mut witness = scene.witness("users").await;
+        insert(&scene.users(), 0..5).await;
+        scene.flush_until(&mut silt, "users", 5).await;
+        silt.drain();
+        let archived = scene.archived_on_azurite("users").await;
+        compare(&witness.tokens(5).await, &archived);
     });
 }
 
