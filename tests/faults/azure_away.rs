@@ -16,9 +16,11 @@ use crate::harness::variable;
 
 const AWAY: Duration = Duration::from_secs(120);
 const BUFFER_LIMIT_BYTES: u64 = 4 << 20;
-/// Text of a document. Two minutes of load are several budgets.
+/// Text of a document.
 const DOCUMENT_LEN_BYTES: usize = 4000;
 const PAUSE: Duration = Duration::from_millis(15);
+/// Documents that don't fit the budget several times over.
+const ENOUGH: i64 = 4 * (BUFFER_LIMIT_BYTES as i64) / (DOCUMENT_LEN_BYTES as i64);
 /// README.md: half the budget again, and 20 MiB.
 const MEMORY_LIMIT_BYTES: u64 = BUFFER_LIMIT_BYTES * 3 / 2 + (20 << 20);
 /// README.md: what a feed takes that catches up.
@@ -45,11 +47,11 @@ async fn survives(round: Round) {
     load.wait_until_followed(&scene, &mut silt).await;
 
     let busy = Answer::new(503, "ServerBusy");
-    let faults = [Fault::Reset, Fault::Answer(busy), Fault::Stall];
+    let faults = [Fault::Stall, Fault::Reset, Fault::Answer(busy)];
     proxy.fail(Which::all(), faults[round.number as usize % 3].clone());
     let begun = Instant::now();
     let paused_at = wait_until_paused(&scene, &load).await;
-    while begun.elapsed() < AWAY {
+    while begun.elapsed() < AWAY || load.wait_for_more(1).await < ENOUGH {
         assert_memory(&silt, MEMORY_LIMIT_BYTES);
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -58,12 +60,6 @@ async fn survives(round: Round) {
         paused_at,
         "it reads on without memory"
     );
-    let written = load.wait_for_more(1).await as u64 * DOCUMENT_LEN_BYTES as u64;
-    assert!(
-        written > 3 * BUFFER_LIMIT_BYTES,
-        "the load is too small: {written}"
-    );
-
     proxy.mend();
     let ledger = load.end().await;
     let least = ledger.acknowledged.len() as u64 * DOCUMENT_LEN_BYTES as u64;

@@ -9,7 +9,7 @@ use crate::harness::ledger::Load;
 use crate::harness::rounds::rounds;
 use crate::harness::scene::Scene;
 use crate::harness::servers::Server;
-use crate::harness::silt::Silt;
+use crate::harness::silt::{Silt, WAIT_LIMIT};
 
 /// `InterruptedAtShutdown`: the save is lost.
 const LOST: Option<i32> = Some(11600);
@@ -47,7 +47,8 @@ async fn await_moment(
         Strike::After => {
             let mut saves = scene.checkpoints().watch().await.unwrap();
             silt.get_or_insert_with(start);
-            while saves.next_if_any().await.unwrap().is_none() {}
+            let saved = async { while saves.next_if_any().await.unwrap().is_none() {} };
+            tokio::time::timeout(WAIT_LIMIT, saved).await.unwrap();
         }
     }
 }
