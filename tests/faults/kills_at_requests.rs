@@ -114,8 +114,10 @@ fn kills_in_the_first_second_of_a_feed_do_not_move_its_start() {
         let proxy = HttpProxy::new(&variable("SILT_TEST_AZURITE"));
         let scene = scene_behind(Scene::new().await, &proxy);
         let point = proxy.hold(Which::nth(kind, nth), fate.moment());
-        let silt = Silt::start(&scene.settings);
+        let mut silt = Silt::start(&scene.settings);
         let held = point.reached();
+        silt.hear();
+        assert_eq!(silt.count("watching"), 0, "the start is saved first");
         silt.kill();
         match fate {
             Fate::Lands => held.release(),
