@@ -73,8 +73,11 @@ pub fn commit(
         len_bytes: 0,
         head_len_bytes: 0,
         foot_len_bytes: 0,
-        commits: base.map_or(0, |base| base.commits) + 1,
-        changes: base.map_or(0, |base| base.changes) + u64::from(batch.changes),
+        // What a damaged file says of itself may be any number.
+        commits: base.map_or(0, |base| base.commits).saturating_add(1),
+        changes: base
+            .map_or(0, |base| base.changes)
+            .saturating_add(u64::from(batch.changes)),
         first_cluster_time: Some(
             base.and_then(|base| base.first_cluster_time)
                 .unwrap_or(batch.first_cluster_time),

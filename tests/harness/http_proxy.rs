@@ -260,8 +260,13 @@ impl Shared {
             return Ok(());
         };
         let pass = || request.forward(&self.server);
-        let Some(fault) = self.admit(request.kind()) else {
-            return (&client).write_all(&pass()?);
+        let kind = request.kind();
+        let Some(fault) = self.admit(kind) else {
+            let reply = pass()?;
+            if kind == Kind::List {
+                self.state.lock().unwrap().blocks = 0;
+            }
+            return (&client).write_all(&reply);
         };
         match fault {
             Fault::Answer(answer) => (&client).write_all(&answer.bytes()),
@@ -298,14 +303,15 @@ impl Shared {
 }
 
 impl State {
-    /// Which block of its flush it is. Before a flush is tried again, the folder is listed.
+    /// Which block of its flush it is. Before a flush is tried again, the folder is listed; by the time
+    /// that the answer goes out, all blocks of the try before have come.
     fn count_block(&mut self, kind: Kind) -> Kind {
         match kind {
             Kind::Block(_) => {
                 self.blocks += 1;
                 Kind::Block(self.blocks)
             }
-            Kind::Commit | Kind::List => {
+            Kind::Commit => {
                 self.blocks = 0;
                 kind
             }
