@@ -17,4 +17,5 @@ mod parts;
 mod primary;
 mod rivals;
 mod server_errors;
+mod settings;
 mod sigterm;
