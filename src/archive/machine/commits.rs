@@ -238,6 +238,11 @@ impl Feed {
                 Some(file) => format!("another writer has moved {} on", file.name),
                 None => "the collection's files are gone from the lake".to_owned(),
             };
+            // Held until the reload, so that a drain counts it among what it lets go.
+            self.commit = CommitState::Unsure {
+                order,
+                inspect: Try::Ready,
+            };
             self.request_reload(
                 &Failure {
                     disposition: Disposition::Reload,

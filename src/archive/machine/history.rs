@@ -87,10 +87,7 @@ impl Feed {
         self.load = Try::Running;
         out.push(match gap.until {
             None => Action::AskClusterTime,
-            Some(_) => Action::Record(Gap {
-                last_change: self.safe.last_change.clone(),
-                ..gap.clone()
-            }),
+            Some(_) => Action::Record(gap.clone()),
         });
     }
 

@@ -326,7 +326,7 @@ impl Feed {
             Stage::Anchoring => self.save.wake_at_ms(),
             Stage::Running => {
                 let stream = match self.stream {
-                    Stream::Closed(state) if !self.draining => state.wake_at_ms(),
+                    Stream::Closed(state) => state.wake_at_ms(),
                     _ => None,
                 };
                 let commit = match &self.commit {
@@ -392,7 +392,7 @@ impl Feed {
     /// Whether the feed reads its stream.
     #[must_use]
     pub fn is_watching(&self) -> bool {
-        self.stage == Stage::Running && self.stream == Stream::Open
+        self.stream == Stream::Open
     }
 
     /// Notes a failure: the delay before the next try, and what is to be said about it.

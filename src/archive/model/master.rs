@@ -394,7 +394,7 @@ impl Master {
             .sum();
         let (changes, bytes) = (self.feed.buffered_changes(), self.feed.buffered_bytes());
         if self.is_reloading || self.may_halt {
-            // The commit that found the stale view may be dropped already.
+            // What it held may be dropped already.
             ensure!(bytes <= held_bytes, "{bytes} of {held_bytes} bytes");
         } else {
             ensure!(

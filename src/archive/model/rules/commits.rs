@@ -202,27 +202,45 @@ fn a_file_of_another_format_is_left_for_the_next_part() -> Result<()> {
 
 #[test]
 fn a_failed_flush_is_looked_up_and_tried_on_for_ever() -> Result<()> {
-    let mut bench = Bench::watching(&limits())?;
-    bench.read(4)?;
-    bench.give(Input::Flush(FlushReason::Cron))?;
-    for failures in 1..=10 {
-        bench.work(Fault::Refused)?;
-        assert!(bench.wake_in_ms().unwrap() <= 60_000);
-        assert_eq!(bench.master.feed.trouble().unwrap().failures, failures);
-        bench.wake()?;
-        assert_eq!(
-            bench.pending(),
-            ["Inspect"],
-            "an unknown outcome is looked up"
-        );
-        bench.work(Fault::None)?;
-        assert_eq!(bench.order().unwrap().batch.changes, 4);
+    for archived in [0, 3] {
+        let mut bench = Bench::watching(&limits())?;
+        if archived > 0 {
+            flush(&mut bench, archived)?;
+        }
+        bench.read(4)?;
+        bench.give(Input::Flush(FlushReason::Cron))?;
+        for failures in 1..=10 {
+            bench.work(Fault::Refused)?;
+            assert!(bench.wake_in_ms().unwrap() <= 60_000);
+            assert_eq!(bench.master.feed.trouble().unwrap().failures, failures);
+            bench.wake()?;
+            assert_eq!(
+                bench.pending(),
+                ["Inspect"],
+                "an unknown outcome is looked up"
+            );
+            assert!(bench.master.feed.is_committing());
+            bench.work(Fault::None)?;
+            assert_eq!(bench.order().unwrap().batch.changes, 4);
+        }
+        check_report(&bench.said())?;
+        bench.settle()?;
+        assert!(!bench.master.feed.is_committing());
+        assert!(has_said(&bench.said(), |notice| matches!(
+            notice,
+            Notice::Recovered(_)
+        )));
+        bench.check_complete()?;
     }
-    let notices = bench.said();
+    Ok(())
+}
+
+/// A flush of four changes that fails on and on is reported once, after as many tries as was wished.
+fn check_report(notices: &[Notice]) -> Result<()> {
     let failing = notices
         .iter()
         .filter(|notice| matches!(notice, Notice::FlushFailing { .. }));
-    assert_eq!(failing.count(), 1, "it is reported once");
+    assert_eq!(failing.count(), 1);
     let report = notices
         .iter()
         .position(|notice| matches!(notice, Notice::FlushFailing { changes: 4, .. }));
@@ -231,12 +249,7 @@ fn a_failed_flush_is_looked_up_and_tried_on_for_ever() -> Result<()> {
         .filter(|notice| matches!(notice, Notice::Retrying { .. }))
         .count();
     assert_eq!(u32::try_from(tries)?, limits().retry_attempts);
-    bench.settle()?;
-    assert!(has_said(&bench.said(), |notice| matches!(
-        notice,
-        Notice::Recovered(_)
-    )));
-    bench.check_complete()
+    Ok(())
 }
 
 #[test]
@@ -301,74 +314,6 @@ fn a_stale_view_that_proves_fresh_is_not_tried_without_a_pause() -> Result<()> {
     assert!(bench.pending().is_empty() && bench.wake_in_ms().unwrap() >= 750);
     bench.wake()?;
     bench.settle()?;
-    bench.check_complete()
-}
-
-#[test]
-fn another_writers_commit_leads_back_to_its_end() -> Result<()> {
-    let mut bench = Bench::watching(&limits())?;
-    bench.read(3)?;
-    bench.give(Input::Flush(FlushReason::Cron))?;
-    // The other one has the first two of these changes in its batch.
-    let mut order = bench.order().unwrap().clone();
-    let mut other = (*order.batch).clone();
-    other.lines.truncate(2 * 9);
-    other.changes = 2;
-    other.last = bench.world.source.last_change(1);
-    order.batch = other.into();
-    bench
-        .world
-        .lake
-        .commit(&bench.world.source, &order)
-        .unwrap();
-    bench.settle()?;
-    let notices = bench.said();
-    assert!(has_said(
-        &notices,
-        |notice| matches!(notice, Notice::Reloading(why) if why.contains("another writer"))
-    ));
-    assert_eq!(bench.master.feed.buffered_changes(), 0);
-    bench.wake()?;
-    bench.settle()?;
-    bench.deliver()?;
-    assert!(bench.said().contains(&Notice::CaughtUp { skipped: 2 }));
-    bench.master.drain(&bench.world)?;
-    bench.settle()?;
-    bench.check_complete()
-}
-
-#[test]
-fn what_was_in_trouble_is_forgotten_with_a_stale_view() -> Result<()> {
-    let mut bench = Bench::watching(&limits())?;
-    bench.read(2)?;
-    bench.give(Input::Flush(FlushReason::Cron))?;
-    let order = bench.order().unwrap().clone();
-    bench.work(Fault::Refused)?;
-    assert!(bench.master.feed.trouble().is_some());
-    // Another writer does all there is to do.
-    bench
-        .world
-        .lake
-        .commit(&bench.world.source, &order)
-        .unwrap();
-    let mut next = order.clone();
-    bench.happen(1, 0);
-    next.base = bench.world.lake.tail(&bench.world.source);
-    next.batch = {
-        let mut batch = (*order.batch).clone();
-        batch.lines = b"00000002\n".to_vec();
-        batch.changes = 1;
-        batch.last = bench.world.source.last_change(2);
-        batch.into()
-    };
-    bench.world.lake.commit(&bench.world.source, &next).unwrap();
-    bench.wake()?;
-    bench.settle()?;
-    bench.wake()?;
-    bench.settle()?;
-    bench.deliver()?;
-    bench.settle()?;
-    assert!(bench.master.feed.trouble().is_none());
     bench.check_complete()
 }
 

@@ -5,6 +5,7 @@ mod history;
 mod saves;
 mod start;
 mod stream;
+mod writers;
 
 use anyhow::{Context as _, Result, ensure};
 

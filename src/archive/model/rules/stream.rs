@@ -9,9 +9,11 @@ fn a_stream_opens_again_behind_what_was_read() -> Result<()> {
     let mut bench = Bench::watching(&limits())?;
     bench.read(3)?;
     bench.master.break_stream(&bench.world, Fault::Refused)?;
+    assert!(!bench.master.feed.is_watching());
     assert!(bench.wake_in_ms().unwrap() >= 750);
     bench.wake()?;
     bench.settle()?;
+    assert!(bench.master.feed.is_watching());
     bench.read(2)?;
     assert_eq!(bench.master.feed.buffered_changes(), 5, "nothing twice");
     assert!(has_said(&bench.said(), |notice| matches!(
@@ -88,6 +90,21 @@ fn time_that_runs_back_halts_and_what_is_held_is_kept() -> Result<()> {
         .iter()
         .filter(|notice| matches!(notice, Notice::Halted(_)));
     assert_eq!(halts.count(), 1, "it is said once: {notices:?}");
+    Ok(())
+}
+
+#[test]
+fn time_that_runs_back_behind_a_commit_under_way_halts() -> Result<()> {
+    let mut bench = Bench::watching(&limits())?;
+    bench.happen(2, 7200);
+    bench.deliver()?;
+    bench.give(Input::Flush(FlushReason::Cron))?;
+    bench.world.source.run_back(3600);
+    bench.happen(1, 0);
+    bench.master.may_halt = true;
+    bench.deliver()?;
+    let trouble = bench.master.feed.trouble().unwrap();
+    assert!(trouble.is_halt && trouble.message.contains("cluster time ran back"));
     Ok(())
 }
 
