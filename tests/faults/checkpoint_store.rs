@@ -1,7 +1,6 @@
 //! The checkpoint store is away, slow, or acts without an answer: the checkpoint is never ahead of the
 //! lake and never goes back, and nothing is lost or doubled.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -16,7 +15,7 @@ use crate::harness::ledger::Load;
 use crate::harness::replica_set::QUICK;
 use crate::harness::rounds::{Round, at_once, rounds};
 use crate::harness::scene::Scene;
-use crate::harness::servers::Server;
+use crate::harness::servers::{Pool, Server};
 use crate::harness::silt::{Signal, Silt};
 use crate::harness::tcp_proxy::{Fault, TcpProxy, Trigger};
 use crate::harness::{unique, variable};
@@ -25,8 +24,9 @@ use crate::harness::{unique, variable};
 const WIDTH: usize = 4;
 /// Faults of one round, one after another.
 const FAULTS: usize = 4;
-/// silt's own limit in these rounds, and a delay that passes it.
+/// silt's own limit in these rounds, a delay within it, and one that passes it.
 const LIMIT_SECONDS: &str = "2";
+const DELAY_MS: i32 = 500;
 const TOO_LATE_MS: i32 = 2500;
 
 const SAVES: [&str; 3] = ["insert", "update", "find"];
@@ -40,8 +40,8 @@ enum Trouble {
     Unsure,
     /// It closes the connection before it acts.
     Closed,
-    /// It acts when silt has given up.
-    TooLate,
+    /// It acts late, perhaps when silt has given up.
+    Late,
     /// It acts, and the answer is lost.
     AnswerLost(Fault),
     /// silt is killed meanwhile.
@@ -56,7 +56,7 @@ const TROUBLES: [Trouble; 9] = [
     Trouble::Refused,
     Trouble::AnswerLost(Fault::Reset),
     Trouble::LakeAway,
-    Trouble::TooLate,
+    Trouble::Late,
     Trouble::Unsure,
     Trouble::Killed,
     Trouble::AnswerLost(Fault::BlackHole),
@@ -66,16 +66,12 @@ const TROUBLES: [Trouble; 9] = [
 
 #[test]
 fn a_store_in_mongodb_that_fails_is_never_ahead_and_never_goes_back() {
-    let servers: Vec<Server> = (0..WIDTH).map(|_| Server::mongod()).collect();
-    let idle = Mutex::new(servers);
+    let servers = Pool::mongods(WIDTH);
     let rounds = rounds("checkpoints in MongoDB", 9, 200);
-    at_once(rounds, WIDTH, |round| {
-        let idle = &idle;
-        async move {
-            let server = idle.lock().unwrap().pop().unwrap();
-            in_mongodb(&round, &server).await;
-            idle.lock().unwrap().push(server);
-        }
+    at_once(rounds, WIDTH, async |round| {
+        let server = servers.take();
+        in_mongodb(&round, &server).await;
+        servers.give_back(server);
     });
 }
 
@@ -154,8 +150,9 @@ impl Store<'_> {
                 self.fails_times(random, doc! { "closeConnection": true })
                     .await
             }
-            Trouble::TooLate => {
-                let late = doc! { "blockConnection": true, "blockTimeMS": TOO_LATE_MS };
+            Trouble::Late => {
+                let delay_ms = [DELAY_MS, TOO_LATE_MS][random.usize(..2)];
+                let late = doc! { "blockConnection": true, "blockTimeMS": delay_ms };
                 self.fails_times(random, late).await;
             }
             Trouble::AnswerLost(fault) => {

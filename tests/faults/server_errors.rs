@@ -1,6 +1,5 @@
 //! What the server may answer in place of changes: each error at each place of a stream's life.
 
-use std::sync::Mutex;
 use std::time::Instant;
 
 use bson::{Document, doc};
@@ -10,7 +9,7 @@ use crate::harness::fail_point::{FailPoint, Strikes};
 use crate::harness::ledger::Ledger;
 use crate::harness::rounds::at_once;
 use crate::harness::scene::Scene;
-use crate::harness::servers::Server;
+use crate::harness::servers::{Pool, Server};
 use crate::harness::silt::{Signal, Silt, WAIT_LIMIT};
 use crate::harness::unique;
 
@@ -111,15 +110,11 @@ fn cases() -> impl Iterator<Item = Case> + Send {
 
 #[test]
 fn whatever_the_server_answers_nothing_is_lost_and_nothing_doubled() {
-    let servers: Vec<Server> = (0..WIDTH).map(|_| Server::mongod()).collect();
-    let idle = Mutex::new(servers);
-    at_once(cases(), WIDTH, |case| {
-        let idle = &idle;
-        async move {
-            let server = idle.lock().unwrap().pop().unwrap();
-            Trial::new(&server, case).await.run().await;
-            idle.lock().unwrap().push(server);
-        }
+    let servers = Pool::mongods(WIDTH);
+    at_once(cases(), WIDTH, async |case| {
+        let server = servers.take();
+        Trial::new(&server, case).await.run().await;
+        servers.give_back(server);
     });
 }
 

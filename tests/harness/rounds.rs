@@ -76,7 +76,7 @@ pub fn at_once<T, F: Future<Output = ()>>(
     width: usize,
     attempt: impl Fn(T) -> F + Sync,
 ) {
-    let all = Mutex::new(all);
+    let all = Mutex::new(all.fuse());
     std::thread::scope(|scope| {
         for _ in 0..width {
             scope.spawn(|| {

@@ -2,7 +2,7 @@
 
 use std::io::BufRead as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use silt::lake::Lake;
 use silt::lake::azure::{Access, AzureConfig, AzureLake};
@@ -175,6 +175,25 @@ impl Server {
     fn end(&mut self) {
         drop(self.child.stdin.take());
         self.child.wait().unwrap();
+    }
+}
+
+/// Servers for cases that run at once and need one each.
+pub struct Pool(Mutex<Vec<Server>>);
+
+impl Pool {
+    pub fn mongods(count: usize) -> Self {
+        Self(Mutex::new((0..count).map(|_| Server::mongod()).collect()))
+    }
+
+    /// One that nobody else has.
+    pub fn take(&self) -> Server {
+        let idle = self.0.lock().unwrap().pop();
+        idle.expect("as many servers as cases at once")
+    }
+
+    pub fn give_back(&self, server: Server) {
+        self.0.lock().unwrap().push(server);
     }
 }
 

@@ -345,3 +345,100 @@ impl Connection {
         Ok(())
     }
 }
+
+/// A proxy that does nothing would let every test pass.
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    /// A proxy before a server that answers every piece with the same bytes.
+    async fn before_echo() -> TcpProxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = TcpProxy::before(listener.local_addr().unwrap()).await;
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut reading, mut writing) = connection.split();
+                    let _ = tokio::io::copy(&mut reading, &mut writing).await;
+                });
+            }
+        });
+        proxy
+    }
+
+    /// Sends these bytes and reads what comes until the connection ends or so many bytes came.
+    async fn echo(connection: &mut TcpStream, sent: &[u8]) -> std::io::Result<Vec<u8>> {
+        connection.write_all(sent).await?;
+        let mut received = Vec::new();
+        while received.len() < sent.len() && connection.read_buf(&mut received).await? > 0 {}
+        Ok(received)
+    }
+
+    async fn connect(proxy: &TcpProxy) -> TcpStream {
+        TcpStream::connect(proxy.address()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_fault_is_what_it_says() {
+        let proxy = before_echo().await;
+        for (fault, end) in [
+            (Fault::Cut, Ok(())),
+            (Fault::HalfClose, Ok(())),
+            (Fault::Reset, Err(ErrorKind::ConnectionReset)),
+        ] {
+            let mut connection = connect(&proxy).await;
+            assert_eq!(echo(&mut connection, b"well").await.unwrap(), b"well");
+            let struck = proxy.arm(Trigger::ReplyBytes(3), fault);
+            connection.write_all(b"broken").await.unwrap();
+            struck.wait().await;
+            let mut rest = Vec::new();
+            let read = connection.read_to_end(&mut rest).await;
+            assert_eq!(
+                read.map(drop).map_err(|error| error.kind()),
+                end,
+                "{fault:?}"
+            );
+            assert!(rest.is_empty() || rest == b"bro", "{fault:?}: {rest:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_a_request_is_lost_and_no_other() {
+        let proxy = before_echo().await;
+        let (mut one, mut other) = (connect(&proxy).await, connect(&proxy).await);
+        let struck = proxy.arm(Trigger::AnswerTo(b"marker".to_vec()), Fault::Cut);
+        assert_eq!(echo(&mut other, b"mark").await.unwrap(), b"mark");
+        assert_eq!(echo(&mut one, b"a mar").await.unwrap(), b"a mar");
+        assert_eq!(echo(&mut one, b"ker").await.unwrap(), b"");
+        struck.wait().await;
+        assert_eq!(echo(&mut other, b"marked").await.unwrap(), b"marked");
+    }
+
+    #[tokio::test]
+    async fn who_comes_is_refused_or_never_answered_until_it_is_mended() {
+        let proxy = before_echo().await;
+        proxy.refuse();
+        // Whoever comes before the listener is gone is reset.
+        let is_refused = |error: std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
+        while !TcpStream::connect(proxy.address())
+            .await
+            .is_err_and(is_refused)
+        {
+            tokio::task::yield_now().await;
+        }
+        proxy.swallow();
+        let mut swallowed = loop {
+            if let Ok(connection) = TcpStream::connect(proxy.address()).await {
+                break connection;
+            }
+            tokio::task::yield_now().await;
+        };
+        let answer = echo(&mut swallowed, b"x");
+        let answer = tokio::time::timeout(Duration::from_millis(100), answer).await;
+        assert!(answer.is_err(), "{answer:?}");
+        proxy.mend();
+        let mut well = connect(&proxy).await;
+        assert_eq!(echo(&mut well, b"well").await.unwrap(), b"well");
+    }
+}
