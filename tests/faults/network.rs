@@ -17,8 +17,11 @@ use crate::harness::variable;
 
 /// Rounds at once. Most of their time is waiting.
 const WIDTH: usize = 10;
-/// Faults of one round, one after another.
-const FAULTS: usize = 3;
+/// What happens in one round, one after another.
+const HAPPENINGS: usize = 3;
+
+/// What happens to one connection.
+const FAULTS: [Fault; 4] = [Fault::Cut, Fault::Reset, Fault::HalfClose, Fault::BlackHole];
 
 /// What happens to the network.
 #[derive(Clone, Copy, Debug)]
@@ -67,11 +70,16 @@ async fn survives(round: Round) {
         .with("MONGODB_TIMEOUT_SECONDS", "2")
         .with("BATCH_SIZE", &random.u32(1..50).to_string())
         .with("CHECKPOINT_STORE", ["mongodb", "lake"][random.usize(..2)]);
+    if random.bool() {
+        // In the middle of a handshake, or of another question of the start.
+        let fault = FAULTS[random.usize(..FAULTS.len())];
+        proxy.arm(Trigger::ReplyBytes(random.u64(1..4000)), fault);
+    }
     let mut silt = Silt::watching(&scene.settings, &["users"]);
     let len_bytes = [10, 1000, 10_000][random.usize(..3)];
     let load = Load::of(&scene, "users", len_bytes, Duration::from_millis(10)).await;
-    for number in 0..FAULTS {
-        let kind = KINDS[(round.number as usize * FAULTS + number) % KINDS.len()];
+    for number in 0..HAPPENINGS {
+        let kind = KINDS[(round.number as usize * HAPPENINGS + number) % KINDS.len()];
         happens(kind, &proxy, &mut random).await;
         load.wait_until_followed(&scene, &mut silt).await;
     }
