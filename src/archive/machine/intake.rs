@@ -73,7 +73,7 @@ impl Feed {
     }
 
     pub(super) fn changes(&mut self, changes: &Changes, now: Now, out: &mut Actions) {
-        if self.stream != Stream::Open || self.draining || self.reload {
+        if self.stream != Stream::Open || self.reload {
             return;
         }
         let mut last_read = None;
@@ -191,7 +191,7 @@ impl Feed {
     }
 
     pub(super) fn idle(&mut self, token: ResumeToken, out: &mut Actions) {
-        if self.stream != Stream::Open || self.draining || self.reload {
+        if self.stream != Stream::Open || self.reload {
             return;
         }
         self.stream_worked(out);

@@ -43,13 +43,14 @@ fn story(plan: &Plan) -> String {
 fn every_change_is_archived_once_whatever_happens() {
     let cases = number_from_env("SILT_MODEL_CASES").unwrap_or(u64::from(CASES));
     let seed = number_from_env("SILT_MODEL_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let defaults = Config::default();
     let config = Config {
         cases: u32::try_from(cases).unwrap(),
         rng_algorithm: RngAlgorithm::XorShift, // much the faster one in debug builds
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
-        max_shrink_iters: 20_000,
-        ..Config::default()
+        max_shrink_iters: defaults.max_shrink_iters.min(20_000),
+        ..defaults
     };
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&plan::plan(), |plan| {

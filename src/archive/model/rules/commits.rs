@@ -61,6 +61,24 @@ fn a_batch_is_sealed_before_it_passes_its_bytes() -> Result<()> {
 }
 
 #[test]
+fn a_batch_may_be_as_long_as_its_bytes() -> Result<()> {
+    let limits = Limits {
+        batch_limit_bytes: 99,
+        ..limits()
+    };
+    let mut bench = Bench::watching(&limits)?;
+    bench.read(10)?;
+    assert!(bench.order().is_none(), "90 of 99 bytes");
+    bench.read(1)?;
+    let order = bench.order().unwrap();
+    assert_eq!(
+        (order.reason, order.batch.changes),
+        (FlushReason::Bytes, 11)
+    );
+    Ok(())
+}
+
+#[test]
 fn an_hour_is_flushed_when_a_newer_one_begins() -> Result<()> {
     let mut bench = Bench::watching(&limits())?;
     bench.read(2)?;

@@ -195,6 +195,10 @@ fn a_lake_behind_within_one_cluster_time_is_found_in_the_stream() -> Result<()> 
         bench.restart()?;
         bench.master.may_halt = true;
         while bench.master.cursor.is_none() {
+            ensure!(
+                !bench.master.pending.is_empty(),
+                "it doesn't open its stream"
+            );
             bench.work(Fault::None)?;
         }
         bench.deliver()?;
