@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::frame::{Origin, rfc3339};
 use super::position::{ClusterTime, LastChange};
@@ -38,6 +38,14 @@ struct Record<'a> {
     silt_version: &'static str,
 }
 
+/// What is read of a record.
+#[derive(Deserialize)]
+struct Recorded {
+    from_cluster_time: Option<ClusterTime>,
+    until_cluster_time: Option<ClusterTime>,
+    last_change: Option<LastChange>,
+}
+
 impl Gap {
     /// How long it is. Zero if its end is before its beginning.
     #[must_use]
@@ -52,6 +60,26 @@ impl Gap {
     pub fn file_name(&self) -> Option<String> {
         let time = date(self.from.or(self.until)?)?;
         Some(format!("{}.json", time.format("%Y-%m-%d-%H-%M-%S")))
+    }
+
+    /// Takes in what its record says already. Who wrote that may have gone on further behind: this
+    /// feed before it was killed, or another one. What is on record as lost stays so.
+    ///
+    /// # Errors
+    ///
+    /// These bytes are no record.
+    pub fn joined(self, record: &[u8]) -> serde_json::Result<Self> {
+        let there: Recorded = serde_json::from_slice(record)?;
+        let until = self.until.max(there.until_cluster_time);
+        Ok(if there.from_cluster_time <= self.from {
+            Self {
+                from: there.from_cluster_time,
+                until,
+                last_change: there.last_change,
+            }
+        } else {
+            Self { until, ..self }
+        })
     }
 
     /// Content of its record.
@@ -157,6 +185,35 @@ mod tests {
         let no_beginning = gap(None, Some(1_705_328_123)).file_name();
         assert_eq!(no_beginning.as_deref(), Some(beginning));
         assert_eq!(gap(None, None).file_name(), None);
+    }
+
+    #[test]
+    fn its_record_never_shrinks() {
+        let change = |seconds| {
+            Some(LastChange {
+                token: ResumeToken::from_canonical(&format!(r#"{{"_data":"82{seconds}"}}"#)),
+                cluster_time: time(seconds),
+            })
+        };
+        let gap = |from, until| Gap {
+            last_change: change(from),
+            ..gap(Some(from), Some(until))
+        };
+        let joined = |one: &Gap, there: &Gap| {
+            let record = there.record(&origin(), 0).unwrap();
+            one.clone().joined(&record).unwrap()
+        };
+        let (short, long) = (gap(20, 30), gap(20, 40));
+        assert_eq!(joined(&short, &long), long);
+        assert_eq!(joined(&long, &short), long);
+        let (early, late) = (gap(10, 30), gap(20, 40));
+        let both = Gap {
+            until: late.until,
+            ..early.clone()
+        };
+        assert_eq!(joined(&early, &late), both);
+        assert_eq!(joined(&late, &early), both);
+        assert!(short.joined(b"{}x").is_err());
     }
 
     #[test]

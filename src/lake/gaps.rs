@@ -5,11 +5,11 @@ use crate::archive::frame::{Origin, rfc3339};
 use crate::archive::gap::{self, Gap};
 use crate::archive::names;
 
-/// Keeps a record of a gap. Saying it again, or with a later end, replaces the record.
+/// Keeps a record of a gap, joined with what it says already.
 ///
 /// # Errors
 ///
-/// The lake can't be written.
+/// The lake can't be written, or what is there is no record.
 pub async fn record(
     lake: &dyn Lake,
     origin: &Origin,
@@ -22,11 +22,19 @@ pub async fn record(
             .file_name()
             .unwrap_or_else(|| format!("{}.json", rfc3339(now_unix_ms).replace(':', "-"))),
     };
+    let there = lake.get(&path).await?;
+    let gap = match &there {
+        Some(there) => gap.clone().joined(&there.bytes),
+        None => Ok(gap.clone()),
+    };
+    let gap = gap.map_err(|error| LakeError::Blocked {
+        path: path.to_string(),
+        reason: format!("it is no record of a gap: {error}"),
+    })?;
     let record = gap.record(origin, now_unix_ms);
     let bytes = record.map_err(|error| LakeError::Refused {
         reason: format!("the record of a gap: {error}"),
     })?;
-    let there = lake.get(&path).await?;
     let version = there.map(|object| object.version);
     lake.put(&path, version.as_ref(), bytes).await?;
     Ok(())
