@@ -60,6 +60,7 @@ fn checkpoint(number: u32) -> Checkpoint {
             cluster_time,
         }),
         stream_hash: "hash".into(),
+        restarted_at: None,
     }
 }
 
@@ -76,6 +77,7 @@ async fn what_is_saved_comes_back() {
         let start = Checkpoint {
             position: Position::At(at),
             last_change: None,
+            restarted_at: Some(at),
             ..checkpoint(0)
         };
         writer.save(&feed, &start, 0).await.unwrap();

@@ -36,8 +36,8 @@ impl ResumeToken {
         self.0.push_str(text);
     }
 
-    /// The time that the token speaks of, for people: nothing is decided by it. The server writes it
-    /// first in a token, behind the byte 0x82 of a timestamp
+    /// The time that the token speaks of: for people, and for where lost history begins. Nothing that
+    /// is read or passed over hangs on it. The server writes it first in a token, behind the byte 0x82 of a timestamp
     /// (<https://github.com/mongodb/mongo/blob/master/src/mongo/db/pipeline/resume_token.h>).
     #[must_use]
     pub fn cluster_time(&self) -> Option<ClusterTime> {
@@ -151,7 +151,7 @@ pub enum Position {
 }
 
 impl Position {
-    /// Its time, for people; see [`ResumeToken::cluster_time`].
+    /// Its time; see [`ResumeToken::cluster_time`].
     #[must_use]
     pub fn cluster_time(&self) -> Option<ClusterTime> {
         match self {
@@ -170,6 +170,10 @@ pub struct Checkpoint {
     pub last_change: Option<LastChange>,
     /// Fingerprint of the pipeline and the options that the token belongs to.
     pub stream_hash: String,
+    /// Where the feed last went on behind lost history. The lake may end before that although its
+    /// tail isn't `last_change`: another writer still had changes that are lost to this one.
+    #[serde(default)]
+    pub restarted_at: Option<ClusterTime>,
 }
 
 /// A checkpoint as the store holds it.
@@ -238,6 +242,7 @@ mod tests {
                 cluster_time,
             }),
             stream_hash: "x".into(),
+            restarted_at: Some(cluster_time),
         };
         let text = serde_json::to_string(&checkpoint).unwrap();
         assert_eq!(
@@ -248,6 +253,12 @@ mod tests {
             text.contains(r#"{"$timestamp":{"t":1705327200,"i":3}}"#),
             "{text}"
         );
+        let without = text.replace(
+            r#","restarted_at":{"$timestamp":{"t":1705327200,"i":3}}"#,
+            "",
+        );
+        let old = serde_json::from_str::<Checkpoint>(&without).unwrap();
+        assert_eq!(old.restarted_at, None, "silt before this field");
         assert_eq!(cluster_time.to_string(), "2024-01-15T14:00:00Z/3");
     }
 }

@@ -18,7 +18,6 @@ impl Feed {
     ) {
         if let Some(tail) = self.skip_until.take() {
             // The lake is further than the lost position, so nothing may be lost at all.
-            self.skipped_changes = 0;
             self.read_position = Position::After(tail.token.clone());
             self.safe.position = self.read_position.clone();
             self.safe.last_change = Some(tail);
@@ -70,9 +69,8 @@ impl Feed {
         let nothing_waits = self.queue.is_empty() && self.commit.is_idle();
         let is_save_known = self.save != Try::Running && self.unsure_save.is_none();
         let is_lost = matches!(self.stream, Stream::Lost(_));
-        if is_lost && nothing_waits && is_save_known && !self.draining {
+        if is_lost && nothing_waits && is_save_known {
             self.stage = Stage::Bridging;
-            self.load = Try::Ready;
             self.advance_bridge(now, out);
         }
     }
@@ -92,16 +90,25 @@ impl Feed {
     }
 
     /// The cluster's time is where the gap ends.
-    pub(super) fn gap_ends(&mut self, time: ClusterTime) {
-        if let Stream::Lost(gap) = &mut self.stream {
+    pub(super) fn gap_ends(&mut self, time: ClusterTime, now: Now, out: &mut Actions) {
+        let Stream::Lost(gap) = &mut self.stream else {
+            return;
+        };
+        if Some(time) > gap.from {
             gap.until = Some(time);
+            return self.start_worked(out);
         }
+        let failure = Failure {
+            disposition: Disposition::Halt,
+            message: format!(
+                "cluster time ran back: it is {time} now, and {gap}. Was the cluster restored from a \
+                 backup? Archive it into a new lake or prefix (LAKE_URL)"
+            ),
+        };
+        self.start_failed(&failure, now, out);
     }
 
     pub(super) fn recorded(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
-        if self.stage != Stage::Bridging {
-            return;
-        }
         let Stream::Lost(gap) = &self.stream else {
             return;
         };
@@ -117,6 +124,7 @@ impl Feed {
         // Saved before anything is read, as every starting position.
         self.saved = None;
         self.take_position(Position::At(until), self.safe.last_change.clone());
+        self.safe.restarted_at = Some(until);
         self.stage = Stage::Anchoring;
     }
 }

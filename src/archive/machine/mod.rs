@@ -178,6 +178,7 @@ impl Feed {
                 position: nowhere,
                 last_change: None,
                 stream_hash: config.stream_hash.clone(),
+                restarted_at: None,
             },
             saved: None,
             unsure_save: None,
@@ -257,6 +258,7 @@ impl Feed {
         };
         self.stream = Stream::Closed(Try::Ready);
         self.skip_until = None;
+        self.has_restarted = false;
         if self.draining {
             self.given_up_changes += self.buffered_changes();
         }

@@ -82,15 +82,17 @@ impl Feed {
     ) {
         match result {
             Ok(ClusterTime { seconds, increment }) => {
-                self.start_worked(out);
                 // `startAtOperationTime` is inclusive, and what happened at this time is past.
                 let next = ClusterTime {
                     seconds,
                     increment: increment.saturating_add(1),
                 };
                 match self.stage {
-                    Stage::Bridging => self.gap_ends(next),
-                    _ => self.anchor(Position::At(next), None, out),
+                    Stage::Bridging => self.gap_ends(next, now, out),
+                    _ => {
+                        self.start_worked(out);
+                        self.anchor(Position::At(next), None, out);
+                    }
                 }
             }
             Err(failure) => self.start_failed(&failure, now, out),
@@ -123,12 +125,24 @@ impl Feed {
         }
         self.revision = revision;
         self.take_position(checkpoint.position.clone(), checkpoint.last_change.clone());
+        self.safe.restarted_at = checkpoint.restarted_at;
         if tail.is_some() && tail != checkpoint.last_change {
-            out.push(Action::Tell(Notice::LakeAhead));
-            self.skip_until = tail;
+            self.lake_ahead(tail, out);
         }
         self.saved = Some(checkpoint);
         self.stage = Stage::Running;
+    }
+
+    /// The lake has got changes that the checkpoint doesn't know of.
+    fn lake_ahead(&mut self, tail: Option<LastChange>, out: &mut Actions) {
+        let tail_time = tail.as_ref().map(|tail| tail.cluster_time);
+        if tail_time < self.safe.restarted_at {
+            // They lie before the position, in the gap that it stands behind.
+            self.safe.last_change = tail;
+        } else {
+            out.push(Action::Tell(Notice::LakeAhead));
+            self.skip_until = tail;
+        }
     }
 
     pub(super) fn take_position(&mut self, position: Position, last_change: Option<LastChange>) {
@@ -140,6 +154,7 @@ impl Feed {
             position,
             last_change,
             stream_hash,
+            restarted_at: None,
         };
     }
 }

@@ -3,9 +3,11 @@
 use anyhow::Result;
 
 use super::super::failure::Disposition;
+use super::super::gap::Gap;
 use super::super::machine::{Input, WriteOrder};
 use super::super::position::{Position, Stored};
 use super::faults::{failure, failure_of};
+use super::gaps::Put;
 use super::master::{Cursor, Master, Pending};
 use super::plan::{Fate, Fault};
 use super::store::Save;
@@ -22,10 +24,14 @@ impl Master {
         match pending {
             Pending::Commit(order) => return self.end_commit(world, order, fault),
             Pending::Save(save) => return self.end_save(world, save, fault),
+            Pending::PutRecord(gap, put) => return self.end_put(world, &gap, put, fault),
             _ => {}
         }
-        let is_refused =
-            world.lake.is_forbidden && matches!(pending, Pending::ReadTail(_) | Pending::Inspect);
+        let is_at_lake = matches!(
+            pending,
+            Pending::ReadTail(_) | Pending::Inspect | Pending::Record(_)
+        );
+        let is_refused = world.lake.is_forbidden && is_at_lake;
         let failed = failed.or_else(|| is_refused.then(|| failure(Disposition::Halt)));
         match (pending, failed) {
             (Pending::ReadCheckpoint, None) => {
@@ -38,25 +44,22 @@ impl Master {
             }
             (Pending::AskClusterTime, failed) => {
                 let answer = failed.map_or(Ok(world.source.clock()), Err);
+                self.history.asked(world.source.clock());
                 self.give(world, Input::ClusterTime(answer))
             }
-            (Pending::Open(position), None) => {
-                self.cursor = Some(Cursor {
-                    next: world.source.place(&position).changes,
-                    has_ended: false,
-                    gave_change: false,
-                });
-                self.give(world, Input::Opened(Ok(())))
-            }
+            (Pending::Open(position), None) => self.end_open(world, &position),
             (Pending::Open(_), Some(failure)) => self.give(world, Input::Opened(Err(failure))),
-            (Pending::Record(_), failed) => {
-                self.give(world, Input::Recorded(failed.map_or(Ok(()), Err)))
+            (Pending::Record(gap), None) => {
+                let put = world.lake.gaps.look(gap.clone());
+                self.pending.push(Pending::PutRecord(gap, put));
+                Ok(())
             }
+            (Pending::Record(_), Some(failure)) => self.give(world, Input::Recorded(Err(failure))),
             (Pending::Inspect, failed) => {
                 let answer = failed.map_or(Ok(world.lake.tail(&world.source)), Err);
                 self.give(world, Input::Inspected(answer))
             }
-            (Pending::Commit(_) | Pending::Save(_), _) => Ok(()),
+            (Pending::Commit(_) | Pending::Save(_) | Pending::PutRecord(..), _) => Ok(()),
         }
     }
 
@@ -81,6 +84,40 @@ impl Master {
         self.give(world, Input::Loaded(Ok((stored, tail))))
     }
 
+    fn end_open(&mut self, world: &World, position: &Position) -> Result<()> {
+        if let Some(failure) = world.source.refusal(position) {
+            let looked = world.source.place(position).time;
+            self.history.lose(looked, world.source.known_oldest());
+            return self.give(world, Input::Opened(Err(failure)));
+        }
+        self.cursor = Some(Cursor {
+            looked: world.source.place(position),
+            has_ended: false,
+            gave_change: false,
+        });
+        self.give(world, Input::Opened(Ok(())))
+    }
+
+    fn end_put(&mut self, world: &mut World, gap: &Gap, put: Put, fault: Fault) -> Result<()> {
+        let failed = failure_of(fault);
+        let answer = match fault {
+            _ if world.lake.is_forbidden => Err(failure(Disposition::Halt)),
+            Fault::None | Fault::Unheard => {
+                let answer = world.lake.gaps.put(put);
+                failed.map_or(answer, Err)
+            }
+            Fault::Late => {
+                world.late.push(Late::Record(put));
+                Err(failure(Disposition::RETRY))
+            }
+            _ => failed.map_or(Ok(()), Err),
+        };
+        if answer.is_ok() {
+            self.note_record(world, gap)?;
+        }
+        self.give(world, Input::Recorded(answer))
+    }
+
     fn end_commit(&mut self, world: &mut World, order: WriteOrder, fault: Fault) -> Result<()> {
         let failed = failure_of(fault);
         let answer = if world.lake.is_forbidden {
@@ -101,6 +138,7 @@ impl Master {
     }
 
     fn end_save(&mut self, world: &mut World, save: Save, fault: Fault) -> Result<()> {
+        let position = save.checkpoint.position.clone();
         let failed = failure_of(fault).map_or(Ok(()), Err);
         let answer = match fault {
             Fault::None => world.store.save(save),
@@ -114,6 +152,9 @@ impl Master {
             }
             _ => failed,
         };
+        if answer.is_ok() {
+            self.history.saved(&position);
+        }
         self.give(world, Input::Saved(answer))
     }
 
@@ -123,6 +164,7 @@ impl Master {
             let late = match pending {
                 Pending::Commit(order) => Late::Commit(order),
                 Pending::Save(save) => Late::Save(save),
+                Pending::PutRecord(_, put) => Late::Record(put),
                 _ => continue,
             };
             match fate {

@@ -1,6 +1,7 @@
 //! What an injected fault looks like to the feed.
 
 use super::super::failure::{Disposition, Failure};
+use super::super::position::ClusterTime;
 use super::plan::Fault;
 
 pub(super) fn failure(disposition: Disposition) -> Failure {
@@ -21,4 +22,11 @@ pub(super) fn failure_of(fault: Fault) -> Option<Failure> {
         Fault::Halted => Disposition::Halt,
     };
     Some(failure(disposition))
+}
+
+pub(super) fn history_lost(oldest: Option<ClusterTime>) -> Failure {
+    Failure {
+        disposition: Disposition::HistoryLost { oldest },
+        message: "injected: history lost".to_owned(),
+    }
 }

@@ -9,6 +9,7 @@ use super::super::hour_file::{
 };
 use super::super::machine::{Tail, WriteOrder};
 use super::faults::failure;
+use super::gaps::Gaps;
 use super::source::Source;
 
 pub(super) const FORMAT: FileFormat = FileFormat {
@@ -39,8 +40,9 @@ pub(super) struct File {
 /// The lake's side.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lake {
-    /// Changes that were in files which aren't there any more.
+    /// Changes before this one were in files which aren't there any more.
     pub gone: usize,
+    pub gaps: Gaps,
     pub files: BTreeMap<(Hour, u32, &'static str), File>,
     pub is_forbidden: bool,
 }
@@ -97,7 +99,7 @@ impl Lake {
 
     /// Somebody deletes all files.
     pub fn clear(&mut self) {
-        self.gone += self.changes().count();
+        self.gone = self.changes().last().map_or(self.gone, |last| last + 1);
         self.files.clear();
     }
 

@@ -13,8 +13,11 @@ use super::super::machine::{
 };
 use super::super::position::{Position, Stored};
 use super::faults::failure_of;
+use super::gaps::Put;
+use super::history::History;
 use super::lake::{FORMAT, indexes, summary};
 use super::plan::Fault;
+use super::source::Place;
 use super::store::Save;
 use super::world::World;
 
@@ -29,6 +32,7 @@ pub(super) enum Pending {
     Inspect,
     Save(Save),
     Record(Gap),
+    PutRecord(Gap, Put),
 }
 
 impl Pending {
@@ -37,6 +41,7 @@ impl Pending {
             Self::Commit(order) => summary(order),
             Self::ReadTail(stored) => format!("ReadTail of {:?}", stored.is_some()),
             Self::Save(save) => save.summary(),
+            Self::PutRecord(_, put) => put.summary(),
             other => format!("{other:?}"),
         }
     }
@@ -64,8 +69,8 @@ impl Pending {
 /// An open stream.
 #[derive(Debug)]
 pub(super) struct Cursor {
-    /// The change that it gives next.
-    pub next: usize,
+    /// How far it has looked.
+    pub looked: Place,
     /// What it gave last was an invalidate.
     pub has_ended: bool,
     /// What it gave last was a change.
@@ -91,26 +96,33 @@ pub(super) struct Master {
     pub may_halt: bool,
     limits: Limits,
     stream_hash: String,
+    pub on_history_lost: OnHistoryLost,
     pub writer: u64,
     /// It goes back to loading as soon as nothing is under way.
     is_reloading: bool,
     /// What it read and the lake isn't known to have.
-    held: VecDeque<usize>,
+    pub held: VecDeque<usize>,
     /// The change that it is to hold next.
     pub next_held: Option<usize>,
     /// Changes in the commit under way.
     in_order: usize,
+    pub history: History,
     /// Operations begun since time or something else went on.
     spins: usize,
 }
 
 /// A feed's settings. The seed tells the writers apart, too.
-pub(super) fn config(writer: u64, limits: &Limits, start_at: StartAt) -> Config {
+pub(super) fn config(
+    writer: u64,
+    limits: &Limits,
+    start_at: StartAt,
+    on_history_lost: OnHistoryLost,
+) -> Config {
     Config {
         origin: origin(),
         format: FORMAT,
         start_at,
-        on_history_lost: OnHistoryLost::Halt,
+        on_history_lost,
         limits: limits.clone(),
         stream_hash: "pipeline".to_owned(),
         seed: writer,
@@ -123,6 +135,7 @@ impl Master {
             writer: config.seed,
             limits: config.limits.clone(),
             stream_hash: config.stream_hash.clone(),
+            on_history_lost: config.on_history_lost,
             feed: Feed::new(config),
             pending: Vec::new(),
             cursor: None,
@@ -133,8 +146,17 @@ impl Master {
             held: VecDeque::new(),
             next_held: None,
             in_order: 0,
+            history: History::default(),
             spins: 0,
         }
+    }
+
+    /// Whether it reads its stream, and nothing is left to do.
+    pub fn is_at_rest(&self) -> bool {
+        self.pending.is_empty()
+            && self.feed.buffered_bytes() == 0
+            && self.feed.trouble().is_none()
+            && self.feed.is_watching()
     }
 
     pub fn is_finished(&self) -> bool {
@@ -183,7 +205,12 @@ impl Master {
             return self.give(world, Input::Closed(None));
         }
         let source = &world.source;
-        let begin = cursor.next;
+        let begin = cursor.looked.changes;
+        if let Some(failure) = source.end_of_too_slow(begin) {
+            self.history.lose(cursor.looked.time, source.known_oldest());
+            self.cursor = None;
+            return self.give(world, Input::Closed(Some(failure)));
+        }
         let mut end = begin;
         while end < source.len().min(begin + changes) && !cursor.has_ended {
             cursor.has_ended = source.is_invalidate(end);
@@ -192,8 +219,12 @@ impl Master {
         if end == begin {
             return Ok(());
         }
-        cursor.next = end;
+        cursor.looked = Place {
+            changes: end,
+            time: source.time(end - 1),
+        };
         cursor.gave_change = true;
+        self.history.stream_worked();
         if self.life == Life::Running && !self.is_reloading {
             for index in begin..end {
                 self.hold(index)?;
@@ -228,11 +259,12 @@ impl Master {
             return Ok(());
         }
         let token = if is_last_change && cursor.gave_change {
-            world.source.last_change(cursor.next - 1).token
+            world.source.last_change(cursor.looked.changes - 1).token
         } else {
             cursor.gave_change = false;
-            world.source.idle_token(cursor.next)
+            world.source.idle_token(&mut cursor.looked)
         };
+        self.history.stream_worked();
         self.give(world, Input::Idle(token))
     }
 
@@ -256,6 +288,7 @@ impl Master {
                 self.is_reloading = false;
                 self.held.clear();
                 self.in_order = 0;
+                self.history = History::default();
                 self.pending.push(Pending::ReadCheckpoint);
             }
             Action::AskClusterTime => {
@@ -291,10 +324,7 @@ impl Master {
                     replaces,
                 }));
             }
-            Action::Record(gap) => {
-                ensure!(self.pending.is_empty(), "records beside {:?}", self.pending);
-                self.pending.push(Pending::Record(gap));
-            }
+            Action::Record(gap) => self.begin_record(world, gap)?,
             Action::Tell(notice) => self.hear(world, notice)?,
             Action::Finish => {
                 ensure!(self.life == Life::Draining, "finishes undrained");
@@ -325,6 +355,7 @@ impl Master {
             world.is_anchored(),
             "reads before its starting position is saved"
         );
+        self.history.check_open()?;
         let place = world.source.place(&position);
         let next = *self.next_held.get_or_insert(place.changes);
         ensure!(place.changes <= next, "{place:?} is behind change {next}");

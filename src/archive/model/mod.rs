@@ -6,6 +6,8 @@
 
 mod edges;
 mod faults;
+mod gaps;
+mod history;
 mod lake;
 mod master;
 mod plan;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::batch::FlushReason;
 use super::super::limits::Limits;
+use super::super::machine::OnHistoryLost;
 use super::source::Happening;
 
 /// What goes wrong with one operation.
@@ -86,12 +87,20 @@ pub(super) enum Op {
     Forbid(bool),
     /// Somebody deletes the checkpoint.
     LoseCheckpoint,
+    /// The oplog forgets all but the newest changes; whether its beginning may be seen is new, too.
+    Truncate {
+        keep: usize,
+        is_known: bool,
+    },
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub masters: usize,
     pub starts_now: bool,
+    pub on_history_lost: OnHistoryLost,
+    /// Whether resume tokens tell their time.
+    pub tells_time: bool,
     pub limits: Limits,
     pub ops: Vec<Op>,
 }
@@ -162,6 +171,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => master.prop_map(|master| Op::Drain { master }),
         2 => prop::bool::weighted(0.3).prop_map(Op::Forbid),
         1 => Just(Op::LoseCheckpoint),
+        2 => (0_usize..8, prop::bool::weighted(0.7))
+            .prop_map(|(keep, is_known)| Op::Truncate { keep, is_known }),
     ]
 }
 
@@ -181,16 +192,24 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 pub(super) fn plan() -> impl Strategy<Value = Plan> {
+    let on_history_lost =
+        prop_oneof![1 => Just(OnHistoryLost::Halt), 3 => Just(OnHistoryLost::Restart)];
     (
         1_usize..3,
         any::<bool>(),
+        on_history_lost,
+        prop::bool::weighted(0.8),
         limits(),
         prop::collection::vec(op(), 1..250),
     )
-        .prop_map(|(masters, starts_now, limits, ops)| Plan {
-            masters,
-            starts_now,
-            limits,
-            ops,
-        })
+        .prop_map(
+            |(masters, starts_now, on_history_lost, tells_time, limits, ops)| Plan {
+                masters,
+                starts_now,
+                on_history_lost,
+                tells_time,
+                limits,
+                ops,
+            },
+        )
 }

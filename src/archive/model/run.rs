@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::super::machine::{Input, StartAt};
+use super::super::machine::{Input, OnHistoryLost, StartAt};
 use super::super::position::ClusterTime;
 use super::master::{Master, Pending, config};
 use super::plan::{Op, Plan};
@@ -26,8 +26,10 @@ pub(super) struct Run {
 
 impl Run {
     pub fn new(plan: &Plan) -> Result<Self> {
+        let mut world = World::new(plan.limits.file_limit_bytes, plan.limits.file_limit_commits);
+        world.source.tells_time = plan.tells_time;
         let mut run = Self {
-            world: World::new(plan.limits.file_limit_bytes, plan.limits.file_limit_commits),
+            world,
             masters: Vec::new(),
             plan: plan.clone(),
             processes: 0,
@@ -51,7 +53,12 @@ impl Run {
                 increment: 0,
             })
         };
-        let mut master = Master::new(config(self.processes, &self.plan.limits, start_at));
+        let mut master = Master::new(config(
+            self.processes,
+            &self.plan.limits,
+            start_at,
+            self.plan.on_history_lost,
+        ));
         master.give(&self.world, Input::Start)?;
         Ok(master)
     }
@@ -143,6 +150,7 @@ impl Run {
                     world.lose_checkpoint();
                 }
             }
+            Op::Truncate { keep, is_known } => world.source.truncate(keep, is_known),
         }
         self.restart_finished()
     }
@@ -196,6 +204,21 @@ impl Run {
         Ok(())
     }
 
+    /// A person lets the feeds that have halted at lost history go on behind it.
+    fn restart_halted(&mut self) -> Result<bool> {
+        let mut is_any = false;
+        for number in 0..self.masters.len() {
+            if self.masters[number].is_halted_by_loss() {
+                let is_first = self.plan.on_history_lost == OnHistoryLost::Halt;
+                ensure!(!is_first || self.world.lake.gaps.is_empty(), "a gap");
+                self.plan.on_history_lost = OnHistoryLost::Restart;
+                self.masters[number] = self.start()?;
+                is_any = true;
+            }
+        }
+        Ok(is_any)
+    }
+
     /// The server has looked on and found nothing, and the time to save that has come.
     fn look_on(&mut self) -> Result<()> {
         for master in &mut self.masters {
@@ -212,19 +235,20 @@ impl Run {
             for master in &mut self.masters {
                 is_busy |= !master.pending.is_empty();
                 master.settle(&mut self.world)?;
-                let before = master.cursor.as_ref().map(|cursor| cursor.next);
+                let before = master.cursor.as_ref().map(|cursor| cursor.looked.changes);
                 master.calm();
                 master.deliver(&self.world, usize::MAX / 2)?;
                 if master.feed.trouble().is_some() {
                     // A stream that works shows it, be there changes or not.
                     master.idle(&mut self.world, false)?;
                 }
-                is_busy |= before != master.cursor.as_ref().map(|cursor| cursor.next);
+                is_busy |= before != master.cursor.as_ref().map(|cursor| cursor.looked.changes);
                 is_busy |= !master.pending.is_empty();
                 self.world.check()?;
             }
             if !self.is_over {
                 self.restart_finished()?;
+                is_busy |= self.restart_halted()?;
             }
             if is_done(self) {
                 return Ok(());
@@ -253,13 +277,6 @@ impl Run {
             .world
             .stored_place()
             .is_some_and(|place| place.changes == changes);
-        is_stored
-            && self.world.is_complete()
-            && self.masters.iter().all(|master| {
-                master.pending.is_empty()
-                    && master.feed.buffered_bytes() == 0
-                    && master.feed.trouble().is_none()
-                    && master.feed.is_watching()
-            })
+        is_stored && self.world.is_complete() && self.masters.iter().all(Master::is_at_rest)
     }
 }

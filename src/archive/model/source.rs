@@ -1,18 +1,21 @@
-//! The database: a stream of changes, with transactions, hours and invalidates.
+//! The database: a stream of changes, with transactions, hours and invalidates, and an oplog that
+//! forgets the oldest.
 
 use super::super::batch::Changes;
+use super::super::failure::Failure;
 use super::super::position::{ClusterTime, LastChange, Position, ResumeToken};
+use super::faults::history_lost;
 
 /// The cluster time of the beginning: 2024-01-15T13:56:40Z.
 pub(super) const BEGIN: ClusterTime = ClusterTime {
     seconds: 1_705_327_000,
     increment: 0,
 };
-/// A place in the stream: behind so many changes, then behind so many idle tokens.
+/// A place in the stream: behind so many changes, with so much time looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub changes: usize,
-    pub idle: usize,
+    pub time: ClusterTime,
 }
 
 /// What the stream does next.
@@ -37,7 +40,12 @@ struct Event {
 pub(super) struct Source {
     events: Vec<Event>,
     clock: ClusterTime,
-    pub idle_tokens: usize,
+    /// Whether tokens look like those that tell their time.
+    pub tells_time: bool,
+    /// Where the oplog begins.
+    oldest: ClusterTime,
+    /// Whether the oplog's beginning may be seen.
+    is_oldest_known: bool,
 }
 
 impl Source {
@@ -45,7 +53,12 @@ impl Source {
         Self {
             events: Vec::new(),
             clock: BEGIN,
-            idle_tokens: 0,
+            tells_time: true,
+            oldest: ClusterTime {
+                seconds: 0,
+                increment: 0,
+            },
+            is_oldest_known: true,
         }
     }
 
@@ -91,45 +104,95 @@ impl Source {
         self.clock.seconds -= seconds;
     }
 
-    fn token(index: usize) -> String {
-        format!(r#"{{"_data":"82{index:08}"}}"#)
+    /// The oplog forgets all but so many of the newest changes.
+    pub fn truncate(&mut self, keep: usize, is_known: bool) {
+        let kept = self.len().saturating_sub(keep);
+        let oldest = self.events.get(kept).map(|event| event.time);
+        let oldest = oldest.unwrap_or_else(|| {
+            // Somebody else's operation is all that is left.
+            self.clock.increment += 1;
+            self.clock
+        });
+        self.oldest = self.oldest.max(oldest);
+        self.is_oldest_known = is_known;
+    }
+
+    /// Where the oplog begins, as far as a feed is told.
+    pub fn known_oldest(&self) -> Option<ClusterTime> {
+        self.is_oldest_known.then_some(self.oldest)
+    }
+
+    /// The answer to who wants to read from here, if it is no longer in the oplog.
+    pub fn refusal(&self, position: &Position) -> Option<Failure> {
+        let time = self.place(position).time;
+        (time < self.oldest).then(|| history_lost(self.known_oldest()))
+    }
+
+    /// The answer to who has an open stream, if its next change is no longer in the oplog.
+    pub fn end_of_too_slow(&self, next: usize) -> Option<Failure> {
+        let is_gone = |event: &Event| event.time < self.oldest;
+        let is_lost = self.events.get(next).is_some_and(is_gone);
+        is_lost.then(|| history_lost(self.known_oldest()))
+    }
+
+    fn token(&self, place: Place, is_idle: bool) -> String {
+        let kind = if self.tells_time { 82 } else { 83 };
+        let Place { changes, time } = place;
+        let ClusterTime { seconds, increment } = time;
+        let idle = u8::from(is_idle);
+        format!(r#"{{"_data":"{kind}{seconds:08X}{increment:08X}{changes:08}{idle}"}}"#)
+    }
+
+    fn parse(token: &ResumeToken) -> Place {
+        let digits = &token.as_extended_json()[12..];
+        let time = |from: usize| u32::from_str_radix(&digits[from..from + 8], 16).unwrap();
+        Place {
+            changes: digits[16..24].parse().unwrap(),
+            time: ClusterTime {
+                seconds: time(0),
+                increment: time(8),
+            },
+        }
+    }
+
+    fn change_token(&self, index: usize) -> String {
+        let place = Place {
+            changes: index + 1,
+            time: self.time(index),
+        };
+        self.token(place, false)
     }
 
     pub fn last_change(&self, index: usize) -> LastChange {
         LastChange {
-            token: ResumeToken::from_canonical(&Self::token(index)),
+            token: ResumeToken::from_canonical(&self.change_token(index)),
             cluster_time: self.time(index),
         }
     }
 
-    /// A post-batch token behind so many changes.
-    pub fn idle_token(&mut self, changes: usize) -> ResumeToken {
-        self.idle_tokens += 1;
-        let text = format!(r#"{{"_data":"83{changes:08}{:08}"}}"#, self.idle_tokens);
-        ResumeToken::from_canonical(&text)
+    /// A post-batch token of a stream that has looked this far. At the end it has looked beyond
+    /// somebody else's operation.
+    pub fn idle_token(&mut self, looked: &mut Place) -> ResumeToken {
+        if looked.changes == self.len() {
+            self.clock.increment += 1;
+            looked.time = looked.time.max(self.clock);
+        }
+        ResumeToken::from_canonical(&self.token(*looked, true))
     }
 
     pub fn place(&self, position: &Position) -> Place {
         match position {
             Position::At(time) => Place {
                 changes: self.events.partition_point(|event| event.time < *time),
-                idle: 0,
+                time: *time,
             },
-            Position::After(token) => {
-                let digits = &token.as_extended_json()[10..];
-                let number = |from: usize| digits[from..from + 8].parse::<usize>().unwrap();
-                match &digits[..2] {
-                    "82" => Place {
-                        changes: number(2) + 1,
-                        idle: 0,
-                    },
-                    _ => Place {
-                        changes: number(2),
-                        idle: number(10),
-                    },
-                }
-            }
+            Position::After(token) => Self::parse(token),
         }
+    }
+
+    /// Behind a change.
+    pub fn end(&self, change: &LastChange) -> usize {
+        Self::parse(&change.token).changes
     }
 
     pub fn read(&self, range: std::ops::Range<usize>) -> Changes {
@@ -138,7 +201,7 @@ impl Source {
             let event = &self.events[index];
             let write = |lines: &mut Vec<u8>, tokens: &mut String| {
                 lines.extend_from_slice(&event.line);
-                tokens.push_str(&Self::token(index));
+                tokens.push_str(&self.change_token(index));
                 Ok::<_, ()>(event.time)
             };
             changes.push(write).unwrap();

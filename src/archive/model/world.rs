@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use super::super::hour_file::Hour;
 use super::super::machine::{Now, WriteOrder};
 use super::super::position::{Checkpoint, Position};
+use super::gaps::Put;
 use super::lake::{File, Lake, summary};
 use super::source::{BEGIN, Place, Source};
 use super::store::{Save, Store};
@@ -14,6 +15,7 @@ use super::store::{Save, Store};
 pub(super) enum Late {
     Commit(WriteOrder),
     Save(Save),
+    Record(Put),
 }
 
 impl Late {
@@ -21,6 +23,7 @@ impl Late {
         match self {
             Self::Commit(order) => summary(order),
             Self::Save(save) => save.summary(),
+            Self::Record(put) => put.summary(),
         }
     }
 }
@@ -64,6 +67,7 @@ impl World {
         let _ = match late {
             Late::Commit(order) => self.lake.commit(&self.source, &order).map(|_| ()),
             Late::Save(save) => self.store.write(save),
+            Late::Record(put) => self.lake.gaps.put(put),
         };
     }
 
@@ -95,7 +99,7 @@ impl World {
     }
 
     /// Where the archive starts.
-    fn start(&self) -> Option<usize> {
+    pub fn start(&self) -> Option<usize> {
         let first = self.store.first.as_ref()?;
         Some(self.source.place(&first.position).changes)
     }
@@ -105,47 +109,49 @@ impl World {
         Some(self.source.place(&stored.checkpoint.position))
     }
 
-    /// The place of the newest idle token.
+    /// The place of a stream that has just looked as far as it goes.
     pub fn last_idle_place(&self) -> Place {
         Place {
             changes: self.source.len(),
-            idle: self.source.idle_tokens,
+            time: self.source.clock(),
         }
     }
 
+    /// Whether all that happened is in the lake, or on record as lost.
     pub fn is_complete(&self) -> bool {
-        let in_lake = self.lake.gone + self.lake.changes().count();
-        self.start()
-            .is_some_and(|start| start + in_lake == self.source.len())
+        self.end() == Some(self.source.len())
+    }
+
+    /// Where the lake ends, with the gaps on record.
+    fn end(&self) -> Option<usize> {
+        let start = self.start()?.max(self.lake.gone);
+        let end = self.lake.changes().last().map_or(start, |last| last + 1);
+        Some(self.lake.gaps.end_from(&self.source, end))
     }
 
     /// A checkpoint speaks of nothing that the lake doesn't have.
     pub fn check_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
-        let Some(start) = self.start() else {
+        let (Some(start), Some(end)) = (self.start(), self.end()) else {
             return Ok(());
         };
         let place = self.source.place(&checkpoint.position);
-        let end = start + self.lake.gone + self.lake.changes().count();
         ensure!(
             place.changes <= end,
             "{place:?} is ahead of the lake, which ends before {end}"
         );
-        let last_change = match &checkpoint.last_change {
-            Some(last) => {
-                self.source
-                    .place(&Position::After(last.token.clone()))
-                    .changes
-            }
-            None => start,
-        };
+        let last_change = checkpoint.last_change.as_ref();
+        let last_change = last_change.map_or(start, |last| self.source.end(last));
+        let restarted_at = checkpoint.restarted_at.map(Position::At);
+        let restart = restarted_at.map(|at| self.source.place(&at).changes);
         ensure!(
-            last_change == place.changes,
+            Some(place.changes) == restart.max(Some(last_change)),
             "the last change ends before {last_change}, the position is {place:?}"
         );
         Ok(())
     }
 
-    /// The lake is a part of the stream without a gap, and the checkpoint follows it.
+    /// The lake is a part of the stream without a gap but those on record, and the checkpoint follows
+    /// it.
     pub fn check(&mut self) -> Result<()> {
         if let Some(stored) = self.store.load() {
             self.check_checkpoint(&stored.checkpoint)?;
@@ -157,14 +163,16 @@ impl World {
             );
             self.newest = Some(place);
         }
-        let start = self.start().unwrap_or(0) + self.lake.gone;
-        for (number, index) in self.lake.changes().enumerate() {
+        let mut next = self.start().unwrap_or(0).max(self.lake.gone);
+        for index in self.lake.changes() {
+            let is_next = index == next
+                || index > next && index <= self.lake.gaps.end_from(&self.source, next);
             ensure!(
-                index == start + number,
-                "the lake has change {index} in the place of {}: {:?}",
-                start + number,
+                is_next,
+                "the lake has change {index} in the place of {next}: {:?}",
                 self.lake
             );
+            next = index + 1;
         }
         self.check_files()
     }
@@ -201,8 +209,9 @@ impl World {
             .collect();
         let late: Vec<_> = self.late.iter().map(Late::summary).collect();
         format!(
-            "{} changes, lake {files:?}, stored {:?} revision {}, late {late:?}",
+            "{} changes, lake {files:?}, gaps {:?}, stored {:?} revision {}, late {late:?}",
             self.source.len(),
+            self.lake.gaps.summary(),
             self.stored_place(),
             self.store.revision(),
         )

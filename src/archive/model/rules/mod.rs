@@ -2,6 +2,7 @@
 
 mod commits;
 mod history;
+mod rivals;
 mod saves;
 mod start;
 mod stream;
@@ -11,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::super::failure::Disposition;
 use super::super::limits::Limits;
-use super::super::machine::{Config, Input, Notice, StartAt, WriteOrder};
+use super::super::machine::{Config, Input, Notice, OnHistoryLost, StartAt, WriteOrder};
 use super::super::position::{Checkpoint, ClusterTime};
 use super::master::{Master, Pending, config};
 use super::plan::Fault;
@@ -41,7 +42,7 @@ impl Bench {
             seconds: 1,
             increment: 0,
         };
-        Self::with(config(1, limits, StartAt::Time(begin)))
+        Self::with(config(1, limits, StartAt::Time(begin), OnHistoryLost::Halt))
     }
 
     fn with(config: Config) -> Result<Self> {

@@ -5,7 +5,7 @@ use crate::archive::position::Position;
 
 #[test]
 fn a_starting_position_is_saved_before_anything_is_read() -> Result<()> {
-    let mut bench = Bench::with(config(1, &limits(), StartAt::Now))?;
+    let mut bench = Bench::with(config(1, &limits(), StartAt::Now, OnHistoryLost::Halt))?;
     bench.work(Fault::None)?;
     bench.work(Fault::None)?;
     assert_eq!(bench.pending(), ["AskClusterTime"]);
@@ -293,7 +293,7 @@ fn a_stream_of_other_options_is_noticed_and_noted() -> Result<()> {
 #[test]
 fn a_feed_that_is_drained_before_it_has_begun_finishes() -> Result<()> {
     for steps in 0..5 {
-        let mut bench = Bench::with(config(1, &limits(), StartAt::Now))?;
+        let mut bench = Bench::with(config(1, &limits(), StartAt::Now, OnHistoryLost::Halt))?;
         for _ in 0..steps {
             bench.work(Fault::None)?;
         }

@@ -1,0 +1,132 @@
+//! What a master should make of lost history.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::super::gap::Gap;
+use super::super::machine::OnHistoryLost;
+use super::super::position::{ClusterTime, Position};
+use super::master::{Life, Master, Pending};
+use super::world::World;
+
+/// A second book of it.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// The stream can't go on.
+    is_lost: bool,
+    /// How far it had looked.
+    looked: Option<ClusterTime>,
+    /// Where the oplog was said to begin.
+    oldest: Option<ClusterTime>,
+    /// Where a feed goes on that has asked for the cluster's time.
+    now: Option<ClusterTime>,
+    /// It went on behind a gap and no stream has answered since.
+    has_restarted: bool,
+    /// Where it is to go on, until that is saved.
+    unsaved: Option<Position>,
+}
+
+impl History {
+    /// The feed is to be told that its history is lost behind this time, and where the oplog begins.
+    pub fn lose(&mut self, looked: ClusterTime, oldest: Option<ClusterTime>) {
+        self.is_lost = true;
+        self.looked = Some(looked);
+        self.oldest = oldest;
+        self.now = None;
+    }
+
+    /// A stream answered.
+    pub fn stream_worked(&mut self) {
+        self.has_restarted = false;
+        self.is_lost = false;
+    }
+
+    pub fn asked(&mut self, time: ClusterTime) {
+        self.now = Some(ClusterTime {
+            increment: time.increment + 1,
+            ..time
+        });
+    }
+
+    pub fn saved(&mut self, position: &Position) {
+        self.unsaved.take_if(|unsaved| unsaved == position);
+    }
+
+    pub fn check_open(&self) -> Result<()> {
+        ensure!(
+            self.unsaved.is_none(),
+            "reads before it is saved from where"
+        );
+        Ok(())
+    }
+
+    /// Where a feed is to go on.
+    fn until(&self, from: Option<ClusterTime>) -> Option<ClusterTime> {
+        let oldest = self.oldest.filter(|oldest| Some(*oldest) > from);
+        oldest.filter(|_| !self.has_restarted).or(self.now)
+    }
+}
+
+impl Master {
+    /// Whether it waits for a person, with all that it read in the lake.
+    pub fn is_halted_by_loss(&self) -> bool {
+        let trouble = self.feed.trouble();
+        self.history.is_lost
+            && self.pending.is_empty()
+            && self.feed.buffered_bytes() == 0
+            && trouble.is_some_and(|trouble| {
+                trouble.is_halt && trouble.message.contains("ON_HISTORY_LOST=restart")
+            })
+    }
+
+    pub fn begin_record(&mut self, world: &World, gap: Gap) -> Result<()> {
+        ensure!(self.pending.is_empty(), "records beside {:?}", self.pending);
+        ensure!(self.life == Life::Running, "records in drain");
+        ensure!(
+            self.on_history_lost == OnHistoryLost::Restart,
+            "goes on where it is to halt"
+        );
+        ensure!(self.held.is_empty(), "holds {:?}", self.held);
+        ensure!(self.history.is_lost, "nothing is lost");
+        let until = self.history.until(gap.from);
+        ensure!(
+            gap.until.is_some() && gap.until == until,
+            "goes on at {:?} instead of {until:?}",
+            gap.until
+        );
+        self.check_beginning(world, &gap)?;
+        self.pending.push(Pending::Record(gap));
+        Ok(())
+    }
+
+    /// A gap begins behind all that was read.
+    fn check_beginning(&self, world: &World, gap: &Gap) -> Result<()> {
+        let source = &world.source;
+        let next = self.next_held.context("loses what it never had")?;
+        let last_change = gap.last_change.as_ref();
+        let archived = last_change.map_or_else(|| world.start(), |last| Some(source.end(last)));
+        let archived = archived.context("no beginning")?;
+        ensure!(
+            world.lake.gaps.end_from(source, archived) >= next,
+            "what is between {archived} and {next} is in no record"
+        );
+        let last_time = last_change.map(|last| last.cluster_time);
+        let from = self.history.looked.max(last_time);
+        ensure!(
+            gap.from == from || !source.tells_time && last_time <= gap.from && gap.from <= from,
+            "begins at {:?} instead of {from:?}",
+            gap.from
+        );
+        Ok(())
+    }
+
+    /// A gap is on record.
+    pub fn note_record(&mut self, world: &World, gap: &Gap) -> Result<()> {
+        let until = Position::At(gap.until.context("an open end")?);
+        let place = world.source.place(&until).changes;
+        self.next_held = self.next_held.max(Some(place));
+        self.history.has_restarted = true;
+        self.history.is_lost = false;
+        self.history.unsaved = Some(until);
+        Ok(())
+    }
+}
