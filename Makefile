@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CARGO ?= cargo
 
-.PHONY: build chaos demo fuzz test lint clean-dev help
+.PHONY: build chaos demo fuzz test lint mutants clean-dev help
 
 build: ## build the release binary, target/release/silt
 	$(CARGO) build --release --locked
@@ -31,6 +31,9 @@ fuzz: ## the properties on FUZZ_CASES random inputs each: encoder, damaged files
 lint: ## format and lints; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+mutants: ## break the pure core in every small way; its tests must see it (an hour)
+	$(PYTHON) dev/mutants.py
 
 clean-dev: ## remove what was fetched and what the demo left
 	rm -rf .dev
