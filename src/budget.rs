@@ -4,13 +4,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// A semaphore's permits are fewer than bytes may be; a permit stands for so many bytes.
 const UNIT_BYTES: u64 = 1024;
 
 /// How often the feeds are asked to flush while a reader waits.
 const PRESS_EVERY_MS: u64 = 500;
+
+/// Feeds that may ask for another large change at once.
+const TURNS: usize = 1;
 
 /// Bounds the encoded bytes that wait in memory, over all feeds.
 ///
@@ -20,6 +23,13 @@ pub struct Budget {
     units: Arc<Semaphore>,
     all_units: u32,
     pressure: Arc<Notify>,
+    turns: Arc<Semaphore>,
+}
+
+/// Lets a feed read a large change, until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Budget {
@@ -31,7 +41,16 @@ impl Budget {
             units: Arc::new(Semaphore::new(all_units as usize)),
             all_units,
             pressure: Arc::new(Notify::new()),
+            turns: Arc::new(Semaphore::new(TURNS)),
         }
+    }
+
+    /// Waits for a turn to read a large change. How large it is is known only when it is there, some
+    /// copies of it in hand: without turns, every feed could be there at once.
+    pub async fn turn(&self) -> Turn {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.turns).acquire_owned().await.ok();
+        Turn { _permit: permit }
     }
 
     /// The share of one feed.

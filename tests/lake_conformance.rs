@@ -219,7 +219,8 @@ async fn a_head_that_grows_moves_the_body() {
             let mut batch = crate::harness::changes::batch(6..7, file.name.format);
             batch.last.token.replace_canonical(&long);
             let commit =
-                silt::archive::frame::commit(&origin, Some(&file), file.name, &batch, 0).unwrap();
+                silt::archive::frame::commit(&origin, Some(&file), file.name, &batch.into(), 0)
+                    .unwrap();
             assert!(commit.file.head_len_bytes > file.head_len_bytes);
             let version = lake
                 .append(&path, Some(base(&file, &version)), &commit)
@@ -489,7 +490,7 @@ mod azure {
         let origin = origin("users");
         let commit = commit(&origin, None, name("json"), 0..3);
         let path = lake::tail::path(&origin, name("json"));
-        let bytes = [commit.head, commit.chunk, commit.foot].concat();
+        let bytes = [&commit.head[..], &commit.chunk, &commit.foot].concat();
         lake.put(&path, None, bytes).await.unwrap();
         let (file, _) = lake::tail::load(&lake, &origin).await.unwrap().unwrap();
         assert_eq!(file.last, commit.file.last);

@@ -5,7 +5,9 @@
 //! lake that can overwrite in place needn't move the body.
 
 use std::io;
+use std::sync::Arc;
 
+use bytes::{Buf as _, Bytes};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
@@ -48,8 +50,8 @@ pub(super) struct Metadata {
 pub struct Commit {
     /// The file's new beginning, in place of the old one. May be empty.
     pub head: Vec<u8>,
-    /// What goes behind the file's chunks.
-    pub chunk: Vec<u8>,
+    /// What goes behind the file's chunks. Uncompressed it is the batch's own memory.
+    pub chunk: Bytes,
     /// The file's end, the same in every commit of a file. May be empty.
     pub foot: Vec<u8>,
     /// What the file is when the commit is made.
@@ -65,7 +67,7 @@ pub fn commit(
     origin: &Origin,
     base: Option<&HourFile>,
     name: HourFileName,
-    batch: &Batch,
+    batch: &Arc<Batch>,
     now_unix_ms: i64,
 ) -> io::Result<Commit> {
     let mut file = HourFile {
@@ -153,25 +155,25 @@ fn pad(text: &mut String, least_len_bytes: usize) {
     text.push_str(HEAD_END);
 }
 
-fn chunk(file: &HourFile, is_first: bool, batch: &Batch) -> io::Result<Vec<u8>> {
+/// The lines of a batch that a commit shares.
+struct Lines(Arc<Batch>);
+
+impl AsRef<[u8]> for Lines {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.lines
+    }
+}
+
+fn chunk(file: &HourFile, is_first: bool, batch: &Arc<Batch>) -> io::Result<Bytes> {
     let FileFormat {
         output,
         compression,
     } = file.name.format;
-    let separator = file.name.format.separator();
-    let text = match output {
-        OutputFormat::Ndjson => batch.lines.clone(),
-        OutputFormat::Json => {
-            // Lines end in a separator; the file's last one must not, so it moves to the front.
-            let lines = &batch.lines[..batch.lines.len() - separator.len()];
-            let mut text = Vec::with_capacity(batch.lines.len());
-            if !is_first {
-                text.extend_from_slice(separator);
-            }
-            text.extend_from_slice(lines);
-            text
-        }
-    };
+    let mut text = Bytes::from_owner(Lines(Arc::clone(batch)));
+    if is_first {
+        let before = file.name.format.separator().before;
+        text.advance(before.len());
+    }
     if compression == Compression::None {
         return Ok(text);
     }
@@ -184,7 +186,7 @@ fn chunk(file: &HourFile, is_first: bool, batch: &Batch) -> io::Result<Vec<u8>> 
         };
         member.extend(trailer.write()?);
     }
-    Ok(member)
+    Ok(member.into())
 }
 
 /// The end of every file of this format.
@@ -246,7 +248,7 @@ pub(super) mod tests {
     use std::io::Read;
 
     use super::super::batch::Changes;
-    use super::super::hour_file::Hour;
+    use super::super::hour_file::{Hour, Separator};
     use super::*;
 
     pub(crate) fn origin() -> Origin {
@@ -257,7 +259,7 @@ pub(super) mod tests {
     }
 
     /// A batch of changes as the source writes them, numbered from `first`.
-    pub(crate) fn batch(first: u32, count: u32, separator: &[u8]) -> Batch {
+    pub(crate) fn batch(first: u32, count: u32, separator: Separator) -> Arc<Batch> {
         let mut changes = Changes::default();
         for number in first..first + count {
             let write = |lines: &mut Vec<u8>, tokens: &mut String| {
@@ -267,8 +269,9 @@ pub(super) mod tests {
                     "{{\"timestamp\":\"1970-01-01T02:00:00.000Z\",\"change\":{{\"_id\":{token},\
                      \"clusterTime\":{time},\"ns\":{{\"db\":\"mydb\",\"coll\":\"users\"}}}}}}"
                 );
+                lines.extend_from_slice(separator.before);
                 lines.extend_from_slice(line.as_bytes());
-                lines.extend_from_slice(separator);
+                lines.extend_from_slice(separator.after);
                 tokens.push_str(&token);
                 Ok::<_, ()>(ClusterTime {
                     seconds: 7200,
@@ -284,7 +287,7 @@ pub(super) mod tests {
                 Some(batch) => batch.add(&change),
             }
         }
-        made.unwrap()
+        made.unwrap().into()
     }
 
     /// What a lake does with a commit.
@@ -449,9 +452,11 @@ pub(super) mod tests {
         let mut random = fastrand::Rng::with_seed(7);
         for format in formats() {
             for len in [1, 100, 10_000, 1_000_000] {
-                let mut batch = batch(1, 1, format.separator());
-                batch.lines = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
-                batch.lines.extend_from_slice(format.separator());
+                let Separator { before, after } = format.separator();
+                let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+                let mut batch = Batch::clone(&batch(1, 1, format.separator()));
+                batch.lines = [before, &noise, after].concat();
+                let batch = Arc::new(batch);
                 let name = HourFileName {
                     hour: batch.hour,
                     part: 1,

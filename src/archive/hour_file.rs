@@ -111,12 +111,23 @@ impl FileFormat {
 
     /// What stands between two changes.
     #[must_use]
-    pub fn separator(self) -> &'static [u8] {
-        match self.output {
-            OutputFormat::Json => b",\n",
-            OutputFormat::Ndjson => b"\n",
-        }
+    pub fn separator(self) -> Separator {
+        let (before, after): (&[u8], &[u8]) = match self.output {
+            OutputFormat::Json => (b",\n", b""),
+            OutputFormat::Ndjson => (b"", b"\n"),
+        };
+        Separator { before, after }
     }
+}
+
+/// What stands between two changes, as parts of their lines. So the lines of a batch go to a file as
+/// they are; only a file's first line must lack what stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Separator {
+    /// Before each line.
+    pub before: &'static [u8],
+    /// Behind each line.
+    pub after: &'static [u8],
 }
 
 /// The name of an hour file: `YYYY-MM-DD-HH[.partN].EXTENSION`.

@@ -356,7 +356,7 @@ pub(super) mod tests {
         };
         for compression in [Compression::None, Compression::Gzip] {
             let commit = commit_json(compression, &collection, None);
-            let bytes = [commit.head, commit.chunk, commit.foot].concat();
+            let bytes = [commit.head, commit.chunk.to_vec(), commit.foot].concat();
             let read = scan(&origin, commit.file.name, &bytes).unwrap();
             assert_eq!(read, commit.file);
 

@@ -57,8 +57,9 @@ pub fn write_value(
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     let start = out.len();
-    // JSON is seldom shorter than BSON.
-    out.reserve(raw.len());
+    // JSON is seldom shorter than BSON, and that of a large document, which is mostly text or the like,
+    // seldom much longer. Without the slack it would be copied once more to grow by a few bytes.
+    out.reserve(raw.len() + raw.len() / 32 + 512);
     let mut writer = Writer {
         out,
         mode,

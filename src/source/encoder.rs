@@ -1,14 +1,15 @@
 //! Encodes what a reader has read, in a task of its own.
 
 use bson::RawDocumentBuf;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::reader::Reading;
 use super::{SourceError, event};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
+use crate::archive::hour_file::Separator;
 use crate::archive::position::ResumeToken;
-use crate::budget::Budget;
+use crate::budget::{Budget, Turn};
 use crate::extjson::Mode;
 
 /// What a reader has read, in the stream's order.
@@ -20,6 +21,10 @@ pub(super) enum Read {
     Events {
         events: Vec<RawDocumentBuf>,
         received: String,
+        /// The reader's turn, if it had to wait for one. It ends when the lines have their memory.
+        turn: Option<Turn>,
+        /// Dropped when the feed has the lines.
+        passed: Option<oneshot::Sender<()>>,
     },
     /// The server has looked as far as this token.
     Idle(ResumeToken),
@@ -31,7 +36,7 @@ pub(super) enum Read {
 #[derive(Debug)]
 pub(super) struct Encoder {
     pub(super) mode: Mode,
-    pub(super) separator: &'static [u8],
+    pub(super) separator: Separator,
     pub(super) budget: Budget,
 }
 
@@ -44,22 +49,31 @@ impl Encoder {
     ) {
         while let Some(read) = parcels.recv().await {
             let mut end = None;
+            let mut underway = None;
             let reading = match read {
                 Read::Opened(result) => Reading::Opened(result),
                 Read::Idle(token) => Reading::Idle(token),
                 Read::Closed(failure) => Reading::Closed(failure),
-                Read::Events { events, received } => {
+                Read::Events {
+                    events,
+                    received,
+                    turn,
+                    passed,
+                } => {
                     let (changes, error) = self.encode(&events, &received);
                     // The events' memory is free before the lines wait for theirs.
                     drop(events);
                     end = error.map(|error| Reading::Closed(Some(Failure::from(&error))));
                     let taken = self.budget.take(changes.len_bytes()).await;
+                    drop(turn);
+                    underway = passed;
                     Reading::Changes(changes, taken)
                 }
             };
             if reports.send(reading).await.is_err() {
                 return;
             }
+            drop(underway);
             if let Some(end) = end {
                 // The last report, whether anybody hears it or not.
                 let _ = reports.send(end).await;

@@ -5,6 +5,7 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, RawDocument, RawDocumentBuf};
 
 use super::SourceError;
+use crate::archive::hour_file::Separator;
 use crate::archive::position::ClusterTime;
 use crate::extjson::{self, Mode};
 
@@ -33,7 +34,7 @@ pub(super) fn write(
     event: &RawDocument,
     received: &str,
     mode: Mode,
-    separator: &[u8],
+    separator: Separator,
     lines: &mut Vec<u8>,
     tokens: &mut String,
 ) -> Result<ClusterTime, SourceError> {
@@ -46,6 +47,7 @@ pub(super) fn write(
     let time = event
         .get_timestamp("clusterTime")
         .map_err(|_| malformed("it has no clusterTime"))?;
+    lines.extend_from_slice(separator.before);
     lines.extend_from_slice(b"{\"timestamp\":\"");
     lines.extend_from_slice(received.as_bytes());
     lines.extend_from_slice(b"\",\"change\":");
@@ -53,7 +55,7 @@ pub(super) fn write(
         write_kept(event, mode, lines)?;
     }
     lines.push(b'}');
-    lines.extend_from_slice(separator);
+    lines.extend_from_slice(separator.after);
     let mut text = Vec::with_capacity(160);
     encode(token, Mode::Canonical, &mut text)?;
     let text = std::str::from_utf8(&text).map_err(|error| malformed(&error.to_string()))?;
@@ -96,6 +98,15 @@ mod tests {
     use super::*;
     use bson::{Timestamp, doc};
 
+    const JSON: Separator = Separator {
+        before: b",\n",
+        after: b"",
+    };
+    const NDJSON: Separator = Separator {
+        before: b"",
+        after: b"\n",
+    };
+
     fn raw(document: &bson::Document) -> bson::RawDocumentBuf {
         bson::RawDocumentBuf::try_from(document).unwrap()
     }
@@ -109,7 +120,7 @@ mod tests {
             "fullDocument": { "_id": 1, "note": "two\nlines" },
         });
         let (mut lines, mut tokens) = (Vec::new(), String::new());
-        let time = write(&event, "T", Mode::Relaxed, b",\n", &mut lines, &mut tokens).unwrap();
+        let time = write(&event, "T", Mode::Relaxed, JSON, &mut lines, &mut tokens).unwrap();
         assert_eq!(
             time,
             ClusterTime {
@@ -138,7 +149,7 @@ mod tests {
                 &raw(&event),
                 "T",
                 Mode::Relaxed,
-                b"",
+                NDJSON,
                 &mut Vec::new(),
                 &mut String::new(),
             );
@@ -160,7 +171,7 @@ mod tests {
         bytes[at + 1] = 0xFF;
         let event = RawDocumentBuf::from_bytes(bytes.clone()).unwrap();
         let (mut lines, mut tokens) = (Vec::new(), String::new());
-        write(&event, "T", Mode::Relaxed, b"\n", &mut lines, &mut tokens).unwrap();
+        write(&event, "T", Mode::Relaxed, NDJSON, &mut lines, &mut tokens).unwrap();
         let line: serde_json::Value = serde_json::from_slice(&lines).unwrap();
         let change = &line["change"];
         assert_eq!(change["_id"]["_data"], "82AB");

@@ -15,6 +15,7 @@ use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::options::{ClientOptions, FullDocumentType};
 
+use crate::archive::hour_file::Separator;
 use crate::archive::position::ClusterTime;
 use crate::extjson::Mode;
 pub use error::SourceError;
@@ -38,7 +39,7 @@ pub struct StreamOptions {
     /// How changes are written.
     pub mode: Mode,
     /// What stands between two changes.
-    pub separator: &'static [u8],
+    pub separator: Separator,
 }
 
 impl StreamOptions {

@@ -6,8 +6,14 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{event, token};
+use crate::archive::hour_file::Separator;
 use crate::archive::position::{Checkpoint, ResumeToken};
 use crate::extjson::Mode;
+
+const NDJSON: Separator = Separator {
+    before: b"",
+    after: b"\n",
+};
 
 /// Names that mean something to a parser of Extended JSON, or to silt.
 const NAMES: [&str; 14] = [
@@ -94,7 +100,7 @@ proptest! {
         });
         for event in [built, RawDocumentBuf::from_bytes(bytes).ok()].into_iter().flatten() {
             let (mut lines, mut tokens) = (Vec::new(), String::new());
-            let written = event::write(&event, "T", Mode::Relaxed, b"\n", &mut lines, &mut tokens);
+            let written = event::write(&event, "T", Mode::Relaxed, NDJSON, &mut lines, &mut tokens);
             if written.is_ok() {
                 prop_assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 1);
                 prop_assert!(serde_json::from_slice::<Value>(&lines).is_ok());

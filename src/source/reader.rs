@@ -7,7 +7,7 @@ use std::time::Duration;
 use bson::RawDocumentBuf;
 use futures::poll;
 use mongodb::change_stream::ChangeStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::encoder::{Encoder, Read};
@@ -19,12 +19,17 @@ use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
 use crate::archive::frame::{Origin, rfc3339};
 use crate::archive::position::{Position, ResumeToken};
-use crate::budget::{Budget, Taken};
+use crate::budget::{Budget, Taken, Turn};
 use crate::clock::Clock;
 
 /// Events that go to the encoder at once, at most.
 pub const PARCEL_LIMIT_BYTES: u64 = 1024 * 1024;
 const PARCEL_LIMIT_CHANGES: usize = 1000;
+/// A change of this size is large: the driver's copies of it count.
+const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
+/// How long a feed keeps its turn to read a large change while it waits for the server, which has
+/// answered by then if it doesn't look for a needle in the oplog.
+const TURN_LIMIT_MS: u64 = 2 * AWAIT_LIMIT_MS;
 /// Parcels that wait for the encoder, beside the one that it has.
 const PARCELS_MAX: usize = 1;
 
@@ -153,6 +158,7 @@ impl Reader {
         let mut parcel = Parcel::default();
         let mut last_kind = Kind::Ordinary;
         loop {
+            self.take_turn(&mut parcel).await;
             let next = {
                 let mut next = pin!(stream.next_if_any());
                 match poll!(next.as_mut()) {
@@ -161,7 +167,8 @@ impl Reader {
                         // The driver asks the server, so what was gathered goes on its way.
                         self.hand_over(&mut parcel, parcels).await?;
                         // A stream that is given up half-way isn't used again.
-                        let answer = async { next.await.map_err(SourceError::from) };
+                        let answer = parcel.answered_in_turn(next);
+                        let answer = async { answer.await.map_err(SourceError::from) };
                         let next = self.in_time(answer).await;
                         if next.is_ok() {
                             self.patience.note_answer();
@@ -180,6 +187,7 @@ impl Reader {
                 }
                 Ok(None) if stream.is_alive() => {
                     self.hand_over(&mut parcel, parcels).await?;
+                    parcel.turn = None;
                     if let Some(token) = stream.resume_token() {
                         match token::from_driver(&token) {
                             Ok(token) => send(parcels, Read::Idle(token)).await?,
@@ -205,18 +213,44 @@ impl Reader {
         parcel.events.len() >= PARCEL_LIMIT_CHANGES || parcel.len_bytes >= limit_bytes
     }
 
+    /// Waits behind a large change until the feed has it, and until it is this feed's turn: what comes
+    /// next may be as large.
+    async fn take_turn(&self, parcel: &mut Parcel) {
+        if let Some(passed) = parcel.passed.take() {
+            // It is dropped, not sent.
+            let _ = passed.await;
+            parcel.turn = Some(self.budget.turn().await);
+        }
+    }
+
     /// Sends what was gathered. The time of receipt is the parcel's: its events came together.
     async fn hand_over(
         &self,
         parcel: &mut Parcel,
         parcels: &mpsc::Sender<Read>,
     ) -> Result<(), Unheard> {
-        let Parcel { events, .. } = std::mem::take(parcel);
-        if events.is_empty() {
+        if parcel.events.is_empty() {
             return Ok(());
         }
-        let received = rfc3339(self.clock.now().unix_ms);
-        send(parcels, Read::Events { events, received }).await
+        let Parcel {
+            events,
+            is_large,
+            turn,
+            ..
+        } = std::mem::take(parcel);
+        let mut passed = None;
+        if is_large {
+            let (sender, receiver) = oneshot::channel();
+            passed = Some(sender);
+            parcel.passed = Some(receiver);
+        }
+        let read = Read::Events {
+            events,
+            received: rfc3339(self.clock.now().unix_ms),
+            turn,
+            passed,
+        };
+        send(parcels, read).await
     }
 }
 
@@ -225,12 +259,32 @@ impl Reader {
 struct Parcel {
     events: Vec<RawDocumentBuf>,
     len_bytes: u64,
+    /// Whether one of them is large.
+    is_large: bool,
+    /// This feed's turn to read a large change.
+    turn: Option<Turn>,
+    /// Closes when the feed has the large change that was handed over last.
+    passed: Option<oneshot::Receiver<()>>,
 }
 
 impl Parcel {
     fn add(&mut self, event: RawDocumentBuf) {
-        self.len_bytes += event.as_bytes().len() as u64;
+        let len_bytes = event.as_bytes().len() as u64;
+        self.is_large |= len_bytes >= LARGE_CHANGE_BYTES;
+        self.len_bytes += len_bytes;
         self.events.push(event);
+    }
+
+    /// Waits for an answer, and gives the turn up if none comes soon.
+    async fn answered_in_turn<T>(&mut self, mut answer: impl Future<Output = T> + Unpin) -> T {
+        if self.turn.is_some() {
+            let limit = Duration::from_millis(TURN_LIMIT_MS);
+            if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
+                return answer;
+            }
+            self.turn = None;
+        }
+        answer.await
     }
 }
 

@@ -24,8 +24,9 @@ pub fn batch(numbers: std::ops::Range<u32>, format: FileFormat) -> Batch {
                  \"fullDocument\":{{\"number\":{number},\"text\":\"{}\"}}}}}}",
                 "x".repeat(number as usize % 300)
             );
+            lines.extend_from_slice(format.separator().before);
             lines.extend_from_slice(line.as_bytes());
-            lines.extend_from_slice(format.separator());
+            lines.extend_from_slice(format.separator().after);
             tokens.push_str(&token);
             Ok::<_, ()>(ClusterTime {
                 seconds: 1_705_327_200,
@@ -55,7 +56,7 @@ pub fn commit(
         origin,
         base,
         name,
-        &batch(numbers, name.format),
+        &batch(numbers, name.format).into(),
         1_705_327_200_000,
     )
     .unwrap()

@@ -36,18 +36,11 @@ pub fn at_once<C: Send + std::fmt::Debug>(
     cases: impl IntoIterator<Item = C>,
     play: impl AsyncFn(C) + Sync,
 ) {
-    std::thread::scope(|scope| {
-        for case in cases {
-            let play = &play;
-            scope.spawn(move || {
-                let _failing = Named(format!("{case:?}"));
-                let runtime = tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(1)
-                    .enable_all()
-                    .build();
-                runtime.unwrap().block_on(play(case));
-            });
-        }
+    let cases: Vec<C> = cases.into_iter().collect();
+    let width = cases.len();
+    rounds::at_once(cases.into_iter(), width, async |case| {
+        let _failing = Named(format!("{case:?}"));
+        play(case).await;
     });
 }
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::http::{ClientOptions, Etag, NoFormat, RequestContent, RetryOptions, Url};
+use azure_core::http::{Body, ClientOptions, Etag, NoFormat, RequestContent, RetryOptions, Url};
 use azure_storage_blob::models::{
     BlobClientDownloadOptions, BlobClientUploadOptions, BlobContainerClientListBlobsOptions,
     BlockBlobClientCommitBlockListOptions, BlockBlobClientCommitBlockListResultHeaders as _,
@@ -26,6 +26,7 @@ use azure_storage_blob::models::{
 use azure_storage_blob::{
     BlobClient, BlobContainerClient, BlobContainerClientOptions, BlockBlobClient,
 };
+use bytes::Bytes;
 use futures::TryStreamExt as _;
 
 use super::{Base, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Version};
@@ -167,20 +168,15 @@ impl AzureLake {
     async fn stage(
         &self,
         blob: &BlockBlobClient,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> azure_core::Result<Option<Vec<u8>>> {
         if bytes.is_empty() {
             return Ok(None);
         }
         let id = self.next_block_id();
         let len_bytes = bytes.len() as u64;
-        blob.stage_block(
-            &id,
-            len_bytes,
-            RequestContent::<_, NoFormat>::from(bytes),
-            None,
-        )
-        .await?;
+        blob.stage_block(&id, len_bytes, Body::Bytes(bytes).into(), None)
+            .await?;
         Ok(Some(id))
     }
 
@@ -196,14 +192,14 @@ impl AzureLake {
         let (kept, old_foot) = split_blocks(old, base);
         let needs_foot = old_foot.is_none();
         let (head, chunk, foot) = futures::try_join!(
-            self.stage(&blob, commit.head.clone()),
+            self.stage(&blob, commit.head.clone().into()),
             self.stage(&blob, commit.chunk.clone()),
             self.stage(
                 &blob,
                 if needs_foot {
-                    commit.foot.clone()
+                    commit.foot.clone().into()
                 } else {
-                    Vec::new()
+                    Bytes::new()
                 }
             ),
         )?;
