@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 
+use super::scene::hour_files;
 use super::silt::WAIT_LIMIT;
 
 /// A step of a commit, or of a save.
@@ -24,6 +25,7 @@ pub enum Step {
 
 /// What happens in a folder from now on.
 pub struct FolderWatch {
+    folder: PathBuf,
     queue: OwnedFd,
     steps: VecDeque<Step>,
 }
@@ -34,6 +36,7 @@ impl FolderWatch {
         let flags = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO;
         inotify::add_watch(&queue, folder, flags).unwrap();
         Self {
+            folder: folder.to_owned(),
             queue,
             steps: VecDeque::new(),
         }
@@ -42,7 +45,23 @@ impl FolderWatch {
     /// Waits for the next such step.
     pub fn wait_for(&mut self, step: Step) {
         let begun = Instant::now();
-        while self.next(begun) != step {}
+        loop {
+            let next = self.next(begun);
+            if next == step {
+                return;
+            }
+            if next == Step::Published && step == Step::Created {
+                self.read_files();
+            }
+        }
+    }
+
+    /// Somebody reads the files: a twin that was opened is left alone, so another is created.
+    fn read_files(&self) {
+        for path in hour_files(&self.folder) {
+            // It may be replaced at this moment.
+            let _ = std::fs::read(path);
+        }
     }
 
     fn next(&mut self, begun: Instant) -> Step {
