@@ -166,6 +166,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn turns_are_taken_one_after_another() {
+        let budget = Budget::new(UNIT_BYTES);
+        let first = budget.turn().await;
+        let mut second = pin!(budget.turn());
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        drop(first);
+        second.await;
+    }
+
+    #[tokio::test]
     async fn a_change_larger_than_the_budget_passes_alone() {
         let budget = Budget::new(UNIT_BYTES);
         let taken = budget.take(1 << 40).await;

@@ -131,9 +131,9 @@ mod tests {
         assert_eq!(tokens, r#"{"_data":"82AB"}"#);
         assert_eq!(
             String::from_utf8(lines).unwrap(),
-            "{\"timestamp\":\"T\",\"change\":{\"_id\":{\"_data\":\"82AB\"},\
+            ",\n{\"timestamp\":\"T\",\"change\":{\"_id\":{\"_data\":\"82AB\"},\
              \"operationType\":\"insert\",\"clusterTime\":{\"$timestamp\":{\"t\":7,\"i\":2}},\
-             \"fullDocument\":{\"_id\":1,\"note\":\"two\\nlines\"}}},\n"
+             \"fullDocument\":{\"_id\":1,\"note\":\"two\\nlines\"}}}"
         );
         assert_eq!(kind(&event), Kind::Ordinary);
         assert_eq!(

@@ -87,13 +87,11 @@ impl Feed {
                     seconds,
                     increment: increment.saturating_add(1),
                 };
-                match self.stage {
-                    Stage::Bridging => self.gap_ends(next, now, out),
-                    _ => {
-                        self.start_worked(out);
-                        self.anchor(Position::At(next), None, out);
-                    }
+                if self.stage == Stage::Bridging {
+                    return self.gap_ends(next, now, out);
                 }
+                self.start_worked(out);
+                self.anchor(Position::At(next), None, out);
             }
             Err(failure) => self.start_failed(&failure, now, out),
         }

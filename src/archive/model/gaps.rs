@@ -99,6 +99,6 @@ impl Gaps {
 /// The changes that a record says are lost.
 fn changes(source: &Source, gap: &Gap) -> Range<usize> {
     let at = |time| source.place(&Position::At(time)).changes;
-    let behind_last = gap.last_change.as_ref().map_or(0, |last| source.end(last));
+    let behind_last = gap.last_change.as_ref().map_or(0, Source::end);
     behind_last.max(gap.from.map_or(0, at))..gap.until.map_or(0, at)
 }

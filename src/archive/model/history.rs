@@ -6,6 +6,7 @@ use super::super::gap::Gap;
 use super::super::machine::OnHistoryLost;
 use super::super::position::{ClusterTime, Position};
 use super::master::{Life, Master, Pending};
+use super::source::Source;
 use super::world::World;
 
 /// A second book of it.
@@ -103,7 +104,7 @@ impl Master {
         let source = &world.source;
         let next = self.next_held.context("loses what it never had")?;
         let last_change = gap.last_change.as_ref();
-        let archived = last_change.map_or_else(|| world.start(), |last| Some(source.end(last)));
+        let archived = last_change.map_or_else(|| world.start(), |last| Some(Source::end(last)));
         let archived = archived.context("no beginning")?;
         ensure!(
             world.lake.gaps.end_from(source, archived) >= next,

@@ -191,7 +191,7 @@ impl Source {
     }
 
     /// Behind a change.
-    pub fn end(&self, change: &LastChange) -> usize {
+    pub fn end(change: &LastChange) -> usize {
         Self::parse(&change.token).changes
     }
 

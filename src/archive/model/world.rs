@@ -140,7 +140,7 @@ impl World {
             "{place:?} is ahead of the lake, which ends before {end}"
         );
         let last_change = checkpoint.last_change.as_ref();
-        let last_change = last_change.map_or(start, |last| self.source.end(last));
+        let last_change = last_change.map_or(start, Source::end);
         let restarted_at = checkpoint.restarted_at.map(Position::At);
         let restart = restarted_at.map(|at| self.source.place(&at).changes);
         ensure!(

@@ -171,7 +171,7 @@ fn what_was_read_is_archived_then_the_gap_recorded_then_the_position_saved() -> 
     }
     assert!(bench.master.feed.is_watching());
     let gap = bench.gap(2, 5);
-    assert_eq!(bench.gaps(), [gap.clone()]);
+    assert_eq!(bench.gaps(), std::slice::from_ref(&gap));
     let checkpoint = bench.world.store.load().unwrap().checkpoint;
     assert_eq!(checkpoint.position, Position::At(gap.until.unwrap()));
     assert_eq!(checkpoint.last_change, gap.last_change);
