@@ -361,29 +361,33 @@ fn where_the_oplogs_beginning_is_unknown_it_goes_on_from_now() -> Result<()> {
     bench.check_holds(&[0, 1, 2, 6])
 }
 
-/// The stream ends, and the oplog is said to begin where it can't.
-fn lose_at_the_beginning(bench: &mut Bench) -> Result<()> {
+/// The stream ends, and the oplog is said to begin here, where it can't.
+fn lose_at(bench: &mut Bench, oldest: ClusterTime) -> Result<()> {
     let cursor = bench.master.cursor.take().context("no stream")?;
-    bench.master.history.lose(cursor.looked.time, Some(BEGIN));
-    bench.give(Input::Closed(Some(history_lost(Some(BEGIN)))))
+    bench.master.history.lose(cursor.looked.time, Some(oldest));
+    bench.give(Input::Closed(Some(history_lost(Some(oldest)))))
 }
 
 #[test]
 fn a_beginning_before_what_was_read_is_not_believed() -> Result<()> {
-    let mut bench = watching(OnHistoryLost::Restart)?;
-    bench.read(2)?;
-    lose_at_the_beginning(&mut bench)?;
-    bench.go_to("AskClusterTime")?;
-    bench.see_through()?;
-    bench.read(1)?;
-    bench.check_holds(&[0, 1, 2])
+    for is_last_read in [false, true] {
+        let mut bench = watching(OnHistoryLost::Restart)?;
+        bench.read(2)?;
+        let last_read = bench.world.source.time(1);
+        lose_at(&mut bench, if is_last_read { last_read } else { BEGIN })?;
+        bench.go_to("AskClusterTime")?;
+        bench.see_through()?;
+        bench.read(1)?;
+        bench.check_holds(&[0, 1, 2])?;
+    }
+    Ok(())
 }
 
 #[test]
 fn a_cluster_whose_time_ran_back_is_not_gone_on_with() -> Result<()> {
     let mut bench = watching(OnHistoryLost::Restart)?;
     bench.read(2)?;
-    lose_at_the_beginning(&mut bench)?;
+    lose_at(&mut bench, BEGIN)?;
     bench.go_to("AskClusterTime")?;
     bench.world.source.run_back(60);
     bench.master.may_halt = true;
