@@ -13,6 +13,10 @@ pub(super) fn to_driver(token: &ResumeToken) -> Result<DriverToken, SourceError>
     let json: serde_json::Value = serde_json::from_str(token.as_extended_json())
         .map_err(|error| malformed(error.to_string()))?;
     let bson = Bson::try_from(json).map_err(|error| malformed(error.to_string()))?;
+    // An object of JSON may also say another type: {"$date":0}.
+    if !matches!(bson, Bson::Document(_)) {
+        return Err(malformed("it is no document".to_owned()));
+    }
     bson::deserialize_from_bson(bson).map_err(|error| malformed(error.to_string()))
 }
 
@@ -52,6 +56,8 @@ mod tests {
             let token = ResumeToken::from_canonical(text);
             assert_eq!(from_driver(&to_driver(&token).unwrap()).unwrap(), token);
         }
-        assert!(to_driver(&ResumeToken::from_canonical("{")).is_err());
+        for text in ["{", r#"{"$date":0}"#] {
+            assert!(to_driver(&ResumeToken::from_canonical(text)).is_err());
+        }
     }
 }
