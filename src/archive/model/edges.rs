@@ -86,8 +86,8 @@ impl Master {
 
     fn end_open(&mut self, world: &World, position: &Position) -> Result<()> {
         if let Some(failure) = world.source.refusal(position) {
-            let looked = world.source.place(position).time;
-            self.history.lose(looked, world.source.known_oldest());
+            let place = world.source.place(position);
+            self.history.lose(place, world.source.known_oldest());
             return self.give(world, Input::Opened(Err(failure)));
         }
         self.cursor = Some(Cursor {

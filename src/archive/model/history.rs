@@ -6,16 +6,14 @@ use super::super::gap::Gap;
 use super::super::machine::OnHistoryLost;
 use super::super::position::{ClusterTime, Position};
 use super::master::{Life, Master, Pending};
-use super::source::Source;
+use super::source::{Place, Source};
 use super::world::World;
 
 /// A second book of it.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// The stream can't go on.
-    is_lost: bool,
-    /// How far it had looked.
-    looked: Option<ClusterTime>,
+    /// Where the stream can't go on.
+    lost_at: Option<Place>,
     /// Where the oplog was said to begin.
     oldest: Option<ClusterTime>,
     /// Where a feed goes on that has asked for the cluster's time.
@@ -27,10 +25,9 @@ pub(super) struct History {
 }
 
 impl History {
-    /// The feed is to be told that its history is lost behind this time, and where the oplog begins.
-    pub fn lose(&mut self, looked: ClusterTime, oldest: Option<ClusterTime>) {
-        self.is_lost = true;
-        self.looked = Some(looked);
+    /// The feed is to be told that its history is lost from here on, and where the oplog begins.
+    pub fn lose(&mut self, place: Place, oldest: Option<ClusterTime>) {
+        self.lost_at = Some(place);
         self.oldest = oldest;
         self.now = None;
     }
@@ -38,7 +35,7 @@ impl History {
     /// A stream answered.
     pub fn stream_worked(&mut self) {
         self.has_restarted = false;
-        self.is_lost = false;
+        self.lost_at = None;
     }
 
     pub fn asked(&mut self, time: ClusterTime) {
@@ -71,7 +68,7 @@ impl Master {
     /// Whether it waits for a person, with all that it read in the lake.
     pub fn is_halted_by_loss(&self) -> bool {
         let trouble = self.feed.trouble();
-        self.history.is_lost
+        self.history.lost_at.is_some()
             && self.pending.is_empty()
             && self.feed.buffered_bytes() == 0
             && trouble.is_some_and(|trouble| {
@@ -87,7 +84,6 @@ impl Master {
             "goes on where it is to halt"
         );
         ensure!(self.held.is_empty(), "holds {:?}", self.held);
-        ensure!(self.history.is_lost, "nothing is lost");
         let until = self.history.until(gap.from);
         ensure!(
             gap.until.is_some() && gap.until == until,
@@ -110,8 +106,10 @@ impl Master {
             world.lake.gaps.end_from(source, archived) >= next,
             "what is between {archived} and {next} is in no record"
         );
+        let place = self.history.lost_at.context("nothing is lost")?;
+        ensure!(place.changes >= next, "{place:?} isn't where the lake ends");
         let last_time = last_change.map(|last| last.cluster_time);
-        let from = self.history.looked.max(last_time);
+        let from = last_time.max(Some(place.time));
         ensure!(
             gap.from == from || !source.tells_time && last_time <= gap.from && gap.from <= from,
             "begins at {:?} instead of {from:?}",
@@ -126,7 +124,7 @@ impl Master {
         let place = world.source.place(&until).changes;
         self.next_held = self.next_held.max(Some(place));
         self.history.has_restarted = true;
-        self.history.is_lost = false;
+        self.history.lost_at = None;
         self.history.unsaved = Some(until);
         Ok(())
     }

@@ -207,7 +207,7 @@ impl Master {
         let source = &world.source;
         let begin = cursor.looked.changes;
         if let Some(failure) = source.end_of_too_slow(begin) {
-            self.history.lose(cursor.looked.time, source.known_oldest());
+            self.history.lose(cursor.looked, source.known_oldest());
             self.cursor = None;
             return self.give(world, Input::Closed(Some(failure)));
         }

@@ -364,7 +364,7 @@ fn where_the_oplogs_beginning_is_unknown_it_goes_on_from_now() -> Result<()> {
 /// The stream ends, and the oplog is said to begin here, where it can't.
 fn lose_at(bench: &mut Bench, oldest: ClusterTime) -> Result<()> {
     let cursor = bench.master.cursor.take().context("no stream")?;
-    bench.master.history.lose(cursor.looked.time, Some(oldest));
+    bench.master.history.lose(cursor.looked, Some(oldest));
     bench.give(Input::Closed(Some(history_lost(Some(oldest)))))
 }
 
