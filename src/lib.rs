@@ -7,6 +7,7 @@ pub mod archive;
 pub mod budget;
 pub mod checkpoint;
 pub mod clock;
+pub mod commands;
 pub mod extjson;
 pub mod http;
 pub mod lake;

@@ -136,7 +136,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
 
 /// Answers HTTP requests from now on, if that is wanted.
 async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
-    let Some(address) = settings.http_address else {
+    let Some(address) = settings.http.address else {
         return Ok(());
     };
     let bound = http::serve(address, board.clone()).await.map_err(|error| {
@@ -262,7 +262,7 @@ fn open_lake(settings: &Settings) -> Result<Arc<dyn Lake>, LakeError> {
                 filesystem: filesystem.clone(),
                 prefix: prefix.clone(),
                 access,
-                request_limit_ms: milliseconds(settings.lake_timeout),
+                request_limit_ms: milliseconds(settings.lake.timeout),
             };
             Ok(Arc::new(AzureLake::new(&config)?))
         }

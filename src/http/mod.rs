@@ -28,6 +28,8 @@ pub use health::FeedView;
 const CONNECTIONS_MAX: usize = 64;
 /// The head of a request comes within this time, the next one on a kept connection too.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// Longest wait for a flush that a request asked for.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
 /// The head of a request is no longer than this, which is the least that hyper takes.
 const HEAD_LIMIT_BYTES: usize = 8192;
 

@@ -1,12 +1,13 @@
 //! Makes the typed settings of the values.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use chrono::DateTime;
 use chrono_tz::Tz;
 
 use super::choices::{LogFormat, LogFormatWord, StoreWord};
+use super::command_line::Verb;
 use super::mongodb_uri::MongodbUri;
 use super::namespaces::{check_namespace, parse_collection, parse_collections, parse_database};
 use super::problems::Fault;
@@ -15,45 +16,124 @@ use super::secret::Secret;
 use super::setting::size_text;
 use super::values::Values;
 use super::{
-    CheckpointSettings, FileSettings, LogSettings, Settings, SourceSettings, lake_location, table,
+    CheckpointSettings, Command, FileSettings, HttpSettings, InstanceSettings, LakeSettings,
+    LogSettings, Settings, SourceSettings, lake_location, table,
 };
 use crate::archive::hour_file::FileFormat;
 use crate::archive::limits::Limits;
 use crate::archive::machine::StartAt;
 use crate::archive::position::ClusterTime;
 
+/// Reads what the command needs, and how to log. `None` only if problems were noted with that.
+pub(super) fn command(
+    values: &mut Values,
+    verb: &Verb,
+    is_terminal: bool,
+    now_unix_ms: i64,
+) -> (Option<Command>, Option<LogSettings>) {
+    let command = match verb {
+        Verb::Run => settings(values, now_unix_ms)
+            .map(Box::new)
+            .map(Command::Run),
+        Verb::Check => settings(values, now_unix_ms)
+            .map(Box::new)
+            .map(Command::Check),
+        Verb::Flush { collections } => instance(values).map(|instance| Command::Flush {
+            instance,
+            collections: collections.clone(),
+        }),
+        Verb::Healthcheck { live_only } => instance(values).map(|instance| Command::Healthcheck {
+            instance,
+            live_only: *live_only,
+        }),
+        Verb::List { as_json } => lake(values).map(|lake| Command::List {
+            lake,
+            as_json: *as_json,
+        }),
+    };
+    (command, log(values, is_terminal))
+}
+
 /// Reads every setting. `None` only if problems were noted.
 ///
 /// Here and in the parts, all is read before the first `?`: all problems are to be reported.
-pub(super) fn settings(
-    values: &mut Values,
-    is_terminal: bool,
-    now_unix_ms: i64,
-) -> Option<Settings> {
+fn settings(values: &mut Values, now_unix_ms: i64) -> Option<Settings> {
     let source = source(values);
-    let lake = lake_location::read(values);
-    let lake_timeout_seconds = values.number(&table::LAKE_TIMEOUT_SECONDS);
+    let lake = lake(values);
     let files = files(values);
     let schedule = schedule(values, now_unix_ms);
     let checkpoints = checkpoints(values, source.as_ref());
     let start_at = values.parse(&table::START_AT, |text| parse_start_at(text, now_unix_ms));
     let on_history_lost = values.choice(&table::ON_HISTORY_LOST);
     let shutdown_seconds = values.number(&table::SHUTDOWN_TIMEOUT_SECONDS);
-    let http_address = values.parse(&table::HTTP_ADDR, parse_http_address);
-    let log = log(values, is_terminal);
+    let http = http(values);
     Some(Settings {
         source: source?,
         lake: lake?,
-        lake_timeout: Duration::from_secs(lake_timeout_seconds?),
         files: files?,
         schedule: schedule?,
         checkpoints: checkpoints?,
         start_at: start_at?,
         on_history_lost: on_history_lost?,
         shutdown_timeout: Duration::from_secs(shutdown_seconds?),
-        http_address: http_address?,
-        log: log?,
+        http: http?,
     })
+}
+
+fn lake(values: &mut Values) -> Option<LakeSettings> {
+    let location = lake_location::read(values);
+    let timeout_seconds = values.number(&table::LAKE_TIMEOUT_SECONDS);
+    let (location, url_for_people) = location?;
+    Some(LakeSettings {
+        location,
+        url_for_people,
+        timeout: Duration::from_secs(timeout_seconds?),
+    })
+}
+
+fn http(values: &mut Values) -> Option<HttpSettings> {
+    let address = values.parse(&table::HTTP_ADDR, parse_http_address);
+    let token = http_token(values);
+    Some(HttpSettings {
+        address: address?,
+        token: token?,
+    })
+}
+
+/// The token, if there is one, unless it can't be used.
+fn http_token(values: &mut Values) -> Option<Option<Secret>> {
+    const CHARS_LEAST: usize = 16;
+    let setting = &table::HTTP_TOKEN;
+    let Some(text) = values.text(setting) else {
+        return Some(None);
+    };
+    values.parse(setting, |_| {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Err(Fault::new("it has white space or letters beyond ASCII"))
+        } else if text.len() < CHARS_LEAST {
+            Err(Fault::new("too short to be safe from guessing"))
+        } else {
+            Ok(Some(Secret::new(text.as_str())))
+        }
+    })
+}
+
+/// The running instance, as a command on the same machine reaches it.
+fn instance(values: &mut Values) -> Option<InstanceSettings> {
+    let HttpSettings { address, token } = http(values)?;
+    let Some(mut address) = address.filter(|address| address.port() != 0) else {
+        let what = "the running silt can't be asked";
+        let mend = "set it to the address and port where it answers";
+        values.refuse(&table::HTTP_ADDR, Fault::mended_by(what, mend));
+        return None;
+    };
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Some(InstanceSettings { address, token })
 }
 
 fn source(values: &mut Values) -> Option<SourceSettings> {

@@ -8,10 +8,17 @@ use clap::builder::OsStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::setting::{Fallback, Kind, Secrecy, Setting};
-use super::{Command, Exit, table};
+use super::setting::{Fallback, Heading, Kind, Secrecy, Setting};
+use super::{Exit, table};
 
 const ENV_FILE: &str = "env-file";
+const CHECK: &str = "check";
+const FLUSH: &str = "flush";
+const COLLECTIONS: &str = "collections";
+const HEALTHCHECK: &str = "healthcheck";
+const LIVE: &str = "live";
+const LIST: &str = "ls";
+const AS_JSON: &str = "json";
 
 const ABOUT: &str = "Archives MongoDB change streams into Azure Data Lake Storage Gen2 or a local \
                      folder: one valid file per collection and hour, every change exactly once.";
@@ -22,7 +29,7 @@ A flag wins over the environment, the environment over the .env file.";
 
 const SECRETS: &str = "\
 Secrets have no flag, since a command line is visible to every process of the machine. They are \
-taken from the environment or the .env file:";
+taken from the environment or the .env file, or from a file that NAME_FILE names there:";
 
 const NO_SECRETS: &str = "\
 Without key, signature and connection string, silt logs in to Azure by Entra ID: workload identity, \
@@ -30,13 +37,40 @@ client secret (with AZURE_TENANT_ID and AZURE_CLIENT_ID), managed identity, or t
 Azure CLI.";
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 after a clean drain, 1 if silt can't do its job, 2 if the settings need mending, 3 if \
+Exit status of run: 0 after a clean drain, 1 if silt can't do its job, 2 if the settings need mending, 3 if \
 a drain could not finish in time (nothing is lost: the next start reads it again).";
+
+/// A command as the command line says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Run,
+    Check,
+    Flush { collections: Vec<String> },
+    Healthcheck { live_only: bool },
+    List { as_json: bool },
+}
+
+impl Verb {
+    /// Whether the command can't do without a setting, or whatever else a problem names.
+    pub(super) fn needs(&self, name: &str) -> bool {
+        let mut all = table::ALL.iter();
+        let Some(setting) = all.find(|setting| setting.is_named(name)) else {
+            return true;
+        };
+        match (self, setting.heading) {
+            (Self::Run | Self::Check, _) | (_, Heading::Logs) => true,
+            (Self::Flush { .. } | Self::Healthcheck { .. }, heading) => heading == Heading::Status,
+            (Self::List { .. }, heading) => {
+                heading == Heading::Lake || setting.name == table::LAKE_TIMEOUT_SECONDS.name
+            }
+        }
+    }
+}
 
 /// What the command line says.
 #[derive(Debug)]
 pub(super) struct Arguments {
-    pub(super) command: Command,
+    pub(super) verb: Verb,
     /// The file that `--env-file` names.
     pub(super) env_file: Option<PathBuf>,
     /// Values of flags, by the settings' names.
@@ -58,8 +92,10 @@ fn arguments(matches: &mut ArgMatches) -> Arguments {
     let mut flags = HashMap::new();
     let mut secrets = Vec::new();
     for setting in table::ALL {
-        let value = matches.try_remove_one::<OsString>(setting.name);
-        let Some(value) = value.ok().flatten() else {
+        if let Some(path) = take(matches, setting.file_name) {
+            flags.insert(setting.file_name, path);
+        }
+        let Some(value) = take(matches, setting.name) else {
             continue;
         };
         if setting.secrecy == Secrecy::Secret {
@@ -68,12 +104,34 @@ fn arguments(matches: &mut ArgMatches) -> Arguments {
             flags.insert(setting.name, value);
         }
     }
-    let env_file = matches.try_remove_one::<OsString>(ENV_FILE);
     Arguments {
-        command: Command::Run,
-        env_file: env_file.ok().flatten().map(PathBuf::from),
+        verb: verb(matches),
+        env_file: take(matches, ENV_FILE).map(PathBuf::from),
         flags,
         secrets,
+    }
+}
+
+fn take(matches: &mut ArgMatches, id: &str) -> Option<OsString> {
+    matches.try_remove_one::<OsString>(id).ok().flatten()
+}
+
+fn verb(matches: &ArgMatches) -> Verb {
+    match matches.subcommand() {
+        Some((CHECK, _)) => Verb::Check,
+        Some((FLUSH, of_flush)) => Verb::Flush {
+            collections: of_flush
+                .get_many::<String>(COLLECTIONS)
+                .map(|names| names.cloned().collect())
+                .unwrap_or_default(),
+        },
+        Some((HEALTHCHECK, of_healthcheck)) => Verb::Healthcheck {
+            live_only: of_healthcheck.get_flag(LIVE),
+        },
+        Some((LIST, of_list)) => Verb::List {
+            as_json: of_list.get_flag(AS_JSON),
+        },
+        _ => Verb::Run,
     }
 }
 
@@ -109,10 +167,7 @@ fn without_values(mut text: String, args: &[OsString]) -> String {
 }
 
 fn program() -> clap::Command {
-    let run = clap::Command::new("run")
-        .display_name("silt")
-        .about("Watch and archive; the same as no command at all");
-    clap::Command::new("silt")
+    let program = clap::Command::new("silt")
         .bin_name("silt")
         .version(env!("CARGO_PKG_VERSION"))
         .propagate_version(true)
@@ -123,8 +178,50 @@ fn program() -> clap::Command {
             secrets()
         ))
         .arg(env_file_flag())
-        .args(table::ALL.iter().map(|setting| flag(setting)))
-        .subcommand(run)
+        .subcommands(subcommands());
+    table::ALL
+        .iter()
+        .fold(program, |program, setting| program.args(flags(setting)))
+}
+
+fn subcommands() -> [clap::Command; 5] {
+    let collections = Arg::new(COLLECTIONS)
+        .value_name("COLLECTION")
+        .num_args(0..)
+        .help("Collections to flush [default: all]");
+    let live = Arg::new(LIVE)
+        .long(LIVE)
+        .action(ArgAction::SetTrue)
+        .help("Ask only whether it lives (/livez), not whether it is ready (/readyz)");
+    let as_json = Arg::new(AS_JSON)
+        .long(AS_JSON)
+        .action(ArgAction::SetTrue)
+        .help("One JSON document, for machines");
+    let subcommand = |name: &'static str, about: &'static str| {
+        clap::Command::new(name).display_name("silt").about(about)
+    };
+    [
+        subcommand("run", "Watch and archive; the same as no command at all"),
+        subcommand(
+            CHECK,
+            "Look whether all that `run` needs is there: MongoDB, privileges, oplog, lake. Exit status 0 or 1",
+        ),
+        subcommand(
+            FLUSH,
+            "Ask the running silt, at HTTP_ADDR and with HTTP_TOKEN, to flush now, and wait for it",
+        )
+        .arg(collections),
+        subcommand(
+            HEALTHCHECK,
+            "Ask the running silt, at HTTP_ADDR, whether it is ready. Exit status 0 or 1",
+        )
+        .arg(live),
+        subcommand(
+            LIST,
+            "List what the lake holds: collections, hours, changes, gaps",
+        )
+        .arg(as_json),
+    ]
 }
 
 fn env_file_flag() -> Arg {
@@ -136,16 +233,37 @@ fn env_file_flag() -> Arg {
         .help("File of settings, one KEY=VALUE a line [default: .env, if there is one]")
 }
 
-fn flag(setting: &'static Setting) -> Arg {
-    let flag = Arg::new(setting.name)
-        .long(setting.flag)
-        .value_name(setting.value_name)
+/// The flags of a setting: its own, and the one that names its file if it is a secret.
+fn flags(setting: &'static Setting) -> Vec<Arg> {
+    let mut flags = vec![flag(setting)];
+    if setting.may_be_in_file() {
+        let name = setting.name;
+        let of_file = base_flag(setting, setting.file_name, setting.file_flag)
+            .value_name("PATH")
+            .help(format!("File that holds {name}"))
+            .long_help(format!(
+                "File that holds {name}, as Docker and Kubernetes mount secrets.\n\n\
+                 [environment: {}]",
+                setting.file_name
+            ));
+        flags.push(of_file);
+    }
+    flags
+}
+
+fn base_flag(setting: &'static Setting, id: &'static str, long: &'static str) -> Arg {
+    Arg::new(id)
+        .long(long)
         .value_parser(OsStringValueParser::new())
         .action(ArgAction::Set)
         // So that -5 is refused as a value, and not as a flag.
         .allow_negative_numbers(true)
         .global(true)
-        .help_heading(setting.heading.as_str());
+        .help_heading(setting.heading.as_str())
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let flag = base_flag(setting, setting.name, setting.flag).value_name(setting.value_name);
     if setting.secrecy == Secrecy::Secret {
         // Known only to be refused with a reason.
         return flag.num_args(0..=1).default_missing_value("").hide(true);

@@ -34,8 +34,6 @@ impl Settings {
                 "shutdown_timeout_s",
                 self.shutdown_timeout.as_secs().to_string(),
             ),
-            ("log_level", self.log.level.word().to_owned()),
-            ("log_format", self.log.format.word().to_owned()),
         ]
     }
 

@@ -23,7 +23,7 @@ pub(super) fn warnings(file: &str, entries: &[Entry]) -> Vec<String> {
 }
 
 fn hint(key: &str) -> Option<String> {
-    if table::ALL.iter().any(|setting| setting.name == key) {
+    if table::ALL.iter().any(|setting| setting.is_named(key)) {
         return None;
     }
     if let Some((_, why)) = RETIRED.iter().find(|(name, _)| *name == key) {
@@ -109,6 +109,9 @@ mod tests {
         }
         for setting in table::ALL {
             assert_eq!(hint(setting.name), None);
+            if setting.may_be_in_file() {
+                assert_eq!(hint(setting.file_name), None);
+            }
         }
     }
 

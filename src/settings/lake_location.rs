@@ -18,15 +18,6 @@ use super::values::Values;
 /// Longest prefix. A blob's name has 1,024 characters; collection and file take up to 300.
 const PREFIX_MAX_CHARS: usize = 700;
 
-/// Where the lake is, and how it is called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LakeSettings {
-    /// Where it is.
-    pub location: LakeLocation,
-    /// Its address for logs and messages; no secret is in it.
-    pub url_for_people: String,
-}
-
 /// Where the lake is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "there is one in a process")]
@@ -67,17 +58,12 @@ struct AzureUrl {
     prefix: String,
 }
 
-/// Reads all settings of the lake.
-pub(super) fn read(values: &mut Values) -> Option<LakeSettings> {
+/// Reads where the lake is, and its address for logs and messages, which holds no secret.
+pub(super) fn read(values: &mut Values) -> Option<(LakeLocation, String)> {
     let url = values.parse(&table::LAKE_URL, parse_url);
     if let Some(LakeUrl::Local { root, url }) = url {
         refuse_azure_settings(values);
-        let url_for_people = url.to_string();
-        let location = LakeLocation::Local { root };
-        return Some(LakeSettings {
-            location,
-            url_for_people,
-        });
+        return Some((LakeLocation::Local { root }, url.to_string()));
     }
     let url = match url {
         Some(LakeUrl::Azure(url)) => Some(url),
@@ -110,7 +96,7 @@ fn refuse_azure_settings(values: &mut Values) {
     }
 }
 
-fn read_azure(values: &mut Values, url: Option<AzureUrl>) -> Option<LakeSettings> {
+fn read_azure(values: &mut Values, url: Option<AzureUrl>) -> Option<(LakeLocation, String)> {
     let (credential, connection) = read_credential(values);
     let account = read_account(values, url.as_ref(), connection.as_ref());
     let filesystem = read_filesystem(values, url.as_ref());
@@ -132,10 +118,7 @@ fn read_azure(values: &mut Values, url: Option<AzureUrl>) -> Option<LakeSettings
         prefix,
         credential,
     };
-    Some(LakeSettings {
-        location,
-        url_for_people,
-    })
+    Some((location, url_for_people))
 }
 
 /// The credential, and the connection string if that is where it came from.

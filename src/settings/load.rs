@@ -7,31 +7,53 @@ use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::command_line::{self, Arguments};
+use super::command_line::{self, Arguments, Verb};
 use super::env_file::{self, Entry};
 use super::hints;
 use super::problems::{Fault, Problem, Problems, shown};
-use super::setting::Setting;
 use super::values::{Given, NotText, Origin, Values};
-use super::{Settings, assemble, table};
+use super::{InstanceSettings, LakeSettings, LogSettings, Settings, assemble, secret_file, table};
 
 /// Name of the file of settings that is read if it is there.
 const DEFAULT_ENV_FILE: &str = ".env";
 
-/// What silt is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What silt is to do, with the settings for it.
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Watch and archive.
-    Run,
+    Run(Box<Settings>),
+    /// Look whether [`Command::Run`] would work.
+    Check(Box<Settings>),
+    /// Ask the running instance to flush these collections, or all if there is none.
+    Flush {
+        /// The running instance.
+        instance: InstanceSettings,
+        /// Names of collections.
+        collections: Vec<String>,
+    },
+    /// Ask the running instance how it is.
+    Healthcheck {
+        /// The running instance.
+        instance: InstanceSettings,
+        /// Whether it is enough that it lives.
+        live_only: bool,
+    },
+    /// List what the lake holds.
+    List {
+        /// The lake.
+        lake: LakeSettings,
+        /// Whether machines are to read it.
+        as_json: bool,
+    },
 }
 
 /// What was loaded.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The settings.
-    pub settings: Settings,
-    /// What to do with them.
+    /// What to do.
     pub command: Command,
+    /// What is logged and how.
+    pub log: LogSettings,
     /// What is odd but does no harm: a line each, without secrets, for the log.
     pub warnings: Vec<String>,
 }
@@ -45,6 +67,8 @@ pub enum Exit {
     Usage(String),
     /// Settings are wrong.
     Problems(#[from] Problems),
+    /// Settings are wrong, which is what [`Command::Check`] found.
+    Unfit(Problems),
 }
 
 impl Exit {
@@ -53,6 +77,7 @@ impl Exit {
     pub fn code(&self) -> u8 {
         match self {
             Self::Answer(_) => 0,
+            Self::Unfit(_) => 1,
             Self::Usage(_) | Self::Problems(_) => 2,
         }
     }
@@ -62,7 +87,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer(text) | Self::Usage(text) => f.write_str(text.trim_end()),
-            Self::Problems(problems) => problems.fmt(f),
+            Self::Problems(problems) | Self::Unfit(problems) => problems.fmt(f),
         }
     }
 }
@@ -117,18 +142,21 @@ pub fn load(
         let mend = "set it in the environment or the .env file";
         values.refuse(setting, Fault::mended_by(what, mend));
     }
-    let settings = assemble::settings(
+    let (command, log) = assemble::command(
         &mut values,
+        &arguments.verb,
         surroundings.is_terminal,
         surroundings.now_unix_ms,
     );
-    let (problems, warnings) = values.into_findings();
-    match settings {
-        Some(settings) if problems.0.is_empty() => Ok(Loaded {
-            settings,
-            command: arguments.command,
+    let (mut problems, warnings) = values.into_findings();
+    problems.keep_only(|setting| arguments.verb.needs(setting));
+    match (command, log) {
+        (Some(command), Some(log)) if problems.0.is_empty() => Ok(Loaded {
+            command,
+            log,
             warnings,
         }),
+        _ if arguments.verb == Verb::Check => Err(Exit::Unfit(problems)),
         _ => Err(Exit::Problems(problems)),
     }
 }
@@ -182,6 +210,28 @@ fn file_problem(file: &str, line: Option<usize>, what: &str, mend: &str) -> Prob
     }
 }
 
+/// The places that values come from.
+struct Places<'a> {
+    flags: HashMap<&'static str, OsString>,
+    surroundings: &'a Surroundings<'a>,
+    file: &'a str,
+    of_file: HashMap<String, Entry>,
+}
+
+impl Places<'_> {
+    /// The value of a variable from the first place that has one.
+    fn take(&mut self, name: &'static str) -> Option<(Given, Origin)> {
+        if let Some(value) = self.flags.remove(name) {
+            return Some((given(value), Origin::Flag));
+        }
+        if let Some(value) = (self.surroundings.environment)(name) {
+            return Some((given(value), Origin::Environment));
+        }
+        let entry = self.of_file.remove(name)?;
+        Some(given_in(self.file, entry))
+    }
+}
+
 /// Takes each setting's value from the first place that has one.
 fn take_all(
     values: &mut Values,
@@ -197,19 +247,19 @@ fn take_all(
             refuse_repeated(values, file, &earlier, line);
         }
     }
+    let mut places = Places {
+        flags: std::mem::take(&mut arguments.flags),
+        surroundings,
+        file,
+        of_file,
+    };
     for setting in table::ALL {
-        let flag = arguments.flags.remove(setting.name);
-        let flag = flag.map(|value| (given(value), Origin::Flag));
-        let environment = || {
-            let value = (surroundings.environment)(setting.name)?;
-            Some((given(value), Origin::Environment))
-        };
-        let of_file = || {
-            of_file
-                .remove(setting.name)
-                .map(|entry| given_in(file, entry))
-        };
-        values.take(setting, flag.or_else(environment).or_else(of_file));
+        let given = places.take(setting.name);
+        if setting.may_be_in_file() {
+            secret_file::take(values, setting, given, places.take(setting.file_name));
+        } else {
+            values.take(setting, given);
+        }
     }
     for (name, why) in hints::RETIRED {
         if (surroundings.environment)(name).is_some() {
@@ -219,8 +269,8 @@ fn take_all(
 }
 
 fn refuse_repeated(values: &mut Values, file: &str, earlier: &Entry, line: usize) {
-    let is_ours = |setting: &&&Setting| setting.name == earlier.key;
-    let Some(setting) = table::ALL.iter().find(is_ours) else {
+    let mut all = table::ALL.iter();
+    let Some(setting) = all.find(|setting| setting.is_named(&earlier.key)) else {
         return;
     };
     let what = format!(

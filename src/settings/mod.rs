@@ -19,6 +19,7 @@ mod namespaces;
 mod problems;
 mod schedule;
 mod secret;
+mod secret_file;
 mod setting;
 mod table;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 pub use azure::{AzureCredential, EntraIdentity};
 pub use choices::{FullDocument, JsonMode, LogFormat};
-pub use lake_location::{LakeLocation, LakeSettings};
+pub use lake_location::LakeLocation;
 pub use load::{Command, Exit, Loaded, Surroundings, load, load_from_process};
 pub use problems::{Problem, Problems};
 pub use schedule::{Schedule, next_flush};
@@ -47,8 +48,6 @@ pub struct Settings {
     pub source: SourceSettings,
     /// Where changes go.
     pub lake: LakeSettings,
-    /// Longest wait for an answer of the lake.
-    pub lake_timeout: Duration,
     /// What the files are like, and how much is held for them.
     pub files: FileSettings,
     /// When all that waits is flushed.
@@ -61,10 +60,37 @@ pub struct Settings {
     pub on_history_lost: OnHistoryLost,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
-    /// Where silt says over HTTP how it is, if anywhere.
-    pub http_address: Option<SocketAddr>,
-    /// What is logged and how.
-    pub log: LogSettings,
+    /// What silt says of itself over HTTP.
+    pub http: HttpSettings,
+}
+
+/// Where changes go.
+#[derive(Clone, Debug)]
+pub struct LakeSettings {
+    /// Where the lake is and how to log in.
+    pub location: LakeLocation,
+    /// The same for logs and messages; no secret is in it.
+    pub url_for_people: String,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+}
+
+/// What silt says of itself over HTTP.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Where, if anywhere.
+    pub address: Option<SocketAddr>,
+    /// Who has it may flush. Without one nobody may.
+    pub token: Option<Secret>,
+}
+
+/// How to reach the silt that runs on this machine.
+#[derive(Clone, Debug)]
+pub struct InstanceSettings {
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// What it asks for before it flushes.
+    pub token: Option<Secret>,
 }
 
 /// What is watched.

@@ -40,6 +40,13 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
+impl Problems {
+    /// Drops the problems of settings that don't matter now.
+    pub(super) fn keep_only(&mut self, matters: impl Fn(&str) -> bool) {
+        self.0.retain(|problem| matters(&problem.setting));
+    }
+}
+
 impl fmt::Display for Problems {
     /// A line that counts them, and one line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

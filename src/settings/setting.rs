@@ -7,6 +7,10 @@ pub(super) struct Setting {
     pub(super) name: &'static str,
     /// The long flag, without its dashes; it follows from the name.
     pub(super) flag: &'static str,
+    /// The variable that names a file with the value, if the setting is a secret.
+    pub(super) file_name: &'static str,
+    /// The flag that does.
+    pub(super) file_flag: &'static str,
     /// Where `--help` lists it.
     pub(super) heading: Heading,
     /// What its value must look like.
@@ -126,6 +130,8 @@ impl Setting {
     pub(super) const BASE: Self = Self {
         name: "",
         flag: "",
+        file_name: "",
+        file_flag: "",
         heading: Heading::Source,
         kind: Kind::Text { needs: "" },
         value_name: "",
@@ -134,6 +140,17 @@ impl Setting {
         empty: Empty::Refused,
         help: "",
     };
+
+    /// Whether this is its variable, or the one that names its file.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.may_be_in_file() && self.file_name == name
+    }
+
+    /// Whether the value may come from a file that [`Setting::file_name`] names. A secret may: Docker
+    /// and Kubernetes hand them over as files.
+    pub(super) fn may_be_in_file(&self) -> bool {
+        self.secrecy != Secrecy::Public
+    }
 
     /// Whether an empty value means the same as none. It does for secrets.
     pub(super) fn may_be_empty(&self) -> bool {

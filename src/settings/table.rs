@@ -12,18 +12,25 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
+/// The flag that belongs to a variable's name.
+macro_rules! flag {
+    ($name:expr) => {{
+        const FLAG: [u8; $name.len()] = flag_bytes($name);
+        match std::str::from_utf8(&FLAG) {
+            Ok(flag) => flag,
+            Err(_) => "",
+        }
+    }};
+}
+
 /// Makes a static of each row, and the list of them all.
 macro_rules! settings {
     ($($name:ident { $($field:ident: $value:expr,)* })*) => {
         $(pub(super) static $name: Setting = Setting {
             name: stringify!($name),
-            flag: {
-                const FLAG: [u8; stringify!($name).len()] = flag_bytes(stringify!($name));
-                match std::str::from_utf8(&FLAG) {
-                    Ok(flag) => flag,
-                    Err(_) => "",
-                }
-            },
+            flag: flag!(stringify!($name)),
+            file_name: concat!(stringify!($name), "_FILE"),
+            file_flag: flag!(concat!(stringify!($name), "_FILE")),
             $($field: $value,)*
             ..Setting::BASE
         };)*
@@ -302,7 +309,15 @@ settings! {
         kind: Kind::Text { needs: "an address and a port such as 127.0.0.1:8080, or off" },
         value_name: "ADDRESS",
         fallback: Fallback::Value("127.0.0.1:8080"),
-        help: "Where silt answers /livez and /readyz, such as 0.0.0.0:8080 in a container; off for nowhere. Port 0 takes any free one.",
+        help: "Where silt shows its page, /status, /metrics, /livez and /readyz, such as 0.0.0.0:8080 in a container; off for nowhere. Port 0 takes any free one.",
+    }
+    HTTP_TOKEN {
+        heading: Heading::Status,
+        kind: Kind::Text { needs: "at least 16 letters, digits or signs, such as openssl rand -hex 24 makes" },
+        value_name: "TOKEN",
+        fallback: Fallback::Unset("nobody can flush over HTTP"),
+        secrecy: Secrecy::Secret,
+        help: "Who has it may flush over HTTP, by the page's button or by silt flush.",
     }
     LOG_LEVEL {
         heading: Heading::Logs,
@@ -332,6 +347,8 @@ mod tests {
         assert_eq!(names.len(), ALL.len());
         for setting in ALL {
             assert_eq!(setting.flag, setting.name.to_lowercase().replace('_', "-"));
+            assert_eq!(setting.file_name, format!("{}_FILE", setting.name));
+            assert_eq!(setting.file_flag, format!("{}-file", setting.flag));
         }
     }
 

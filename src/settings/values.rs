@@ -16,17 +16,20 @@ pub(super) enum Origin {
     Environment,
     /// A file of settings.
     EnvFile { file: String, line: usize },
+    /// A file that holds nothing else.
+    SecretFile { path: String },
     /// The table.
     Default,
 }
 
 impl Origin {
     /// What a message adds: nothing for the environment, the usual place.
-    fn note(&self, setting: &Setting) -> Option<String> {
+    pub(super) fn note_for(&self, flag: &str) -> Option<String> {
         match self {
-            Self::Flag => Some(format!("given as --{}", setting.flag)),
+            Self::Flag => Some(format!("given as --{flag}")),
             Self::Environment => None,
             Self::EnvFile { file, line } => Some(format!("in {file}, line {line}")),
+            Self::SecretFile { path } => Some(format!("from {path}")),
             Self::Default => Some("the default".to_owned()),
         }
     }
@@ -187,7 +190,7 @@ impl Values {
         let mut problems = self.problems;
         problems.sort_by_key(|problem| {
             let mut all = table::ALL.iter();
-            all.position(|setting| setting.name == problem.setting)
+            all.position(|setting| setting.is_named(&problem.setting))
         });
         (Problems(problems), self.warnings)
     }
@@ -202,7 +205,7 @@ impl Values {
         self.problems.push(Problem {
             setting: setting.name.to_owned(),
             value,
-            origin: origin.note(setting),
+            origin: origin.note_for(setting.flag),
             what: fault.what,
             mend: fault.mend.unwrap_or_else(|| setting.mend()),
         });

@@ -1,9 +1,11 @@
 //! Tests of loading as a whole.
 
+mod commands;
 mod help;
 mod lake;
 mod places;
 mod properties;
+mod secret_files;
 mod secrets;
 mod table_driven;
 mod template;
@@ -34,6 +36,14 @@ struct Given {
     environment: HashMap<String, OsString>,
     env_file: Vec<u8>,
     is_terminal: bool,
+}
+
+/// The settings of a run.
+fn of(loaded: Loaded) -> Settings {
+    match loaded.command {
+        Command::Run(settings) => *settings,
+        other => panic!("{other:?}"),
+    }
 }
 
 impl Given {
@@ -72,10 +82,7 @@ impl Given {
     }
 
     fn settings(&self) -> Settings {
-        self.load()
-            .map_err(|exit| exit.to_string())
-            .unwrap()
-            .settings
+        of(self.load().map_err(|exit| exit.to_string()).unwrap())
     }
 
     /// The problems, and their text.

@@ -12,7 +12,7 @@ fn assert_silent(text: &str) {
 /// All that can be printed of a result.
 fn printed(result: &Result<Loaded, Exit>) -> String {
     match result {
-        Ok(loaded) => format!("{loaded:?} {:?}", loaded.settings.describe()),
+        Ok(loaded) => format!("{loaded:?} {:?}", of(loaded.clone()).describe()),
         Err(exit) => format!("{exit} {exit:?}"),
     }
 }
@@ -121,8 +121,9 @@ fn a_loaded_secret_can_be_used_and_not_be_seen() {
         Given::of(&AZURE).and(&[("AZURE_STORAGE_ACCOUNT_KEY", &key), ("MONGODB_URI", &uri)]);
     let loaded = given.load().unwrap();
     assert_silent(&printed(&Ok(loaded.clone())));
-    assert_eq!(loaded.settings.source.uri.reveal(), uri);
-    match loaded.settings.lake.location {
+    let settings = of(loaded);
+    assert_eq!(settings.source.uri.reveal(), uri);
+    match settings.lake.location {
         LakeLocation::Azure {
             credential: AzureCredential::SharedKey(secret),
             ..

@@ -76,6 +76,6 @@ fn it_can_be_filled_in_and_all_its_defaults_be_uncommented() {
         }
     }
     let spelled_out = Given::default().env_file(&spelled_out).load().unwrap();
-    assert_eq!(spelled_out.settings.describe(), plain.describe());
     assert_eq!(spelled_out.warnings, [""; 0]);
+    assert_eq!(of(spelled_out).describe(), plain.describe());
 }

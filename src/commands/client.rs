@@ -1,0 +1,96 @@
+//! Asks the silt that runs on this machine.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::settings::{InstanceSettings, Secret};
+
+/// No answer of silt is longer.
+const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    #[error("nobody answers at {address} (HTTP_ADDR): {source}; is silt running there?")]
+    Unreachable {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("no answer from {address} (HTTP_ADDR) within {limit_seconds} s")]
+    Silent {
+        address: SocketAddr,
+        limit_seconds: u64,
+    },
+    #[error("what answers at {address} (HTTP_ADDR) doesn't speak like silt: {reason}")]
+    Strange { address: SocketAddr, reason: String },
+}
+
+/// Sends a request without a body; the answer's status and text.
+pub(super) async fn ask(
+    instance: &InstanceSettings,
+    method: Method,
+    path_and_query: &str,
+    limit: Duration,
+) -> Result<(StatusCode, String), ClientError> {
+    let address = instance.address;
+    let exchange = exchange(address, instance.token.as_ref(), method, path_and_query);
+    tokio::time::timeout(limit, exchange)
+        .await
+        .unwrap_or(Err(ClientError::Silent {
+            address,
+            limit_seconds: limit.as_secs(),
+        }))
+}
+
+async fn exchange(
+    address: SocketAddr,
+    token: Option<&Secret>,
+    method: Method,
+    path_and_query: &str,
+) -> Result<(StatusCode, String), ClientError> {
+    let strange = |error: &dyn std::error::Error| ClientError::Strange {
+        address,
+        reason: error.to_string(),
+    };
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|source| ClientError::Unreachable { address, source })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| strange(&error))?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path_and_query)
+        .header(HOST, address.to_string());
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()));
+    }
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| strange(&error))?;
+    let talk = async {
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| strange(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES)
+            .collect()
+            .await;
+        let body = body.map_err(|error| strange(error.as_ref()))?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    // The connection moves on only while it is polled; its own errors are the request's too.
+    let (answer, _) = futures::join!(talk, async {
+        let _ = connection.await;
+    });
+    answer
+}

@@ -1,0 +1,14 @@
+//! The commands beside `run`. Each answers with what is to be printed; only main prints.
+
+mod client;
+pub mod flush;
+pub mod healthcheck;
+
+/// What a command has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// For people, or for machines if they asked.
+    pub text: String,
+    /// Whether all is well, which is the exit status.
+    pub is_good: bool,
+}
