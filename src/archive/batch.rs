@@ -16,6 +16,8 @@ pub enum FlushReason {
     Hour,
     /// SIGUSR1.
     Signal,
+    /// A request over HTTP.
+    Http,
     /// The memory for changes is used up.
     Pressure,
     /// The stream halted: nothing more comes for a while.
@@ -25,6 +27,12 @@ pub enum FlushReason {
 }
 
 impl FlushReason {
+    /// Whether a person asked for it: then what waits for its next try is tried at once.
+    #[must_use]
+    pub fn is_asked_for(self) -> bool {
+        matches!(self, Self::Signal | Self::Http)
+    }
+
     /// The word in logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -34,6 +42,7 @@ impl FlushReason {
             Self::Bytes => "bytes",
             Self::Hour => "hour",
             Self::Signal => "signal",
+            Self::Http => "http",
             Self::Pressure => "pressure",
             Self::Halt => "halt",
             Self::Drain => "drain",

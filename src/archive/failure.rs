@@ -34,6 +34,8 @@ impl Disposition {
 pub struct Failure {
     /// What to do.
     pub disposition: Disposition,
+    /// What it was, in a word of few: for counting.
+    pub cause: &'static str,
     /// What happened and what mends it, for a person.
     pub message: String,
 }

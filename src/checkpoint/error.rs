@@ -58,10 +58,26 @@ impl CheckpointError {
     }
 }
 
+impl CheckpointError {
+    /// The variant in a word, for counting; that of what is underneath, where that failed.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "checkpoint_conflict",
+            Self::Unreadable { .. } => "checkpoint_unreadable",
+            Self::Forbidden { .. } => "checkpoint_forbidden",
+            Self::TimedOut { .. } => "checkpoint_timed_out",
+            Self::Deployment(error) => error.cause(),
+            Self::Lake(error) => error.cause(),
+        }
+    }
+}
+
 impl From<&CheckpointError> for Failure {
     fn from(error: &CheckpointError) -> Self {
         Self {
             disposition: error.disposition(),
+            cause: error.cause(),
             message: format!("checkpoint: {error}"),
         }
     }

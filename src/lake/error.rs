@@ -127,6 +127,25 @@ impl LakeError {
         }
     }
 
+    /// The variant in a word, for counting.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Stale { .. } => "lake_stale",
+            Self::NoRoot { .. } => "lake_no_root",
+            Self::Unauthenticated { .. } => "lake_unauthenticated",
+            Self::Forbidden { .. } => "lake_forbidden",
+            Self::Blocked { .. } => "lake_blocked",
+            Self::Damaged { .. } => "lake_damaged",
+            Self::Unavailable { .. } => "lake_unavailable",
+            Self::TimedOut { .. } => "lake_timed_out",
+            Self::Full { .. } => "lake_full",
+            Self::Locked { .. } => "lake_locked",
+            Self::Io { .. } => "lake_io",
+            Self::Refused { .. } => "lake_refused",
+        }
+    }
+
     /// Sorts an error of the file system.
     pub(super) fn from_io(path: &std::path::Path, source: io::Error) -> Self {
         let path = path.display().to_string();
@@ -162,6 +181,7 @@ impl From<&LakeError> for Failure {
     fn from(error: &LakeError) -> Self {
         Self {
             disposition: error.disposition(),
+            cause: error.cause(),
             message: format!("lake: {error}"),
         }
     }

@@ -61,13 +61,19 @@ impl Encoder {
                     passed,
                 } => {
                     let (changes, error) = self.encode(&events, &received);
+                    let encoded = events.iter().take(changes.len());
+                    let read_bytes = encoded.map(|event| event.as_bytes().len() as u64).sum();
                     // The events' memory is free before the lines wait for theirs.
                     drop(events);
                     end = error.map(|error| Reading::Closed(Some(Failure::from(&error))));
                     let taken = self.budget.take(changes.len_bytes()).await;
                     drop(turn);
                     underway = passed;
-                    Reading::Changes(changes, taken)
+                    Reading::Changes {
+                        changes,
+                        taken,
+                        read_bytes,
+                    }
                 }
             };
             if reports.send(reading).await.is_err() {

@@ -135,6 +135,29 @@ impl SourceError {
     }
 }
 
+impl SourceError {
+    /// The variant in a word, for counting.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::HistoryLost { .. } => "mongodb_history_lost",
+            Self::TokenRefused { .. } => "mongodb_token_refused",
+            Self::Unauthorized { .. } => "mongodb_unauthorized",
+            Self::Unauthenticated { .. } => "mongodb_unauthenticated",
+            Self::Standalone => "mongodb_standalone",
+            Self::TooLarge { .. } => "mongodb_too_large",
+            Self::NoImage { .. } => "mongodb_no_image",
+            Self::OptionRefused { .. } => "mongodb_option_refused",
+            Self::BadUri { .. } => "mongodb_bad_uri",
+            Self::MalformedEvent { .. } => "mongodb_malformed_event",
+            Self::MalformedToken { .. } => "mongodb_malformed_token",
+            Self::Unanswered { .. } => "mongodb_unanswered",
+            Self::Closed => "mongodb_closed",
+            Self::Passing { .. } => "mongodb_passing",
+        }
+    }
+}
+
 impl From<Error> for SourceError {
     fn from(error: Error) -> Self {
         match error.kind.as_ref() {
@@ -194,6 +217,7 @@ impl From<&SourceError> for Failure {
     fn from(error: &SourceError) -> Self {
         Self {
             disposition: error.disposition(),
+            cause: error.cause(),
             message: format!("MongoDB: {error}"),
         }
     }

@@ -38,8 +38,15 @@ const PARCELS_MAX: usize = 1;
 pub enum Reading {
     /// The stream is open, or could not be opened.
     Opened(Result<(), Failure>),
-    /// Changes, and the memory they hold.
-    Changes(Changes, Taken),
+    /// Changes.
+    Changes {
+        /// The changes.
+        changes: Changes,
+        /// The memory that they hold.
+        taken: Taken,
+        /// Length of their events, as the server sent them.
+        read_bytes: u64,
+    },
     /// The server has looked as far as this token.
     Idle(ResumeToken),
     /// The stream ended, by an error or after an invalidate. The last report.

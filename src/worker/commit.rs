@@ -4,20 +4,30 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{Edges, Tail};
+use super::{Durations, Edges, Tail};
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::frame::{self, Origin};
 use crate::archive::hour_file::HourFile;
 use crate::archive::machine::WriteOrder;
 use crate::lake::{self, Base, LakeError, Version};
 
+/// A commit that the lake has.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) file: HourFile,
+    pub(super) version: Version,
+    /// Frame included, and compressed if the file is.
+    pub(super) uploaded_bytes: u64,
+}
+
 /// Makes one commit and says so.
 pub(super) async fn commit(
     edges: &Edges,
+    durations: &Durations,
     origin: &Origin,
     order: &WriteOrder,
     tail: Tail,
-) -> Result<(HourFile, Version), Failure> {
+) -> Result<Committed, Failure> {
     let begun = Instant::now();
     let version = match (&order.base, tail) {
         (None, _) => None,
@@ -40,11 +50,16 @@ pub(super) async fn commit(
             head_len_bytes: base.head_len_bytes,
             foot_len_bytes: base.foot_len_bytes,
         });
+    let upload_begun = Instant::now();
     let version = edges
         .lake
         .append(&path, base, &encoded)
         .await
         .map_err(|error| Failure::from(&error))?;
+    durations
+        .upload
+        .observe(upload_begun.elapsed().as_secs_f64());
+    durations.commit.observe(begun.elapsed().as_secs_f64());
     info!(
         collection = origin.collection,
         file = %path,
@@ -55,7 +70,12 @@ pub(super) async fn commit(
         reason = order.reason.as_str(),
         "flushed"
     );
-    Ok((encoded.file, version))
+    let uploaded_bytes = encoded.head.len() + encoded.chunk.len() + encoded.foot.len();
+    Ok(Committed {
+        file: encoded.file,
+        version,
+        uploaded_bytes: uploaded_bytes as u64,
+    })
 }
 
 /// Frames and compresses a batch beside the async runtime.
@@ -76,6 +96,7 @@ async fn encode(
     };
     let failed = |error: String| Failure {
         disposition: Disposition::Halt,
+        cause: "silt_encoding",
         message: format!("a batch can't be encoded: {error}"),
     };
     match tokio::task::spawn_blocking(work).await {

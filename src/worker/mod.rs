@@ -2,49 +2,43 @@
 
 mod commit;
 mod notices;
+mod operations;
+mod status;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, trace, warn};
 
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::frame::Origin;
-use crate::archive::gap::Gap;
-use crate::archive::hour_file::{HourFile, HourFileName};
-use crate::archive::machine::{Action, Config, Feed, Input, Trouble, WriteOrder};
-use crate::archive::position::{Checkpoint, Position};
+use crate::archive::hour_file::HourFileName;
+use crate::archive::machine::{Config, Feed, Input};
 use crate::budget::{Budget, Share};
-use crate::checkpoint::{Checkpoints, FeedId};
+use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
-use crate::lake::{self, Lake, Version};
-use crate::source::{Deployment, Patience, Reader, Reading, StreamOptions};
+use crate::lake::{Lake, Version};
+use crate::source::{Deployment, Patience, Reading, StreamOptions};
+pub use status::{
+    CurrentFile, Durations, LastFlush, Outcome, PastError, State, Status, Tally, seconds,
+};
 
 /// Parcels of changes that wait for the feed, beside the one that it handles.
 const READINGS_MAX: usize = 1;
 const COMMANDS_MAX: usize = 8;
 
 /// What a feed is told from outside.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Command {
     /// Flush what waits.
     Flush(FlushReason),
     /// Read no more, flush, save, stop.
     Drain,
-}
-
-/// What a feed says of itself.
-#[derive(Clone, Debug, Default)]
-pub struct Status {
-    /// Whether it reads its stream.
-    pub is_watching: bool,
-    /// Changes that wait in memory.
-    pub buffered_changes: u64,
-    /// What is wrong now.
-    pub trouble: Option<Trouble>,
+    /// Answer, as a sign of life.
+    Ping(oneshot::Sender<()>),
 }
 
 /// What a feed works with.
@@ -82,6 +76,7 @@ pub struct Worker {
     commands: mpsc::Receiver<Command>,
     operations: JoinSet<Done>,
     status: watch::Sender<Status>,
+    durations: Durations,
     exits: mpsc::Sender<String>,
     is_finished: bool,
 }
@@ -108,6 +103,18 @@ struct Done {
     input: Input,
     /// What it learnt of the newest hour file.
     tail: Learnt,
+    /// What it sent to the lake for a commit that the lake has.
+    uploaded_bytes: u64,
+}
+
+impl Done {
+    fn of(input: Input) -> Self {
+        Self {
+            input,
+            tail: Learnt::Nothing,
+            uploaded_bytes: 0,
+        }
+    }
 }
 
 /// What an operation learnt of the newest hour file.
@@ -137,6 +144,8 @@ pub struct Handle {
     pub commands: mpsc::Sender<Command>,
     /// What it says of itself.
     pub status: watch::Receiver<Status>,
+    /// How long its commits take.
+    pub durations: Durations,
     /// Ends when the feed does.
     pub task: JoinHandle<End>,
 }
@@ -147,7 +156,7 @@ impl Worker {
     pub fn spawn(config: Config, edges: Edges, exits: mpsc::Sender<String>) -> Handle {
         let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (status, status_receiver) = watch::channel(Status::default());
-        let origin = config.origin.clone();
+        let (origin, durations) = (config.origin.clone(), Durations::default());
         let bugs = exits.clone();
         let worker = Self {
             feed: Feed::new(config),
@@ -160,6 +169,7 @@ impl Worker {
             commands,
             operations: JoinSet::new(),
             status,
+            durations: durations.clone(),
             exits,
             is_finished: false,
         };
@@ -176,6 +186,7 @@ impl Worker {
             origin,
             commands: command_sender,
             status: status_receiver,
+            durations,
             task,
         }
     }
@@ -211,12 +222,18 @@ impl Worker {
             Some(command) = self.commands.recv() => match command {
                 Command::Flush(reason) => Input::Flush(reason),
                 Command::Drain => Input::Drain,
+                Command::Ping(answer) => {
+                    // Who asked may have given up.
+                    let _ = answer.send(());
+                    Input::Tick
+                }
             },
             Some(done) = self.operations.join_next() => {
                 let done = done.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
                 if let Learnt::Newest(tail) = done.tail {
                     self.tail = tail;
                 }
+                self.note(|status| status.note_uploaded(done.uploaded_bytes));
                 done.input
             }
             reading = next_reading(readings) => self.reading(reading),
@@ -241,8 +258,13 @@ impl Worker {
                 self.reader = None;
                 Input::Closed(failure)
             }
-            Some(Reading::Changes(changes, taken)) => {
+            Some(Reading::Changes {
+                changes,
+                taken,
+                read_bytes,
+            }) => {
                 self.share.add(taken);
+                self.note(|status| status.note_read(&changes, read_bytes));
                 let collection = &self.origin.collection;
                 debug!(collection, changes = changes.len(), "read");
                 Input::Changes(changes)
@@ -251,6 +273,7 @@ impl Worker {
                 self.reader = None;
                 Input::Closed(Some(Failure {
                     disposition: Disposition::RETRY,
+                    cause: "silt_reader",
                     message: "the reader stopped without a word".to_owned(),
                 }))
             }
@@ -258,161 +281,27 @@ impl Worker {
     }
 
     fn handle(&mut self, input: Input) {
-        let actions = self.feed.handle(input, self.edges.clock.now());
+        let now = self.edges.clock.now();
+        self.note(|status| status.note_input(&input, now));
+        let is_idle = matches!(input, Input::Idle(_));
+        let actions = self.feed.handle(input, now);
+        self.share.shrink_to(self.feed.buffered_bytes());
+        // Before the actions, of which one may begin the next commit.
+        let is_full = self.is_full();
+        let (origin, feed) = (&self.origin, &self.feed);
+        self.status.send_modify(|status| {
+            if is_idle {
+                status.note_idle(feed, now);
+            }
+            status.follow(origin, feed, is_full, now);
+        });
         for action in actions {
             self.perform(action);
         }
-        self.share.shrink_to(self.feed.buffered_bytes());
-        self.status.send_replace(Status {
-            is_watching: self.feed.is_watching(),
-            buffered_changes: self.feed.buffered_changes(),
-            trouble: self.feed.trouble().cloned(),
-        });
     }
 
-    fn perform(&mut self, action: Action) {
-        match action {
-            Action::Load => self.spawn_load(),
-            Action::AskClusterTime => {
-                let deployment = self.edges.deployment.clone();
-                self.begin(async move {
-                    let time = deployment.cluster_time().await;
-                    let time = time.map_err(|error| Failure::from(&error));
-                    Done {
-                        input: Input::ClusterTime(time),
-                        tail: Learnt::Nothing,
-                    }
-                });
-            }
-            Action::Open(position) => self.open(position),
-            Action::Close => self.reader = None,
-            Action::Commit(order) => self.spawn_commit(order),
-            Action::Inspect => self.spawn_inspect(),
-            Action::Save {
-                checkpoint,
-                replaces,
-            } => self.spawn_save(checkpoint, replaces),
-            Action::Record(gap) => self.spawn_record(gap),
-            Action::Tell(notice) => notices::tell(&self.origin.collection, &notice),
-            Action::Finish => self.is_finished = true,
-            // A service that no longer listens is stopping already.
-            Action::Exit(message) => drop(self.exits.try_send(message)),
-        }
-    }
-
-    /// Begins an operation at an edge, whose end is an input.
-    fn begin(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
-        self.operations.spawn(operation);
-    }
-
-    fn open(&mut self, position: Position) {
-        let (sender, readings) = mpsc::channel(READINGS_MAX);
-        let reader = Reader {
-            deployment: self.edges.deployment.clone(),
-            origin: self.origin.clone(),
-            options: self.edges.stream_options.clone(),
-            budget: self.edges.budget.clone(),
-            // What is on its way counts too.
-            parcel_limit_bytes: self.edges.feed_limit_bytes / 2,
-            patience: self.patience.clone(),
-            clock: self.edges.clock,
-        };
-        let task = tokio::spawn(reader.run(position, sender));
-        self.reader = Some(RunningReader { readings, task });
-    }
-
-    fn feed_id(&self) -> FeedId {
-        let Origin {
-            database,
-            collection,
-        } = self.origin.clone();
-        FeedId {
-            database,
-            collection,
-        }
-    }
-
-    fn spawn_load(&mut self) {
-        let (lake, checkpoints) = (
-            Arc::clone(&self.edges.lake),
-            Arc::clone(&self.edges.checkpoints),
-        );
-        let (origin, feed) = (self.origin.clone(), self.feed_id());
-        self.begin(async move {
-            let stored = checkpoints
-                .load(&feed)
-                .await
-                .map_err(|error| Failure::from(&error));
-            let stored = match stored {
-                Ok(stored) => stored,
-                Err(failure) => {
-                    return Done {
-                        input: Input::Loaded(Err(failure)),
-                        tail: Learnt::Nothing,
-                    };
-                }
-            };
-            let (tail, file) = look(lake.as_ref(), &origin).await;
-            Done {
-                input: Input::Loaded(file.map(|file| (stored, file))),
-                tail,
-            }
-        });
-    }
-
-    fn spawn_inspect(&mut self) {
-        let (lake, origin) = (Arc::clone(&self.edges.lake), self.origin.clone());
-        self.begin(async move {
-            let (tail, file) = look(lake.as_ref(), &origin).await;
-            Done {
-                input: Input::Inspected(file),
-                tail,
-            }
-        });
-    }
-
-    fn spawn_save(&mut self, checkpoint: Checkpoint, replaces: u64) {
-        let (checkpoints, feed) = (Arc::clone(&self.edges.checkpoints), self.feed_id());
-        self.begin(async move {
-            let result = checkpoints.save(&feed, &checkpoint, replaces).await;
-            let result = result.map_err(|error| Failure::from(&error));
-            Done {
-                input: Input::Saved(result),
-                tail: Learnt::Nothing,
-            }
-        });
-    }
-
-    fn spawn_record(&mut self, gap: Gap) {
-        let (lake, origin) = (Arc::clone(&self.edges.lake), self.origin.clone());
-        let now_unix_ms = self.edges.clock.now().unix_ms;
-        self.begin(async move {
-            let result = lake::gaps::record(lake.as_ref(), &origin, &gap, now_unix_ms).await;
-            Done {
-                input: Input::Recorded(result.map_err(|error| Failure::from(&error))),
-                tail: Learnt::Nothing,
-            }
-        });
-    }
-
-    fn spawn_commit(&mut self, order: WriteOrder) {
-        let edges = self.edges.clone();
-        let (origin, tail) = (self.origin.clone(), self.tail.clone());
-        self.begin(async move {
-            match commit::commit(&edges, &origin, &order, tail).await {
-                Ok((file, version)) => {
-                    let tail = Learnt::Newest(Some((file.name, version)));
-                    Done {
-                        input: Input::Committed(Ok(file)),
-                        tail,
-                    }
-                }
-                Err(failure) => Done {
-                    input: Input::Committed(Err(failure)),
-                    tail: Learnt::Nothing,
-                },
-            }
-        });
+    fn note(&self, note: impl FnOnce(&mut Status)) {
+        self.status.send_modify(note);
     }
 }
 
@@ -427,14 +316,5 @@ async fn sleep_until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Reads the newest hour file, for the worker and for the machine.
-async fn look(lake: &dyn Lake, origin: &Origin) -> (Learnt, Result<Option<HourFile>, Failure>) {
-    match lake::tail::load(lake, origin).await {
-        Ok(Some((file, version))) => (Learnt::Newest(Some((file.name, version))), Ok(Some(file))),
-        Ok(None) => (Learnt::Newest(None), Ok(None)),
-        Err(error) => (Learnt::Nothing, Err(Failure::from(&error))),
     }
 }

@@ -185,6 +185,9 @@ impl Feed {
         Self::mend(&mut self.commit_backoff, &mut self.troubles.commit, out);
         self.reload_backoff.succeeded();
         self.file = Some(file);
+        self.archived.flushes += 1;
+        self.archived.changes += u64::from(order.batch.changes);
+        self.archived.encoded_bytes += order.batch.len_bytes();
         self.safe.position = Position::After(order.batch.last.token.clone());
         self.safe.last_change = Some(order.batch.last.clone());
         self.note_idle_position();
@@ -246,6 +249,7 @@ impl Feed {
             self.request_reload(
                 &Failure {
                     disposition: Disposition::Reload,
+                    cause: "lake_stale",
                     message,
                 },
                 out,

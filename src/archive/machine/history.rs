@@ -29,7 +29,9 @@ impl Feed {
         self.seal_open(FlushReason::Halt);
         let message = format!("{}; {gap}", failure.message);
         self.stream = match self.config.on_history_lost {
-            OnHistoryLost::Halt => Stream::Closed(self.halt_at_gap(&message, now, out)),
+            OnHistoryLost::Halt => {
+                Stream::Closed(self.halt_at_gap(failure.cause, &message, now, out))
+            }
             OnHistoryLost::Restart => {
                 out.push(Action::Tell(Notice::HistoryLost(message)));
                 Stream::Lost(gap)
@@ -37,9 +39,16 @@ impl Feed {
         };
     }
 
-    fn halt_at_gap(&mut self, message: &str, now: Now, out: &mut Actions) -> Try {
+    fn halt_at_gap(
+        &mut self,
+        cause: &'static str,
+        message: &str,
+        now: Now,
+        out: &mut Actions,
+    ) -> Try {
         let failure = Failure {
             disposition: Disposition::Halt,
+            cause,
             message: format!(
                 "{message}. To go on behind the gap, with a record of it in the lake, set \
                  ON_HISTORY_LOST=restart; a larger oplog prevents it"
@@ -100,6 +109,7 @@ impl Feed {
         }
         let failure = Failure {
             disposition: Disposition::Halt,
+            cause: "mongodb_time_ran_back",
             message: format!(
                 "cluster time ran back: it is {time} now, and {gap}. Was the cluster restored from a \
                  backup? Archive it into a new lake or prefix (LAKE_URL)"

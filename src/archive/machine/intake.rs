@@ -142,6 +142,7 @@ impl Feed {
         }
         Err(Failure {
             disposition: Disposition::Halt,
+            cause: "mongodb_time_ran_back",
             message: format!(
                 "cluster time ran back: a change of {} came behind the hour {}. Was the cluster \
                  restored from a backup? Archive it into a new lake or prefix (LAKE_URL)",
@@ -201,8 +202,7 @@ impl Feed {
 
     /// With nothing open or in flight, all that was read is safe.
     pub(super) fn note_idle_position(&mut self) {
-        let nothing_waits = self.queue.is_empty() && self.commit.is_idle();
-        if self.stage == Stage::Running && nothing_waits && self.skip_until.is_none() {
+        if self.is_all_archived() {
             self.safe.position = self.read_position.clone();
         }
     }

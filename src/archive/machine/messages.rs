@@ -92,6 +92,37 @@ pub enum Input {
     Drain,
 }
 
+impl Input {
+    /// The failure that it tells of.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Loaded(Err(failure))
+            | Self::ClusterTime(Err(failure))
+            | Self::Opened(Err(failure))
+            | Self::Closed(Some(failure))
+            | Self::Committed(Err(failure))
+            | Self::Inspected(Err(failure))
+            | Self::Saved(Err(failure))
+            | Self::Recorded(Err(failure)) => Some(failure),
+            Self::Start
+            | Self::Tick
+            | Self::Loaded(Ok(_))
+            | Self::ClusterTime(Ok(_))
+            | Self::Opened(Ok(()))
+            | Self::Changes(_)
+            | Self::Idle(_)
+            | Self::Closed(None)
+            | Self::Flush(_)
+            | Self::Committed(Ok(_))
+            | Self::Inspected(Ok(_))
+            | Self::Saved(Ok(()))
+            | Self::Recorded(Ok(()))
+            | Self::Drain => None,
+        }
+    }
+}
+
 /// A commit to make.
 #[derive(Clone, Debug)]
 pub struct WriteOrder {

@@ -11,6 +11,7 @@ mod intake;
 mod messages;
 mod saves;
 mod start;
+mod view;
 
 use std::collections::VecDeque;
 
@@ -25,6 +26,7 @@ use super::gap::Gap;
 use super::hour_file::HourFile;
 use super::position::{Checkpoint, LastChange, Position};
 use commits::CommitState;
+pub use view::{Activity, Archived};
 
 /// An operation at an edge that is tried until it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,7 @@ pub struct Feed {
     revision: u64,
     saved_at_ms: u64,
 
+    archived: Archived,
     troubles: Troubles,
 }
 
@@ -184,6 +187,7 @@ impl Feed {
             unsure_save: None,
             revision: 0,
             saved_at_ms: 0,
+            archived: Archived::default(),
             troubles: Troubles::default(),
             config,
         }
@@ -205,7 +209,7 @@ impl Feed {
             Input::Closed(failure) => self.closed(failure, now, &mut out),
             Input::Flush(reason) => {
                 self.seal_open(reason);
-                if reason == FlushReason::Signal {
+                if reason.is_asked_for() {
                     self.hurry();
                 }
             }
@@ -345,56 +349,6 @@ impl Feed {
             }
             Stage::Finished => None,
         }
-    }
-
-    /// Encoded bytes that the feed holds in memory.
-    #[must_use]
-    pub fn buffered_bytes(&self) -> u64 {
-        self.queue.iter().map(Batch::len_bytes).sum::<u64>() + self.commit.len_bytes()
-    }
-
-    /// Changes that the feed holds in memory.
-    #[must_use]
-    pub fn buffered_changes(&self) -> u64 {
-        self.queue
-            .iter()
-            .map(|batch| u64::from(batch.changes))
-            .sum::<u64>()
-            + self.commit.changes()
-    }
-
-    /// Changes that a drain let go without knowing that the lake has them. The next start reads them
-    /// again.
-    #[must_use]
-    pub fn given_up_changes(&self) -> u64 {
-        self.given_up_changes
-    }
-
-    /// Whether a commit is under way or waits for its next try.
-    #[must_use]
-    pub fn is_committing(&self) -> bool {
-        !self.commit.is_idle()
-    }
-
-    /// What is wrong now, the worst first.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&Trouble> {
-        let Troubles {
-            start,
-            stream,
-            commit,
-            save,
-        } = &self.troubles;
-        let all = [start, commit, save, stream];
-        all.into_iter()
-            .flatten()
-            .max_by_key(|trouble| trouble.is_halt)
-    }
-
-    /// Whether the feed reads its stream.
-    #[must_use]
-    pub fn is_watching(&self) -> bool {
-        self.stream == Stream::Open
     }
 
     /// Notes a failure: the delay before the next try, and what is to be said about it.

@@ -176,6 +176,7 @@ fn refuse_lake_behind(checkpoint: &Checkpoint, tail: Option<&HourFile>) -> Resul
 pub(super) fn lake_behind(tail: &LastChange, expected: ClusterTime, file: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
+        cause: "lake_behind",
         message: format!(
             "the lake is behind its checkpoint: its newest file {file} ends at {}, the checkpoint \
              knows of changes up to {expected}. Were files deleted or restored? Put the missing \

@@ -6,6 +6,7 @@ use super::plan::Fault;
 
 pub(super) fn failure(disposition: Disposition) -> Failure {
     Failure {
+        cause: "of_the_model",
         disposition,
         message: format!("injected: {disposition:?}"),
     }
@@ -26,6 +27,7 @@ pub(super) fn failure_of(fault: Fault) -> Option<Failure> {
 
 pub(super) fn history_lost(oldest: Option<ClusterTime>) -> Failure {
     Failure {
+        cause: "of_the_model",
         disposition: Disposition::HistoryLost { oldest },
         message: "injected: history lost".to_owned(),
     }

@@ -59,7 +59,7 @@ fn the_long_help_documents_every_setting_with_its_default() {
         "AZURE_STORAGE_ACCOUNT_KEY\n",
         "AZURE_STORAGE_SAS_TOKEN\n",
         "a command line is visible to every process",
-        "Exit status: 0",
+        "Exit status of run: 0",
     ] {
         assert!(help.contains(text), "{text}");
     }

@@ -151,6 +151,7 @@ fn a_drained_feed_reads_no_more() -> Result<()> {
 fn a_process_that_cant_do_its_job_says_why() -> Result<()> {
     let mut bench = Bench::started(&limits())?;
     let failure = Failure {
+        cause: "of_the_model",
         disposition: Disposition::Exit,
         message: "no such file system".to_owned(),
     };

@@ -1,0 +1,409 @@
+//! What a feed says of itself.
+
+use std::collections::BTreeMap;
+
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::archive::batch::Changes;
+use crate::archive::failure::Failure;
+use crate::archive::frame::Origin;
+use crate::archive::machine::{Activity, Feed, Input, Notice, Now, Trouble, WriteOrder};
+use crate::archive::position::ClusterTime;
+use crate::lake;
+
+/// An answer of the server that there is nothing more is as good as new for this long: it comes
+/// every second while a stream is idle.
+const CAUGHT_UP_MS: i64 = 10_000;
+
+/// Upper ends of the buckets of durations.
+const BUCKETS_SECONDS: [f64; 14] = [
+    0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// What a feed is doing, as it is seen from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// It reads checkpoint and tail, or saves where it starts.
+    #[default]
+    Starting,
+    /// It reads its stream.
+    Watching,
+    /// It holds its share of the memory and reads on when its flush is done.
+    Paused,
+    /// Its stream is closed and will be opened again.
+    Reconnecting,
+    /// It needs a person.
+    Halted,
+    /// It reads no more, flushes and saves.
+    Draining,
+    /// It is done.
+    Stopped,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Watching,
+        Self::Paused,
+        Self::Reconnecting,
+        Self::Halted,
+        Self::Draining,
+        Self::Stopped,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Watching => "watching",
+            Self::Paused => "paused",
+            Self::Reconnecting => "reconnecting",
+            Self::Halted => "halted",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    fn of(activity: Activity, is_full: bool) -> Self {
+        match activity {
+            Activity::Starting => Self::Starting,
+            Activity::Watching if is_full => Self::Paused,
+            Activity::Watching => Self::Watching,
+            Activity::Reconnecting => Self::Reconnecting,
+            Activity::Halted => Self::Halted,
+            Activity::Draining => Self::Draining,
+            Activity::Stopped => Self::Stopped,
+        }
+    }
+}
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The lake has it.
+    Committed,
+    /// It will be tried again.
+    Failed,
+}
+
+impl Outcome {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What was counted since the feed was started.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Changes that came from the server.
+    pub changes_read: u64,
+    /// Their events, as the server sent them (BSON).
+    pub read_bytes: u64,
+    /// Changes that the feed brought into the lake.
+    pub changes_archived: u64,
+    /// Their lines (Extended JSON).
+    pub encoded_bytes: u64,
+    /// What was sent to the lake for them, frames and compression included.
+    pub uploaded_bytes: u64,
+    /// Changes that were passed over because the lake held them.
+    pub changes_skipped: u64,
+    /// Flushes by reason and outcome.
+    pub flushes: BTreeMap<(&'static str, Outcome), u64>,
+    /// Failures by cause. All are tried again.
+    pub retries: BTreeMap<&'static str, u64>,
+    /// How often the stream was opened again.
+    pub reconnects: u64,
+    /// How often the feed went back to the checkpoint and the lake's end.
+    pub reloads: u64,
+    /// Gaps that were put on record.
+    pub gaps: u64,
+}
+
+impl Tally {
+    /// Flushes that ended so, for whatever reason.
+    #[must_use]
+    pub fn flushes(&self, outcome: Outcome) -> u64 {
+        let all = self.flushes.iter();
+        all.filter(|((_, one), _)| *one == outcome)
+            .map(|(_, count)| count)
+            .sum()
+    }
+}
+
+/// How long commits take.
+#[derive(Clone, Debug)]
+pub struct Durations {
+    /// From the decision to the durable commit, in seconds.
+    pub commit: Histogram,
+    /// The lake's part of that, in seconds.
+    pub upload: Histogram,
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self {
+            commit: Histogram::new(BUCKETS_SECONDS),
+            upload: Histogram::new(BUCKETS_SECONDS),
+        }
+    }
+}
+
+/// The newest hour file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentFile {
+    /// Its path in the lake.
+    pub path: String,
+    /// Its length.
+    pub len_bytes: u64,
+    /// Commits that made it.
+    pub commits: u32,
+}
+
+/// A flush that the lake has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastFlush {
+    /// When it was done, in milliseconds since 1970.
+    pub at_unix_ms: i64,
+    /// The path of its file.
+    pub path: String,
+    /// Its changes.
+    pub changes: u64,
+    /// What was sent to the lake. `None` if its answer was lost and it was found later.
+    pub uploaded_bytes: Option<u64>,
+    /// From the decision to the end, tries included.
+    pub seconds: f64,
+    /// Why it was flushed.
+    pub reason: &'static str,
+}
+
+/// Something that went wrong, over or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastError {
+    /// What happened and what mends it.
+    pub message: String,
+    /// When, in milliseconds since 1970.
+    pub at_unix_ms: i64,
+}
+
+/// A commit that is under way, tries included.
+#[derive(Clone, Debug)]
+struct Underway {
+    path: String,
+    changes: u64,
+    reason: &'static str,
+    begun_ms: u64,
+    uploaded_bytes: Option<u64>,
+}
+
+/// What a feed says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// What it is doing.
+    pub state: State,
+    /// Whether it reads its stream.
+    pub is_watching: bool,
+    /// Changes that wait in memory.
+    pub buffered_changes: u64,
+    /// Their lines.
+    pub buffered_bytes: u64,
+    /// What was counted.
+    pub tally: Tally,
+    /// The newest hour file.
+    pub file: Option<CurrentFile>,
+    /// The last flush.
+    pub last_flush: Option<LastFlush>,
+    /// Cluster time of the last change in the lake.
+    pub last_change_time: Option<ClusterTime>,
+    /// Cluster time of the saved position.
+    pub saved_until: Option<ClusterTime>,
+    /// What is wrong now.
+    pub trouble: Option<Trouble>,
+    /// Since when, in milliseconds since 1970.
+    pub trouble_since_unix_ms: Option<i64>,
+    /// What went wrong last.
+    pub last_error: Option<PastError>,
+    /// Cluster time up to which all changes are in the lake.
+    archived_until: Option<ClusterTime>,
+    /// When the server last had nothing more, and the lake had everything.
+    caught_up_unix_ms: Option<i64>,
+    has_opened: bool,
+    underway: Option<Underway>,
+}
+
+impl Status {
+    /// How old the newest state of the collection is that the lake holds whole, in milliseconds: zero
+    /// for a feed that has caught up, `None` before it is known where it stands.
+    #[must_use]
+    pub fn lag_ms(&self, now_unix_ms: i64) -> Option<u64> {
+        let waits_for_nothing = self.is_watching && self.buffered_changes == 0;
+        let is_fresh = |at: i64| now_unix_ms - at <= CAUGHT_UP_MS;
+        if waits_for_nothing && self.caught_up_unix_ms.is_some_and(is_fresh) {
+            return Some(0);
+        }
+        let archived_unix_ms = self
+            .archived_until
+            .map(|time| i64::from(time.seconds) * 1000);
+        let until = archived_unix_ms.max(self.caught_up_unix_ms)?;
+        Some(u64::try_from(now_unix_ms - until).unwrap_or(0))
+    }
+
+    /// Notes changes that came.
+    pub(super) fn note_read(&mut self, changes: &Changes, read_bytes: u64) {
+        self.tally.changes_read += changes.len() as u64;
+        self.tally.read_bytes += read_bytes;
+    }
+
+    /// Notes what an input tells besides what the feed makes of it.
+    pub(super) fn note_input(&mut self, input: &Input, now: Now) {
+        if let Some(failure) = input.failure() {
+            self.note_failure(failure, now);
+        }
+        if matches!(input, Input::Committed(Err(_))) {
+            self.note_commit_failed();
+        }
+    }
+
+    fn note_failure(&mut self, failure: &Failure, now: Now) {
+        *self.tally.retries.entry(failure.cause).or_default() += 1;
+        self.last_error = Some(PastError {
+            message: failure.message.clone(),
+            at_unix_ms: now.unix_ms,
+        });
+    }
+
+    /// Notes that the stream is to be opened, again unless it is the first time.
+    pub(super) fn note_open(&mut self) {
+        if std::mem::replace(&mut self.has_opened, true) {
+            self.tally.reconnects += 1;
+        }
+    }
+
+    /// Notes what the feed says.
+    pub(super) fn note(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Reloading(_) => self.tally.reloads += 1,
+            Notice::Restarted(_) => self.tally.gaps += 1,
+            Notice::CaughtUp { skipped } => self.tally.changes_skipped += skipped,
+            _ => {}
+        }
+    }
+
+    /// Notes that the server has nothing more.
+    pub(super) fn note_idle(&mut self, feed: &Feed, now: Now) {
+        if feed.is_all_archived() {
+            self.caught_up_unix_ms = Some(now.unix_ms);
+        }
+    }
+
+    /// Notes a try of a commit.
+    pub(super) fn note_commit_begun(&mut self, origin: &Origin, order: &WriteOrder, now: Now) {
+        let begun_ms = self
+            .underway
+            .as_ref()
+            .map_or(now.monotonic_ms, |underway| underway.begun_ms);
+        self.underway = Some(Underway {
+            path: lake::tail::path(origin, order.name).to_string(),
+            changes: u64::from(order.batch.changes),
+            reason: order.reason.as_str(),
+            begun_ms,
+            uploaded_bytes: None,
+        });
+    }
+
+    /// Notes what an operation sent to the lake for a commit that the lake has.
+    pub(super) fn note_uploaded(&mut self, bytes: u64) {
+        self.tally.uploaded_bytes += bytes;
+        if let Some(underway) = self.underway.as_mut().filter(|_| bytes > 0) {
+            underway.uploaded_bytes = Some(bytes);
+        }
+    }
+
+    fn note_commit_failed(&mut self) {
+        if let Some(underway) = &self.underway {
+            let key = (underway.reason, Outcome::Failed);
+            *self.tally.flushes.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Takes over what the feed knows.
+    pub(super) fn follow(&mut self, origin: &Origin, feed: &Feed, is_full: bool, now: Now) {
+        self.state = State::of(feed.activity(), is_full);
+        self.is_watching = feed.is_watching();
+        self.buffered_changes = feed.buffered_changes();
+        self.buffered_bytes = feed.buffered_bytes();
+        self.last_change_time = feed.last_change_time();
+        self.archived_until = feed.archived_until();
+        self.saved_until = feed.saved_until().or(self.saved_until);
+        self.follow_file(origin, feed);
+        self.follow_archived(feed, now);
+        self.follow_trouble(feed, now);
+    }
+
+    fn follow_file(&mut self, origin: &Origin, feed: &Feed) {
+        let file = feed.file();
+        let is_known = |known: &CurrentFile| {
+            file.is_some_and(|file| {
+                file.len_bytes == known.len_bytes && file.commits == known.commits
+            })
+        };
+        // Most inputs leave the file as it is.
+        if !self.file.as_ref().is_some_and(is_known) {
+            self.file = file.map(|file| CurrentFile {
+                path: lake::tail::path(origin, file.name).to_string(),
+                len_bytes: file.len_bytes,
+                commits: file.commits,
+            });
+        }
+    }
+
+    fn follow_archived(&mut self, feed: &Feed, now: Now) {
+        let archived = feed.archived();
+        let is_done = archived.changes > self.tally.changes_archived;
+        self.tally.changes_archived = archived.changes;
+        self.tally.encoded_bytes = archived.encoded_bytes;
+        if !is_done {
+            if !feed.is_committing() {
+                self.underway = None;
+            }
+            return;
+        }
+        if let Some(underway) = self.underway.take() {
+            let key = (underway.reason, Outcome::Committed);
+            *self.tally.flushes.entry(key).or_default() += 1;
+            self.last_flush = Some(LastFlush {
+                at_unix_ms: now.unix_ms,
+                path: underway.path,
+                changes: underway.changes,
+                uploaded_bytes: underway.uploaded_bytes,
+                seconds: seconds(now.monotonic_ms.saturating_sub(underway.begun_ms)),
+                reason: underway.reason,
+            });
+        }
+    }
+
+    fn follow_trouble(&mut self, feed: &Feed, now: Now) {
+        let trouble = feed.trouble();
+        if trouble.is_none() {
+            self.trouble_since_unix_ms = None;
+        } else {
+            self.trouble_since_unix_ms.get_or_insert(now.unix_ms);
+        }
+        if self.trouble.as_ref() != trouble {
+            self.trouble = trouble.cloned();
+        }
+    }
+}
+
+/// Milliseconds as seconds, for people and Prometheus.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "exact up to 285,000 years")]
+pub fn seconds(milliseconds: u64) -> f64 {
+    milliseconds as f64 / 1000.0
+}
