@@ -53,6 +53,13 @@ impl Budget {
         Turn { _permit: permit }
     }
 
+    /// What is taken.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        let free = self.units.available_permits() as u64;
+        u64::from(self.all_units).saturating_sub(free) * UNIT_BYTES
+    }
+
     /// The share of one feed.
     #[must_use]
     pub fn share(&self) -> Share {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mongodb::options::FullDocumentType;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::archive::backoff::Backoff;
 use crate::archive::batch::FlushReason;
@@ -18,7 +18,7 @@ use crate::budget::Budget;
 use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
 use crate::clock::Clock;
 use crate::extjson::Mode;
-use crate::http::{self, Board, FeedView};
+use crate::http::{self, About, Board, FeedView};
 use crate::lake::azure::credential::{self, Access, EntraIdentity};
 use crate::lake::azure::{AzureConfig, AzureLake};
 use crate::lake::local::LocalLake;
@@ -27,11 +27,14 @@ use crate::settings::{
     self, AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, Schedule,
     Settings, next_flush,
 };
-use crate::source::{Deployment, StreamOptions};
+use crate::source::{Deployment, Facts, StreamOptions};
 use crate::worker::{Command, Edges, End, Handle, Worker};
 
 /// Commits at the lake at once, over all feeds.
 const UPLOADS_MAX: usize = 8;
+
+/// The oplog moves on slowly.
+const OPLOG_LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,13 +90,14 @@ impl StopSignals {
 pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     let mut stop = StopSignals::listen()?;
     let mut flush = signal(SignalKind::user_defined1())?;
-    let board = Board::new(settings.files.limits.retry_attempts);
+    let clock = Clock::start();
+    let board = Board::new(about(settings), clock);
     if let Err(error) = listen(settings, &board).await {
         error!(%error, "can't start");
         return Ok(Outcome::Failed);
     }
-    let edges = match start(settings, &mut stop).await {
-        Ok(edges) => edges,
+    let (edges, facts) = match start(settings, clock, &mut stop).await {
+        Ok(reached) => reached,
         Err(StartError::Stopped) => {
             info!("stopped before anything was read");
             return Ok(Outcome::Drained);
@@ -116,7 +120,9 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
             )
         })
         .collect();
-    board.show(feeds.iter().map(FeedView::from).collect());
+    let views = feeds.iter().map(FeedView::from).collect();
+    board.show(facts, edges.budget.clone(), views);
+    let oplog = tokio::spawn(watch_oplog(edges.deployment.clone(), board));
     let triggers = Triggers {
         stop: &mut stop,
         flush: &mut flush,
@@ -125,6 +131,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     let failed = serve(settings, &edges, &feeds, triggers).await;
     // Nobody is told twice that it is over.
     drop(exits);
+    oplog.abort();
     let drained = drain(feeds, settings.shutdown_timeout, &mut stop).await;
     Ok(match drained {
         Drained::Broken => Outcome::Failed,
@@ -132,6 +139,31 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
         Drained::All => Outcome::Drained,
         Drained::Cut => Outcome::Undrained,
     })
+}
+
+fn about(settings: &Settings) -> About {
+    let limits = &settings.files.limits;
+    About {
+        mongodb: settings.source.uri_for_people.clone(),
+        lake: settings.lake.url_for_people.clone(),
+        schedule: settings.schedule.clone(),
+        retry_attempts: limits.retry_attempts,
+        batch_size_changes: limits.batch_size_changes,
+        batch_limit_bytes: limits.batch_limit_bytes,
+        buffer_limit_bytes: settings.files.buffer_limit_bytes,
+        token: settings.http.token.clone(),
+    }
+}
+
+/// Shows what the oplog holds, again and again. What was seen last stays while the server is away.
+async fn watch_oplog(deployment: Deployment, board: Board) {
+    loop {
+        match deployment.oplog_window().await {
+            Some(window) => board.show_oplog(window),
+            None => debug!("the oplog can't be seen now: the runway isn't known"),
+        }
+        tokio::time::sleep(OPLOG_LOOK_EVERY).await;
+    }
 }
 
 /// Answers HTTP requests from now on, if that is wanted.
@@ -144,7 +176,7 @@ async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
             "HTTP_ADDR={address} can't be had: {error}; take another port, or off"
         ))
     })?;
-    info!(address = %bound, "answers /livez and /readyz");
+    info!(address = %bound, "answers over HTTP: /, /status, /metrics, /livez, /readyz");
     Ok(())
 }
 
@@ -170,7 +202,11 @@ fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
 }
 
 /// Reaches both ends. What passes is tried again until a signal comes.
-async fn start(settings: &Settings, stop: &mut StopSignals) -> Result<Edges, StartError> {
+async fn start(
+    settings: &Settings,
+    clock: Clock,
+    stop: &mut StopSignals,
+) -> Result<(Edges, Facts), StartError> {
     let lake = open_lake(settings).map_err(|error| StartError::Hopeless(error.to_string()))?;
     let prepared = retried(settings, stop, || async {
         lake.prepare().await.map_err(|error| Failure::from(&error))
@@ -206,7 +242,7 @@ async fn start(settings: &Settings, stop: &mut StopSignals) -> Result<Edges, Sta
         } => Arc::new(MongoCheckpoints::new(&deployment, database, collection)),
         CheckpointSettings::Lake => Arc::new(LakeCheckpoints::new(Arc::clone(&lake))),
     };
-    Ok(Edges {
+    let edges = Edges {
         deployment,
         lake,
         checkpoints,
@@ -214,8 +250,9 @@ async fn start(settings: &Settings, stop: &mut StopSignals) -> Result<Edges, Sta
         budget: Budget::new(settings.files.buffer_limit_bytes),
         feed_limit_bytes: settings.files.buffer_limit_bytes / (2 * streams.max(1) as u64),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
-        clock: Clock::start(),
-    })
+        clock,
+    };
+    Ok((edges, facts))
 }
 
 fn stream_options(settings: &Settings) -> StreamOptions {

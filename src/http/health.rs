@@ -1,27 +1,20 @@
-//! Readiness: every feed watches, and its last flush did not fail.
+//! Liveness and readiness.
 
+use std::time::Duration;
+
+use futures::future::join_all;
 use hyper::StatusCode;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
+use super::answer::{Answer, json};
+use super::board::{Board, FeedView};
 use crate::archive::frame::Origin;
-use crate::worker::{Handle, Status};
+use crate::worker::{Command, Status};
 
-/// A feed as it is seen from outside.
-#[derive(Clone, Debug)]
-pub struct FeedView {
-    origin: Origin,
-    status: watch::Receiver<Status>,
-}
-
-impl From<&Handle> for FeedView {
-    fn from(feed: &Handle) -> Self {
-        Self {
-            origin: feed.origin.clone(),
-            status: feed.status.clone(),
-        }
-    }
-}
+/// A feed that gives no sign of life within this time is stuck. It waits for nothing but channels and
+/// the clock.
+const SIGN_OF_LIFE_LIMIT: Duration = Duration::from_secs(3);
 
 /// The body of `/readyz`.
 #[derive(Serialize)]
@@ -29,44 +22,106 @@ struct Readiness {
     ready: bool,
     /// The feeds that aren't ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    not_ready: Vec<NotReady>,
+    not_ready: Vec<Ailing>,
+}
+
+/// The body of `/livez`.
+#[derive(Serialize)]
+struct Liveness {
+    live: bool,
+    /// The feeds that make no progress.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stuck: Vec<Ailing>,
 }
 
 #[derive(Serialize)]
-struct NotReady {
+struct Ailing {
     database: String,
     collection: String,
     why: String,
 }
 
-/// Whether all feeds are ready, and which isn't and why. `None`: silt is still reaching its servers.
-pub(super) fn readiness(feeds: Option<&[FeedView]>, retry_attempts: u32) -> (StatusCode, String) {
-    let not_ready: Vec<NotReady> = feeds
+impl Ailing {
+    fn new(origin: &Origin, why: String) -> Self {
+        let Origin {
+            database,
+            collection,
+        } = origin.clone();
+        Self {
+            database,
+            collection,
+            why,
+        }
+    }
+}
+
+/// Whether every feed gives a sign of life.
+pub(super) async fn liveness(board: &Board) -> Answer {
+    let feeds = board.feeds().unwrap_or_default();
+    let stuck: Vec<Ailing> = join_all(
+        feeds
+            .iter()
+            .map(|feed| sign_of_life(feed, SIGN_OF_LIFE_LIMIT)),
+    )
+    .await
+    .into_iter()
+    .flatten()
+    .collect();
+    let live = stuck.is_empty();
+    json(status_of(live), &Liveness { live, stuck })
+}
+
+async fn sign_of_life(feed: &FeedView, limit: Duration) -> Option<Ailing> {
+    let sign = async {
+        let (sender, answer) = oneshot::channel();
+        // A feed that has ended owes no sign.
+        if feed.commands.send(Command::Ping(sender)).await.is_ok() {
+            let _ = answer.await;
+        }
+    };
+    let sign = tokio::time::timeout(limit, sign).await;
+    sign.is_err().then(|| {
+        let limit_ms = limit.as_millis();
+        Ailing::new(
+            &feed.origin,
+            format!("no sign of life within {limit_ms} ms"),
+        )
+    })
+}
+
+/// Whether all feeds are ready, and which isn't and why.
+pub(super) fn readiness(board: &Board) -> Answer {
+    let feeds = board.feeds();
+    let not_ready: Vec<Ailing> = feeds
         .unwrap_or_default()
         .iter()
         .filter_map(|feed| {
-            let why = obstacle(&feed.status.borrow(), retry_attempts)?;
-            let Origin {
-                database,
-                collection,
-            } = feed.origin.clone();
-            Some(NotReady {
-                database,
-                collection,
-                why,
-            })
+            let why = obstacle(&feed.status.borrow(), board.about().retry_attempts)?;
+            Some(Ailing::new(&feed.origin, why))
         })
         .collect();
     let ready = feeds.is_some() && not_ready.is_empty();
-    let body = serde_json::to_string(&Readiness { ready, not_ready });
-    let status = if ready {
+    json(status_of(ready), &Readiness { ready, not_ready })
+}
+
+/// Whether every feed is ready.
+pub(super) fn is_ready(board: &Board) -> bool {
+    let is_ready = |feed: &FeedView| is_feed_ready(board, &feed.status.borrow());
+    board
+        .feeds()
+        .is_some_and(|feeds| feeds.iter().all(is_ready))
+}
+
+/// Whether a feed is ready.
+pub(super) fn is_feed_ready(board: &Board, status: &Status) -> bool {
+    obstacle(status, board.about().retry_attempts).is_none()
+}
+
+fn status_of(is_good: bool) -> StatusCode {
+    if is_good {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
-    };
-    match body {
-        Ok(body) => (status, body + "\n"),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
 
@@ -84,6 +139,7 @@ fn obstacle(status: &Status, retry_attempts: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::board::tests::board;
     use super::*;
     use crate::archive::machine::Trouble;
 
@@ -96,17 +152,6 @@ mod tests {
                 is_halt,
             }),
             ..Status::default()
-        }
-    }
-
-    fn view(status: Status) -> FeedView {
-        FeedView {
-            origin: Origin {
-                database: "mydb".to_owned(),
-                collection: "users".to_owned(),
-            },
-            // What was sent last stays to be seen.
-            status: watch::channel(status).1,
         }
     }
 
@@ -129,19 +174,37 @@ mod tests {
 
     #[test]
     fn the_body_names_who_is_not_ready() {
-        let starting = readiness(None, 3);
-        assert_eq!(starting.0, StatusCode::SERVICE_UNAVAILABLE);
-        let ready = readiness(Some(&[view(status(true, None))]), 3);
-        assert_eq!(ready, (StatusCode::OK, "{\"ready\":true}\n".to_owned()));
-        let feeds = [
-            view(status(true, None)),
-            view(status(true, Some((1, true)))),
-        ];
-        let (code, body) = readiness(Some(&feeds), 3);
-        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
-        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(body["not_ready"].as_array().unwrap().len(), 1);
-        assert_eq!(body["not_ready"][0]["collection"], "users");
-        assert_eq!(body["not_ready"][0]["why"], "halted: the lake said no");
+        let ready = readiness(&board(vec![("users", status(true, None))], None));
+        assert_eq!(ready.status(), StatusCode::OK);
+        assert_eq!(ready.text(), "{\"ready\":true}\n");
+        let halted = status(true, Some((1, true)));
+        let board = board(
+            vec![("orders", status(true, None)), ("users", halted)],
+            None,
+        );
+        let answer = readiness(&board);
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            answer.text(),
+            "{\"ready\":false,\"not_ready\":[{\"database\":\"mydb\",\"collection\":\"users\",\
+             \"why\":\"halted: the lake said no\"}]}\n"
+        );
+        assert!(!is_ready(&board));
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_takes_no_commands_is_stuck() {
+        let (commands, _held) = tokio::sync::mpsc::channel(1);
+        let mut views = board(vec![("users", status(true, None))], None)
+            .feeds()
+            .unwrap()
+            .to_vec();
+        assert!(
+            sign_of_life(&views[0], Duration::ZERO).await.is_none(),
+            "it has ended"
+        );
+        views[0].commands = commands;
+        let stuck = sign_of_life(&views[0], Duration::ZERO).await.unwrap();
+        assert_eq!(stuck.why, "no sign of life within 0 ms");
     }
 }

@@ -1,61 +1,49 @@
-//! What silt says of itself over HTTP: whether it lives, and whether it is ready.
+//! What silt says of itself over HTTP: whether it lives and is ready, its status, its figures, its page.
 //!
-//! Small and bounded: requests have no bodies, a head must come within seconds, and connections are
-//! counted. Nothing here can change anything, and no answer holds a secret.
+//! Small and bounded: nothing reads a request's body, a head must come within seconds, and
+//! connections are counted and end. Nothing but a flush can be asked for, by whoever has the token, and no
+//! answer holds a secret.
 
+mod answer;
+mod board;
+mod flush;
 mod health;
+mod metrics;
+mod page;
+mod process;
+mod status;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, AUTHORIZATION};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-pub use health::FeedView;
+use answer::{Answer, refusal};
+pub use board::{About, Board, FeedView};
+pub use flush::FLUSH_LIMIT;
 
 /// Connections at once. More wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
 /// The head of a request comes within this time, the next one on a kept connection too.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// Longest wait for a flush that a request asked for.
-pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
 /// The head of a request is no longer than this, which is the least that hyper takes.
 const HEAD_LIMIT_BYTES: usize = 8192;
-
-/// What there is to see, as far as the start has come.
-#[derive(Clone, Debug)]
-pub struct Board {
-    feeds: Arc<OnceLock<Vec<FeedView>>>,
-    retry_attempts: u32,
-}
-
-impl Board {
-    /// Nothing to see yet. A feed that fails this often in a row isn't ready.
-    #[must_use]
-    pub fn new(retry_attempts: u32) -> Self {
-        Self {
-            feeds: Arc::default(),
-            retry_attempts,
-        }
-    }
-
-    /// Shows the feeds, once they run.
-    pub fn show(&self, feeds: Vec<FeedView>) {
-        // The feeds of a process are started once.
-        let _ = self.feeds.set(feeds);
-    }
-}
+/// A connection takes no more requests after this time.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
+/// The last answer is sent within this time; a flush is the longest.
+const LAST_ANSWER_LIMIT: Duration = FLUSH_LIMIT.saturating_add(Duration::from_secs(10));
 
 /// Takes the address. Requests are answered from now on.
 ///
@@ -94,74 +82,81 @@ async fn accept(listener: TcpListener, board: Board) {
 
 async fn converse(stream: TcpStream, board: Board) {
     let answer = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &board);
-        async move { Ok::<_, Infallible>(answer) }
+        let board = board.clone();
+        async move { Ok::<_, Infallible>(answer(&request, &board).await.into_response()) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_LIMIT_BYTES)
         .serve_connection(TokioIo::new(stream), answer);
-    if let Err(error) = connection.await {
-        debug!(%error, "a connection broke off");
+    let mut connection = pin!(connection);
+    let mut end = tokio::time::timeout(CONNECTION_LIMIT, connection.as_mut()).await;
+    if end.is_err() {
+        connection.as_mut().graceful_shutdown();
+        end = tokio::time::timeout(LAST_ANSWER_LIMIT, connection).await;
+    }
+    match end {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a connection broke off"),
+        Err(error) => debug!(%error, "a connection was too slow"),
     }
 }
 
-fn answer(method: &Method, path: &str, board: &Board) -> Response<Full<Bytes>> {
-    let (status, body) = match path {
-        "/livez" => (StatusCode::OK, "{\"live\":true}\n".to_owned()),
-        "/readyz" => health::readiness(board.feeds.get().map(Vec::as_slice), board.retry_attempts),
-        _ => (
-            StatusCode::NOT_FOUND,
-            "{\"error\":\"there is /livez and /readyz\"}\n".to_owned(),
-        ),
-    };
-    let is_known = status != StatusCode::NOT_FOUND;
-    if is_known && !matches!(*method, Method::GET | Method::HEAD) {
-        let mut refusal = json(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "{\"error\":\"GET or HEAD\"}\n".to_owned(),
-        );
-        refusal
-            .headers_mut()
-            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-        return refusal;
+async fn answer<B>(request: &Request<B>, board: &Board) -> Answer {
+    let path = request.uri().path();
+    if path == "/flush" {
+        if request.method() != Method::POST {
+            return not_allowed("POST");
+        }
+        let authorization = request.headers().get(AUTHORIZATION);
+        let query = request.uri().query().unwrap_or_default();
+        return flush::flush(board, authorization, query).await;
     }
-    json(status, body)
+    if !matches!(path, "/" | "/livez" | "/readyz" | "/status" | "/metrics") {
+        let why = "there is /, /status, /metrics, /livez, /readyz and POST /flush";
+        return refusal(StatusCode::NOT_FOUND, why);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return not_allowed("GET, HEAD");
+    }
+    match path {
+        "/livez" => health::liveness(board).await,
+        "/readyz" => health::readiness(board),
+        "/status" => status::status(board),
+        "/metrics" => metrics::metrics(board),
+        _ => page::page(),
+    }
 }
 
-fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    for (name, value) in [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, "no-store"),
-    ] {
-        let value = hyper::header::HeaderValue::from_static(value);
-        response.headers_mut().insert(name, value);
-    }
-    response
+fn not_allowed(allowed: &'static str) -> Answer {
+    refusal(StatusCode::METHOD_NOT_ALLOWED, allowed).with(ALLOW, allowed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_reading_is_allowed_and_other_paths_are_unknown() {
-        let board = Board::new(3);
-        let status = |method: Method, path| answer(&method, path, &board).status();
-        assert_eq!(status(Method::GET, "/livez"), StatusCode::OK);
-        assert_eq!(status(Method::HEAD, "/livez"), StatusCode::OK);
-        assert_eq!(
-            status(Method::POST, "/livez"),
-            StatusCode::METHOD_NOT_ALLOWED
-        );
-        assert_eq!(status(Method::GET, "/"), StatusCode::NOT_FOUND);
-        assert_eq!(
-            status(Method::GET, "/readyz"),
-            StatusCode::SERVICE_UNAVAILABLE,
-            "nothing is shown yet"
-        );
+    #[tokio::test]
+    async fn paths_take_their_methods_alone() {
+        let board = board::tests::board(Vec::new(), None);
+        for (method, path, status) in [
+            (Method::GET, "/livez", 200),
+            (Method::HEAD, "/livez", 200),
+            (Method::GET, "/readyz", 200),
+            (Method::GET, "/status", 200),
+            (Method::GET, "/metrics", 200),
+            (Method::GET, "/", 200),
+            (Method::POST, "/livez", 405),
+            (Method::DELETE, "/", 405),
+            (Method::GET, "/flush", 405),
+            (Method::POST, "/flush", 403),
+            (Method::GET, "/favicon.ico", 404),
+            (Method::POST, "/nowhere", 404),
+        ] {
+            let request = Request::builder().method(&method).uri(path).body(());
+            let answer = answer(&request.unwrap(), &board).await;
+            assert_eq!(answer.status().as_u16(), status, "{method} {path}");
+        }
     }
 }

@@ -34,6 +34,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// At every full hour, in UTC.
+    #[cfg(test)]
+    pub(crate) fn hourly() -> Self {
+        Self::parse("0 * * * *", Tz::UTC).expect("it is the default")
+    }
+
     /// Reads a pattern of five fields, or of six with the second in front.
     pub(super) fn parse(text: &str, timezone: Tz) -> Result<Self, Fault> {
         let fields: Vec<&str> = text.split_whitespace().collect();

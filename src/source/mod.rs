@@ -67,6 +67,23 @@ pub struct Facts {
     pub replica_set: Option<String>,
 }
 
+/// What the oplog holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OplogWindow {
+    /// The time of its first entry.
+    pub oldest: ClusterTime,
+    /// The time of its last entry.
+    pub newest: ClusterTime,
+}
+
+impl OplogWindow {
+    /// From the one to the other.
+    #[must_use]
+    pub fn seconds(self) -> u32 {
+        self.newest.seconds.saturating_sub(self.oldest.seconds)
+    }
+}
+
 impl Deployment {
     /// Prepares the connections of so many streams; no request may take longer than the limit. Only a `mongodb+srv` address is looked up here.
     ///
@@ -160,6 +177,13 @@ impl Deployment {
             seconds: time.time,
             increment: time.increment,
         })
+    }
+
+    /// What the oplog holds, where that can be seen; see [`Deployment::oldest_time`].
+    pub async fn oplog_window(&self) -> Option<OplogWindow> {
+        let oldest = self.oldest_time().await?;
+        let newest = self.cluster_time().await.ok()?;
+        Some(OplogWindow { oldest, newest })
     }
 
     async fn bounded<T>(

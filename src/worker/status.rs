@@ -194,7 +194,7 @@ pub struct PastError {
 
 /// A commit that is under way, tries included.
 #[derive(Clone, Debug)]
-struct Underway {
+pub(crate) struct Underway {
     path: String,
     changes: u64,
     reason: &'static str,
@@ -230,11 +230,11 @@ pub struct Status {
     /// What went wrong last.
     pub last_error: Option<PastError>,
     /// Cluster time up to which all changes are in the lake.
-    archived_until: Option<ClusterTime>,
+    pub archived_until: Option<ClusterTime>,
     /// When the server last had nothing more, and the lake had everything.
-    caught_up_unix_ms: Option<i64>,
-    has_opened: bool,
-    underway: Option<Underway>,
+    pub caught_up_unix_ms: Option<i64>,
+    pub(crate) has_opened: bool,
+    pub(crate) underway: Option<Underway>,
 }
 
 impl Status {
@@ -406,4 +406,47 @@ impl Status {
 #[allow(clippy::cast_precision_loss, reason = "exact up to 285,000 years")]
 pub fn seconds(milliseconds: u64) -> f64 {
     milliseconds as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(seconds: u32) -> ClusterTime {
+        ClusterTime {
+            seconds,
+            increment: 1,
+        }
+    }
+
+    #[test]
+    fn an_idle_feed_that_has_caught_up_has_no_lag() {
+        let mut status = Status::default();
+        assert_eq!(status.lag_ms(1_000_000), None, "nothing is known");
+        status.archived_until = Some(time(100));
+        assert_eq!(status.lag_ms(130_000), Some(30_000), "it isn't open");
+        status.is_watching = true;
+        status.caught_up_unix_ms = Some(125_000);
+        assert_eq!(status.lag_ms(130_000), Some(0));
+        assert_eq!(status.lag_ms(136_000), Some(11_000), "no answer since");
+    }
+
+    #[test]
+    fn what_waits_is_as_old_as_the_last_moment_that_the_lake_holds() {
+        let mut status = Status {
+            is_watching: true,
+            buffered_changes: 1,
+            archived_until: Some(time(100)),
+            caught_up_unix_ms: Some(125_000),
+            ..Status::default()
+        };
+        assert_eq!(
+            status.lag_ms(130_000),
+            Some(5_000),
+            "it was idle until then"
+        );
+        status.archived_until = Some(time(128));
+        assert_eq!(status.lag_ms(130_000), Some(2_000));
+        assert_eq!(status.lag_ms(127_000), Some(0), "clocks differ");
+    }
 }
