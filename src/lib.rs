@@ -8,6 +8,7 @@ pub mod budget;
 pub mod checkpoint;
 pub mod clock;
 pub mod commands;
+pub mod edges;
 pub mod extjson;
 pub mod http;
 pub mod lake;

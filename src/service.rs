@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::options::FullDocumentType;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, info, warn};
@@ -15,19 +14,12 @@ use crate::archive::failure::{Disposition, Failure};
 use crate::archive::frame::Origin;
 use crate::archive::machine::Config;
 use crate::budget::Budget;
-use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
 use crate::clock::Clock;
-use crate::extjson::Mode;
+use crate::edges;
 use crate::http::{self, About, Board, FeedView};
-use crate::lake::azure::credential::{self, Access, EntraIdentity};
-use crate::lake::azure::{AzureConfig, AzureLake};
-use crate::lake::local::LocalLake;
-use crate::lake::{Lake, LakeError, Prepared};
-use crate::settings::{
-    self, AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, Schedule,
-    Settings, next_flush,
-};
-use crate::source::{Deployment, Facts, StreamOptions};
+use crate::lake::Prepared;
+use crate::settings::{LakeLocation, Schedule, Settings, next_flush};
+use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
 
 /// Commits at the lake at once, over all feeds.
@@ -207,7 +199,8 @@ async fn start(
     clock: Clock,
     stop: &mut StopSignals,
 ) -> Result<(Edges, Facts), StartError> {
-    let lake = open_lake(settings).map_err(|error| StartError::Hopeless(error.to_string()))?;
+    let lake = edges::open_lake(&settings.lake)
+        .map_err(|error| StartError::Hopeless(error.to_string()))?;
     let prepared = retried(settings, stop, || async {
         lake.prepare().await.map_err(|error| Failure::from(&error))
     })
@@ -218,8 +211,9 @@ async fn start(
     let source = &settings.source;
     let streams = source.collections.len();
     let deployment = retried(settings, stop, || async {
-        let connected = Deployment::connect(source.uri.reveal(), streams, source.timeout).await;
-        connected.map_err(|error| Failure::from(&error))
+        edges::connect(source)
+            .await
+            .map_err(|error| Failure::from(&error))
     })
     .await?;
     let facts = retried(settings, stop, || async {
@@ -235,89 +229,18 @@ async fn start(
         lake = settings.lake.url_for_people,
         "connected"
     );
-    let checkpoints: Arc<dyn Checkpoints> = match &settings.checkpoints {
-        CheckpointSettings::MongoDb {
-            database,
-            collection,
-        } => Arc::new(MongoCheckpoints::new(&deployment, database, collection)),
-        CheckpointSettings::Lake => Arc::new(LakeCheckpoints::new(Arc::clone(&lake))),
-    };
+    let checkpoints = edges::checkpoints(&settings.checkpoints, &deployment, &lake);
     let edges = Edges {
         deployment,
         lake,
         checkpoints,
-        stream_options: stream_options(settings),
+        stream_options: edges::stream_options(settings),
         budget: Budget::new(settings.files.buffer_limit_bytes),
         feed_limit_bytes: settings.files.buffer_limit_bytes / (2 * streams.max(1) as u64),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
         clock,
     };
     Ok((edges, facts))
-}
-
-fn stream_options(settings: &Settings) -> StreamOptions {
-    StreamOptions {
-        full_document: match settings.source.full_document {
-            FullDocument::Default => None,
-            FullDocument::UpdateLookup => Some(FullDocumentType::UpdateLookup),
-            FullDocument::WhenAvailable => Some(FullDocumentType::WhenAvailable),
-            FullDocument::Required => Some(FullDocumentType::Required),
-        },
-        mode: match settings.files.json_mode {
-            JsonMode::Relaxed => Mode::Relaxed,
-            JsonMode::Canonical => Mode::Canonical,
-        },
-        separator: settings.files.format.separator(),
-    }
-}
-
-fn open_lake(settings: &Settings) -> Result<Arc<dyn Lake>, LakeError> {
-    match &settings.lake.location {
-        LakeLocation::Local { root } => Ok(Arc::new(LocalLake::new(root.clone()))),
-        LakeLocation::Azure {
-            endpoint,
-            account,
-            filesystem,
-            prefix,
-            credential,
-        } => {
-            let access = match credential {
-                AzureCredential::SharedKey(key) => {
-                    Access::SharedKey(key.reveal().to_owned().into())
-                }
-                AzureCredential::Sas(query) => Access::Sas(query.reveal().to_owned()),
-                AzureCredential::Entra(identity) => {
-                    let refused = |error: azure_core::Error| LakeError::Refused {
-                        reason: format!("the Entra ID identity: {error}"),
-                    };
-                    Access::Token(credential::entra(&entra_identity(identity)).map_err(refused)?)
-                }
-            };
-            let config = AzureConfig {
-                endpoint: endpoint.clone(),
-                account: account.clone(),
-                filesystem: filesystem.clone(),
-                prefix: prefix.clone(),
-                access,
-                request_limit_ms: milliseconds(settings.lake.timeout),
-            };
-            Ok(Arc::new(AzureLake::new(&config)?))
-        }
-    }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn entra_identity(identity: &settings::EntraIdentity) -> EntraIdentity {
-    let secret = identity.client_secret.as_ref();
-    EntraIdentity {
-        tenant_id: identity.tenant_id.clone(),
-        client_id: identity.client_id.clone(),
-        client_secret: secret.map(|secret| secret.reveal().to_owned().into()),
-        federated_token_file: identity.federated_token_file.clone(),
-    }
 }
 
 /// Tries an operation of the start until it works, is hopeless, or a signal comes. Here a halt is

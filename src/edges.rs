@@ -1,0 +1,116 @@
+//! The edges as the settings want them: MongoDB, the lake, the checkpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::options::FullDocumentType;
+
+use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
+use crate::extjson::Mode;
+use crate::lake::azure::credential::{self, Access, EntraIdentity};
+use crate::lake::azure::{AzureConfig, AzureLake};
+use crate::lake::local::LocalLake;
+use crate::lake::{Lake, LakeError};
+use crate::settings::{
+    self, AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, LakeSettings,
+    Settings, SourceSettings,
+};
+use crate::source::{Deployment, SourceError, StreamOptions};
+
+/// The deployment of these settings. Only a `mongodb+srv` address is looked up here.
+///
+/// # Errors
+///
+/// The connection string is wrong or its host can't be looked up.
+pub async fn connect(settings: &SourceSettings) -> Result<Deployment, SourceError> {
+    let streams = settings.collections.len();
+    Deployment::connect(settings.uri.reveal(), streams, settings.timeout).await
+}
+
+/// The store of the checkpoints. Nothing is sent yet.
+#[must_use]
+pub fn checkpoints(
+    settings: &CheckpointSettings,
+    deployment: &Deployment,
+    lake: &Arc<dyn Lake>,
+) -> Arc<dyn Checkpoints> {
+    match settings {
+        CheckpointSettings::MongoDb {
+            database,
+            collection,
+        } => Arc::new(MongoCheckpoints::new(deployment, database, collection)),
+        CheckpointSettings::Lake => Arc::new(LakeCheckpoints::new(Arc::clone(lake))),
+    }
+}
+
+/// How streams are read.
+#[must_use]
+pub fn stream_options(settings: &Settings) -> StreamOptions {
+    StreamOptions {
+        full_document: match settings.source.full_document {
+            FullDocument::Default => None,
+            FullDocument::UpdateLookup => Some(FullDocumentType::UpdateLookup),
+            FullDocument::WhenAvailable => Some(FullDocumentType::WhenAvailable),
+            FullDocument::Required => Some(FullDocumentType::Required),
+        },
+        mode: match settings.files.json_mode {
+            JsonMode::Relaxed => Mode::Relaxed,
+            JsonMode::Canonical => Mode::Canonical,
+        },
+        separator: settings.files.format.separator(),
+    }
+}
+
+/// The lake of these settings. Nothing is sent yet.
+///
+/// # Errors
+///
+/// The SDK refuses the address or the credential.
+pub fn open_lake(settings: &LakeSettings) -> Result<Arc<dyn Lake>, LakeError> {
+    match &settings.location {
+        LakeLocation::Local { root } => Ok(Arc::new(LocalLake::new(root.clone()))),
+        LakeLocation::Azure {
+            endpoint,
+            account,
+            filesystem,
+            prefix,
+            credential,
+        } => {
+            let access = match credential {
+                AzureCredential::SharedKey(key) => {
+                    Access::SharedKey(key.reveal().to_owned().into())
+                }
+                AzureCredential::Sas(query) => Access::Sas(query.reveal().to_owned()),
+                AzureCredential::Entra(identity) => {
+                    let refused = |error: azure_core::Error| LakeError::Refused {
+                        reason: format!("the Entra ID identity: {error}"),
+                    };
+                    Access::Token(credential::entra(&entra_identity(identity)).map_err(refused)?)
+                }
+            };
+            let config = AzureConfig {
+                endpoint: endpoint.clone(),
+                account: account.clone(),
+                filesystem: filesystem.clone(),
+                prefix: prefix.clone(),
+                access,
+                request_limit_ms: milliseconds(settings.timeout),
+            };
+            Ok(Arc::new(AzureLake::new(&config)?))
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn entra_identity(identity: &settings::EntraIdentity) -> EntraIdentity {
+    let secret = identity.client_secret.as_ref();
+    EntraIdentity {
+        tenant_id: identity.tenant_id.clone(),
+        client_id: identity.client_id.clone(),
+        client_secret: secret.map(|secret| secret.reveal().to_owned().into()),
+        federated_token_file: identity.federated_token_file.clone(),
+    }
+}
