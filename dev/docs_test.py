@@ -95,6 +95,16 @@ class DocsTest(unittest.TestCase):
         named = set(re.findall(r"`([A-Z0-9_]+)`", text_of(ROOT / "README.md")))
         self.assertEqual(sorted(settings()[0] - named), [])
 
+    def test_every_metric_that_is_used_is_in_the_list_of_metrics(self):
+        metric = re.compile(r"\bsilt_[a-z_]*[a-z]\b")
+        known = set(metric.findall(text_of(ROOT / "docs/metrics.md")))
+        self.assertGreater(len(known), 15)
+        manifests = [path for path in (ROOT / "k8s").rglob("*") if path.suffix in (".yaml", ".json")]
+        for path in documents() + manifests:
+            used = {re.sub(r"_(bucket|sum|count)$", "", name) for name in metric.findall(text_of(path))}
+            with self.subTest(file=path.name):
+                self.assertEqual(sorted(used - known), [])
+
     def test_every_halt_is_quoted_as_silt_says_it(self):
         said, messages = source(), halts()
         self.assertGreater(len(messages), 15)
