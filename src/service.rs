@@ -26,7 +26,7 @@ use crate::worker::{Command, Edges, End, Handle, Worker};
 const UPLOADS_MAX: usize = 8;
 
 /// The oplog moves on slowly.
-const OPLOG_LOOK_EVERY: Duration = Duration::from_secs(60);
+const OPLOG_LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,9 +150,10 @@ fn about(settings: &Settings) -> About {
 /// Shows what the oplog holds, again and again. What was seen last stays while the server is away.
 async fn watch_oplog(deployment: Deployment, board: Board) {
     loop {
-        match deployment.oplog_window().await {
-            Some(window) => board.show_oplog(window),
-            None => debug!("the oplog can't be seen now: the runway isn't known"),
+        if let Some(window) = deployment.oplog_window().await {
+            board.show_oplog(window);
+        } else {
+            debug!("the oplog can't be seen now: the runway isn't known");
         }
         tokio::time::sleep(OPLOG_LOOK_EVERY).await;
     }

@@ -19,7 +19,7 @@ mod events;
 mod extjson_corpus;
 mod faults;
 mod flushes;
-mod health;
+mod http;
 mod lake_conformance;
 mod lifecycle;
 mod options;

@@ -89,8 +89,11 @@ async fn exchange(
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
     // The connection moves on only while it is polled; its own errors are the request's too.
-    let (answer, _) = futures::join!(talk, async {
-        let _ = connection.await;
-    });
-    answer
+    tokio::select! {
+        answer = talk => answer,
+        never = async {
+            let _ = connection.await;
+            std::future::pending().await
+        } => never,
+    }
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: figures for Prometheus, as OpenMetrics text. `docs/metrics.md` documents them.
+//! `/metrics`: figures for Prometheus, as text (`OpenMetrics`). `docs/metrics.md` documents them.
 
 use std::fmt;
 
@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::answer::Answer;
 use super::board::{Board, FeedView};
 use super::{health, process};
+use crate::source::OplogWindow;
 use crate::worker::{self, Durations, State, Status, Tally};
 
 /// <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>
@@ -329,7 +330,7 @@ impl Page<'_, '_> {
     fn whole(&mut self, board: &Board) -> fmt::Result {
         let help = "What the oplog holds";
         let window = named("silt_oplog_window", Some(Unit::Seconds), help);
-        self.single(&window, board.oplog().map(|oplog| oplog.seconds()))?;
+        self.single(&window, board.oplog().map(OplogWindow::seconds))?;
         let help = "Memory for changes that is in use";
         let used = named("silt_buffer_used", Some(Unit::Bytes), help);
         self.single(&used, Some(board.buffer_used_bytes()))?;

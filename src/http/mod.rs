@@ -41,7 +41,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// The head of a request is no longer than this, which is the least that hyper takes.
 const HEAD_LIMIT_BYTES: usize = 8192;
 /// A connection takes no more requests after this time.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
+const CONNECTION_LIMIT: Duration = Duration::from_mins(5);
 /// The last answer is sent within this time; a flush is the longest.
 const LAST_ANSWER_LIMIT: Duration = FLUSH_LIMIT.saturating_add(Duration::from_secs(10));
 

@@ -8,6 +8,7 @@ use super::health;
 use crate::archive::frame::rfc3339;
 use crate::archive::position::ClusterTime;
 use crate::settings::next_flush;
+use crate::source::OplogWindow;
 use crate::worker::{self, Outcome, Status};
 
 #[derive(Serialize)]
@@ -57,6 +58,7 @@ struct Totals {
 }
 
 #[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "the document's own words")]
 struct Collection {
     database: String,
     collection: String,
@@ -150,7 +152,7 @@ fn document(board: &Board) -> Document<'_> {
             hosts: &about.mongodb,
             version: facts.map(|facts| facts.version.as_str()),
             replica_set: facts.and_then(|facts| facts.replica_set.as_deref()),
-            oplog_window_seconds: board.oplog().map(|oplog| oplog.seconds()),
+            oplog_window_seconds: board.oplog().map(OplogWindow::seconds),
         },
         lake: &about.lake,
         buffer: Buffer {

@@ -47,7 +47,7 @@ pub(super) fn command(
             live_only: *live_only,
         }),
         Verb::List { as_json } => lake(values).map(|lake| Command::List {
-            lake,
+            lake: Box::new(lake),
             as_json: *as_json,
         }),
     };
@@ -96,27 +96,31 @@ fn http(values: &mut Values) -> Option<HttpSettings> {
     let token = http_token(values);
     Some(HttpSettings {
         address: address?,
-        token: token?,
+        token: token.ok()?,
     })
 }
 
-/// The token, if there is one, unless it can't be used.
-fn http_token(values: &mut Values) -> Option<Option<Secret>> {
+/// The token, which is none where nothing is set.
+fn http_token(values: &mut Values) -> Result<Option<Secret>, Refused> {
     const CHARS_LEAST: usize = 16;
     let setting = &table::HTTP_TOKEN;
-    let Some(text) = values.text(setting) else {
-        return Some(None);
-    };
-    values.parse(setting, |_| {
+    if values.text(setting).is_none() {
+        return Ok(None);
+    }
+    let token = values.parse(setting, |text| {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Err(Fault::new("it has white space or letters beyond ASCII"))
         } else if text.len() < CHARS_LEAST {
             Err(Fault::new("too short to be safe from guessing"))
         } else {
-            Ok(Some(Secret::new(text.as_str())))
+            Ok(Secret::new(text))
         }
-    })
+    });
+    token.map(Some).ok_or(Refused)
 }
+
+/// A value was refused, and that was noted.
+struct Refused;
 
 /// The running instance, as a command on the same machine reaches it.
 fn instance(values: &mut Values) -> Option<InstanceSettings> {

@@ -41,7 +41,7 @@ pub enum Command {
     /// List what the lake holds.
     List {
         /// The lake.
-        lake: LakeSettings,
+        lake: Box<LakeSettings>,
         /// Whether machines are to read it.
         as_json: bool,
     },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Done, Learnt, READINGS_MAX, RunningReader, Worker, commit, notices};
+use super::{Done, Learnt, READINGS_MAX, RunningReader, Status, Worker, commit, notices};
 use crate::archive::failure::Failure;
 use crate::archive::frame::Origin;
 use crate::archive::gap::Gap;
@@ -28,7 +28,7 @@ impl Worker {
                 });
             }
             Action::Open(position) => {
-                self.note(|status| status.note_open());
+                self.note(Status::note_open);
                 self.open(position);
             }
             Action::Close => self.reader = None,

@@ -1,5 +1,6 @@
 //! What the tests stand on: servers, lakes, changes.
 
+pub mod asks;
 pub mod changes;
 pub mod checkpoint_watch;
 pub mod fail_point;

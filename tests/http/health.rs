@@ -1,43 +1,17 @@
-//! `/livez` and `/readyz`: one collection's trouble shows, and the others go on.
-
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+//! `/livez`, `/readyz` and `silt healthcheck`: one collection's trouble shows, and the others go on.
 
 use bson::doc;
 use serde_json::Value;
 
+use crate::harness::asks::{get, get_until};
 use crate::harness::scene::{Scene, insert, tokens};
-use crate::harness::silt::{Signal, Silt, WAIT_LIMIT, run};
+use crate::harness::silt::{Signal, Silt, run};
 
-/// Asks silt. Returns the status and the body.
-fn get(silt: &mut Silt, path: &str) -> (u16, Value) {
-    silt.searched = 0;
-    let line = silt.wait_for("answers /livez and /readyz");
-    let mut stream = TcpStream::connect(line["address"].as_str().unwrap()).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: silt\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap())
-}
+use super::ask_running;
 
 /// Waits until `/readyz` has this status, and returns its body.
 fn wait_until_ready_is(silt: &mut Silt, status: u16) -> Value {
-    let begun = Instant::now();
-    loop {
-        let (found, body) = get(silt, "/readyz");
-        if found == status {
-            return body;
-        }
-        assert!(begun.elapsed() < WAIT_LIMIT, "{body}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    get_until(silt, "/readyz", |answer| answer.status == status).json()
 }
 
 #[tokio::test]
@@ -66,7 +40,16 @@ async fn a_halted_collection_shows_in_readiness_and_the_others_go_on() {
     assert_eq!(not_ready[0]["collection"], "users");
     let why = not_ready[0]["why"].as_str().unwrap();
     assert!(why.starts_with("halted: MongoDB: "), "{why}");
-    assert_eq!(get(&mut silt, "/livez").0, 200);
+    assert_eq!(get(&mut silt, "/livez").status, 200);
+    let metrics = get(&mut silt, "/metrics").body;
+    for part in ["state=\"halted\"} 1", "cause=\"mongodb_token_refused\"} 1"] {
+        assert!(metrics.contains(part), "{part}:\n{metrics}");
+    }
+    let (code, output) = ask_running(&mut silt, &scene, &["healthcheck"]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("users: halted: MongoDB: "), "{output}");
+    let (code, output) = ask_running(&mut silt, &scene, &["healthcheck", "--live"]);
+    assert_eq!((code, output.as_str()), (0, "alive\n"));
 
     insert(&scene.database.collection("orders"), 0..3).await;
     scene.flush_until(&mut silt, "orders", 3).await;
@@ -78,6 +61,8 @@ async fn a_halted_collection_shows_in_readiness_and_the_others_go_on() {
     let mut silt = Silt::start(&scene.settings);
     let body = wait_until_ready_is(&mut silt, 200);
     assert_eq!(body["ready"], true);
+    let (code, output) = ask_running(&mut silt, &scene, &["healthcheck"]);
+    assert_eq!((code, output.as_str()), (0, "ready\n"));
     scene.flush_until(&mut silt, "users", 3).await;
     silt.signal(Signal::TERM);
     assert_eq!(silt.wait().0, 0);
