@@ -376,16 +376,22 @@ async fn drain(mut feeds: Vec<Handle>, limit: Duration, stop: &mut StopSignals) 
         }
     };
     for feed in feeds.iter().filter(|feed| !feed.task.is_finished()) {
-        let status = feed.status.borrow();
-        warn!(
-            collection = feed.origin.collection,
-            changes = status.buffered_changes,
-            error = status
-                .trouble
-                .as_ref()
-                .map(|trouble| trouble.message.as_str()),
-            "not drained: these changes are not in the lake, the next start reads them again"
-        );
+        let (collection, status) = (&feed.origin.collection, feed.status.borrow());
+        let (changes, trouble) = (status.buffered_changes, status.trouble.as_ref());
+        let error = trouble.map(|trouble| trouble.message.as_str());
+        if changes == 0 {
+            warn!(
+                collection,
+                error, "its position is not saved: the next start passes over what the lake holds"
+            );
+        } else {
+            warn!(
+                collection,
+                changes,
+                error,
+                "not drained: these changes are not in the lake, the next start reads them again"
+            );
+        }
     }
     error!("stopped by {why} before all was drained; nothing is lost");
     Drained::Cut

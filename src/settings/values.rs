@@ -72,6 +72,12 @@ impl Values {
                     let fault = Fault::mended_by("its value is empty", mend_of_empty(setting));
                     self.add_problem(setting, None, &origin, fault);
                 }
+                text if origin == Origin::Environment && is_quoted(text) => {
+                    let what = "its value stands in quotes, which are part of it here: \
+                                docker run --env-file takes them so";
+                    let fault = Fault::mended_by(what, "remove the quotes");
+                    self.add_problem(setting, None, &origin, fault);
+                }
                 text => {
                     let text = text.to_owned();
                     self.usable.insert(setting.name, Value { text, origin });
@@ -212,6 +218,11 @@ impl Values {
     }
 }
 
+fn is_quoted(text: &str) -> bool {
+    let is_within = |quote| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    is_within('"') || is_within('\'')
+}
+
 fn mend_of_empty(setting: &Setting) -> String {
     match setting.default_text() {
         Some(default) => format!("remove the line to take the default {default}"),
@@ -350,6 +361,20 @@ mod tests {
         assert!(
             problem(with(&table::LAKE_URL, "")).contains("remove the line, or set it to abfss")
         );
+    }
+
+    #[test]
+    fn quotes_of_an_env_file_are_not_part_of_a_value() {
+        for text in ["\"users,orders\"", "'users'", "\"\""] {
+            let problem = problem(with(&table::MONGODB_COLLECTIONS, text));
+            assert!(problem.starts_with("MONGODB_COLLECTIONS: its value stands in quotes"));
+        }
+        let values = with(&table::MONGODB_COLLECTIONS, "a\"b");
+        assert!(values.text(&table::MONGODB_COLLECTIONS).is_some());
+        let mut values = Values::default();
+        let quoted = (Ok("'users'".to_owned()), Origin::Flag);
+        values.take(&table::MONGODB_COLLECTIONS, Some(quoted));
+        assert!(values.text(&table::MONGODB_COLLECTIONS).is_some());
     }
 
     #[test]

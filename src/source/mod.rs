@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::Client;
-use mongodb::options::{ClientOptions, FullDocumentType};
+use mongodb::options::{ClientOptions, FullDocumentType, Tls, TlsOptions};
 
 use crate::archive::hour_file::Separator;
 use crate::archive::position::ClusterTime;
@@ -49,6 +49,24 @@ impl StreamOptions {
     pub fn stream_hash(&self) -> String {
         "collection stream, no pipeline".to_owned()
     }
+}
+
+/// The driver reads the files of TLS at each connection, and doesn't name the one that it can't read.
+fn check_files(tls: &TlsOptions) -> Result<(), SourceError> {
+    for (option, path) in [
+        ("tlsCAFile", &tls.ca_file_path),
+        ("tlsCertificateKeyFile", &tls.cert_key_file_path),
+    ] {
+        if let Some(path) = path
+            && let Err(error) = std::fs::File::open(path)
+        {
+            let path = path.display();
+            return Err(SourceError::BadUri {
+                message: format!("{option}={path} can't be read: {error}"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A deployment.
@@ -105,6 +123,9 @@ impl Deployment {
             .unwrap_or(u32::MAX)
             .saturating_add(SPARE_CONNECTIONS);
         let pool = options.max_pool_size.unwrap_or(0).max(needed);
+        if let Some(Tls::Enabled(tls)) = &options.tls {
+            check_files(tls)?;
+        }
         options.max_pool_size = Some(pool);
         Ok(Self {
             client: Client::with_options(options)?,
@@ -200,5 +221,21 @@ impl Deployment {
 
     fn collection(&self, database: &str, collection: &str) -> mongodb::Collection<Document> {
         self.client.database(database).collection(collection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_missing_file_of_tls_is_named_with_its_option() {
+        for option in ["tlsCAFile", "tlsCertificateKeyFile"] {
+            let uri = format!("mongodb://h/?tls=true&{option}=/nowhere/x.pem");
+            let error = Deployment::connect(&uri, 1, Duration::from_secs(1)).await;
+            let text = error.unwrap_err().to_string();
+            let start = format!("MONGODB_URI can't be used: {option}=/nowhere/x.pem can't be read");
+            assert!(text.starts_with(&start), "{text}");
+        }
     }
 }

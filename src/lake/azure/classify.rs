@@ -119,7 +119,7 @@ fn sort(target: Target<'_>, answer: Answer) -> LakeError {
         },
         (403, _) => LakeError::Forbidden {
             reason,
-            mend: "grant Storage Blob Data Contributor (or the SAS rights racwl) on the file system, \
+            mend: "grant Storage Blob Data Contributor (or the SAS rights rwl) on the file system, \
                    and let its firewall admit this machine",
         },
         (
