@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod canary;
 mod checkpoint_conformance;
 mod command_line;
 mod events;

@@ -39,7 +39,7 @@ const WORDS: [&str; 12] = [
     "LAKE_URL",
 ];
 /// Variables that may be set and empty, which means not set.
-const MAY_BE_EMPTY: [&str; 10] = [
+const MAY_BE_EMPTY: [&str; 11] = [
     "AZURE_STORAGE_ACCOUNT_NAME",
     "AZURE_ADLS_FILESYSTEM",
     "AZURE_STORAGE_ACCOUNT_KEY",
@@ -50,6 +50,7 @@ const MAY_BE_EMPTY: [&str; 10] = [
     "AZURE_CLIENT_ID",
     "AZURE_CLIENT_SECRET",
     "AZURE_FEDERATED_TOKEN_FILE",
+    "HTTP_TOKEN",
 ];
 const CANARY: &str = "canary7f3a";
 
