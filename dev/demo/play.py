@@ -41,6 +41,7 @@ class Play:
         self.began = time.monotonic()
         self.binary = binary
         self.writers, self.witnesses, self.readers = {}, {}, []
+        self.address = f"127.0.0.1:{nest.port()}"
         self.silt = None
 
     def run(self):
@@ -48,6 +49,7 @@ class Play:
         self.screen.note("starting a replica set …")
         self.prepare(servers.replica_set(servers.start_mongod(self.nest)))
         self.start_silt("silt watches users, orders and events; the load begins")
+        self.screen.note(f"see it live for a minute: http://{self.address}/")
         for thread in [*self.writers.values(), *self.readers]:
             thread.start()
         self.trouble()
@@ -72,7 +74,7 @@ class Play:
             "MONGODB_URI": uri,
             "MONGODB_DATABASE": DATABASE,
             "MONGODB_COLLECTIONS": ",".join(LOADS),
-            "HTTP_ADDR": "off",  # another program may have the port
+            "HTTP_ADDR": self.address,
             "LAKE_URL": self.lake.root.as_uri(),
             "DUMP_SCHEDULE": "*/5 * * * * *",
             "BATCH_SIZE": "500",

@@ -7,6 +7,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
 use crate::archive::frame::Origin;
+use crate::archive::hour_file::{HourFile, HourFileName};
 use crate::archive::machine::{Activity, Feed, Input, Notice, Now, Trouble, WriteOrder};
 use crate::archive::position::ClusterTime;
 use crate::lake;
@@ -160,6 +161,8 @@ impl Default for Durations {
 pub struct CurrentFile {
     /// Its path in the lake.
     pub path: String,
+    /// Its name.
+    pub name: HourFileName,
     /// Its length.
     pub len_bytes: u64,
     /// Commits that made it.
@@ -348,15 +351,13 @@ impl Status {
 
     fn follow_file(&mut self, origin: &Origin, feed: &Feed) {
         let file = feed.file();
-        let is_known = |known: &CurrentFile| {
-            file.is_some_and(|file| {
-                file.len_bytes == known.len_bytes && file.commits == known.commits
-            })
-        };
-        // Most inputs leave the file as it is.
-        if !self.file.as_ref().is_some_and(is_known) {
+        let state = |file: &HourFile| (file.name, file.len_bytes, file.commits);
+        let known = self.file.as_ref();
+        // Most inputs leave the file as it is, and its path needn't be made again.
+        if known.map(|known| (known.name, known.len_bytes, known.commits)) != file.map(state) {
             self.file = file.map(|file| CurrentFile {
                 path: lake::tail::path(origin, file.name).to_string(),
+                name: file.name,
                 len_bytes: file.len_bytes,
                 commits: file.commits,
             });
