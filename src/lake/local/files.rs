@@ -20,6 +20,17 @@ const NEW_SUFFIX: &str = ".new";
 
 type Result<T> = std::result::Result<T, LakeError>;
 
+/// Keeps other processes from writing in a folder, until it is dropped.
+#[derive(Debug)]
+pub(super) struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing it is not enough where a child process was just forked and holds it a moment longer.
+        let _ = self.0.unlock();
+    }
+}
+
 /// What is kept of an hour file between two commits. The files are never opened again, so that who
 /// opens them is a reader.
 #[derive(Debug, Default)]
@@ -148,7 +159,7 @@ impl Folder {
 
     /// Keeps other processes from writing here. A process that was stopped while it held the lock
     /// must not stop us too, so there is no waiting.
-    pub(super) fn lock(&self) -> Result<File> {
+    pub(super) fn lock(&self) -> Result<FolderLock> {
         self.create_folder()?;
         let path = self.path.join(LOCK_NAME);
         let file = OpenOptions::new()
@@ -158,7 +169,7 @@ impl Folder {
             .open(&path)
             .map_err(|error| self.error(&path, error))?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(FolderLock(file)),
             Err(fs::TryLockError::WouldBlock) => Err(LakeError::Locked {
                 path: path.display().to_string(),
             }),
