@@ -1,6 +1,7 @@
 """The manifests of k8s/, each way to combine them, against Kubernetes' own schemas and against silt."""
 
 import copy
+import functools
 import itertools
 import json
 import shutil
@@ -191,81 +192,87 @@ class SettingsTest(unittest.TestCase):
             self.assertNotIn("Secret", [document["kind"] for document in documents], name)
 
 
-class DeploymentTest(unittest.TestCase):
-    def each(self):
+def of_each(test):
+    """Makes a test of one combination's documents a test of all."""
+    @functools.wraps(test)
+    def run(self):
         for name, documents in ALL.items():
             with self.subTest(name):
-                yield documents
+                test(self, documents)
 
-    def test_a_drain_has_its_time(self):
-        for documents in self.each():
-            grace = pod(documents)["spec"]["terminationGracePeriodSeconds"]
-            self.assertGreater(grace, project.shutdown_seconds(environment(documents)))
+    return run
 
-    def test_one_pod_at_a_time(self):
-        for documents in self.each():
-            spec = kustomize.find(documents, "Deployment")["spec"]
-            self.assertEqual((spec["replicas"], spec["strategy"]), (1, {"type": "Recreate"}))
 
-    def test_a_node_can_be_drained(self):
-        for documents in self.each():
-            budget = kustomize.find(documents, "PodDisruptionBudget")["spec"]
-            self.assertNotIn("minAvailable", budget)
-            self.assertEqual(budget["maxUnavailable"], 1)
+class DeploymentTest(unittest.TestCase):
+    @of_each
+    def test_a_drain_has_its_time(self, documents):
+        grace = pod(documents)["spec"]["terminationGracePeriodSeconds"]
+        self.assertGreater(grace, project.shutdown_seconds(environment(documents)))
 
-    def test_it_runs_as_the_images_user(self):
+    @of_each
+    def test_one_pod_at_a_time(self, documents):
+        spec = kustomize.find(documents, "Deployment")["spec"]
+        self.assertEqual((spec["replicas"], spec["strategy"]), (1, {"type": "Recreate"}))
+
+    @of_each
+    def test_a_node_can_be_drained(self, documents):
+        budget = kustomize.find(documents, "PodDisruptionBudget")["spec"]
+        self.assertNotIn("minAvailable", budget)
+        self.assertEqual(budget["maxUnavailable"], 1)
+
+    @of_each
+    def test_it_runs_as_the_images_user(self, documents):
         user, group = dockerfile.read().final.last("USER").split(":")
-        for documents in self.each():
-            security = pod(documents)["spec"]["securityContext"]
-            self.assertEqual((str(security["runAsUser"]), str(security["runAsGroup"])), (user, group))
+        security = pod(documents)["spec"]["securityContext"]
+        self.assertEqual((str(security["runAsUser"]), str(security["runAsGroup"])), (user, group))
 
-    def test_it_keeps_the_restricted_standard(self):
+    @of_each
+    def test_it_keeps_the_restricted_standard(self, documents):
         namespace = kustomize.find(ALL["k8s"], "Namespace")
         self.assertEqual(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
-        for documents in self.each():
-            spec, security = pod(documents)["spec"], container(documents)["securityContext"]
-            self.assertTrue(spec["securityContext"]["runAsNonRoot"])
-            self.assertEqual(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault")
-            self.assertIs(spec["automountServiceAccountToken"], False)
-            self.assertIs(security["allowPrivilegeEscalation"], False)
-            self.assertIs(security["readOnlyRootFilesystem"], True)
-            self.assertEqual(security["capabilities"], {"drop": ["ALL"]})
+        spec, security = pod(documents)["spec"], container(documents)["securityContext"]
+        self.assertTrue(spec["securityContext"]["runAsNonRoot"])
+        self.assertEqual(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault")
+        self.assertIs(spec["automountServiceAccountToken"], False)
+        self.assertIs(security["allowPrivilegeEscalation"], False)
+        self.assertIs(security["readOnlyRootFilesystem"], True)
+        self.assertEqual(security["capabilities"], {"drop": ["ALL"]})
 
     def test_it_asks_for_what_it_needs(self):
         resources = container(ALL["k8s"])["resources"]
         self.assertEqual(resources["requests"], {"cpu": "100m", "memory": "256Mi"})
         self.assertEqual(resources["limits"], {"cpu": "500m", "memory": "512Mi"})
 
-    def test_probes_ask_what_they_should(self):
-        for documents in self.each():
-            asked = {kind: container(documents)[kind]["httpGet"] for kind in
-                     ("startupProbe", "livenessProbe", "readinessProbe")}
-            paths = {kind: get["path"] for kind, get in asked.items()}
-            self.assertEqual(paths, {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"})
-            for path in set(paths.values()):
-                self.assertIn(f'"{path}"', project.text("src/http/mod.rs"))
-            self.assertEqual({get["port"] for get in asked.values()}, {"http"})
+    @of_each
+    def test_probes_ask_what_they_should(self, documents):
+        asked = {kind: container(documents)[kind]["httpGet"] for kind in
+                 ("startupProbe", "livenessProbe", "readinessProbe")}
+        paths = {kind: get["path"] for kind, get in asked.items()}
+        self.assertEqual(paths, {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"})
+        for path in set(paths.values()):
+            self.assertIn(f'"{path}"', project.text("src/http/mod.rs"))
+        self.assertEqual({get["port"] for get in asked.values()}, {"http"})
 
-    def test_all_speak_of_one_port(self):
-        for documents in self.each():
-            (port,) = container(documents)["ports"]
-            self.assertEqual(environment(documents)["HTTP_ADDR"], f"0.0.0.0:{port['containerPort']}")
-            (service,) = kustomize.find(documents, "Service")["spec"]["ports"]
-            self.assertEqual((service["port"], service["targetPort"]), (port["containerPort"], port["name"]))
-            (rule,) = kustomize.find(documents, "NetworkPolicy")["spec"]["ingress"]
-            self.assertEqual([one["port"] for one in rule["ports"]], [port["containerPort"]])
+    @of_each
+    def test_all_speak_of_one_port(self, documents):
+        (port,) = container(documents)["ports"]
+        self.assertEqual(environment(documents)["HTTP_ADDR"], f"0.0.0.0:{port['containerPort']}")
+        (service,) = kustomize.find(documents, "Service")["spec"]["ports"]
+        self.assertEqual((service["port"], service["targetPort"]), (port["containerPort"], port["name"]))
+        (rule,) = kustomize.find(documents, "NetworkPolicy")["spec"]["ingress"]
+        self.assertEqual([one["port"] for one in rule["ports"]], [port["containerPort"]])
 
-    def test_all_choose_the_pod(self):
-        for documents in self.each():
-            labels = pod(documents)["metadata"]["labels"]
-            deployment, service, policy, budget = (
-                kustomize.find(documents, kind)["spec"]
-                for kind in ("Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget")
-            )
-            for selector in [deployment["selector"]["matchLabels"], service["selector"],
-                             policy["podSelector"]["matchLabels"], budget["selector"]["matchLabels"]]:
-                self.assertTrue(selector)
-                self.assertLessEqual(selector.items(), labels.items())
+    @of_each
+    def test_all_choose_the_pod(self, documents):
+        labels = pod(documents)["metadata"]["labels"]
+        deployment, service, policy, budget = (
+            kustomize.find(documents, kind)["spec"]
+            for kind in ("Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget")
+        )
+        for selector in [deployment["selector"]["matchLabels"], service["selector"],
+                         policy["podSelector"]["matchLabels"], budget["selector"]["matchLabels"]]:
+            self.assertTrue(selector)
+            self.assertLessEqual(selector.items(), labels.items())
 
     def test_it_reaches_what_it_needs_and_no_more(self):
         spec = kustomize.find(ALL["k8s"], "NetworkPolicy")["spec"]
@@ -273,10 +280,10 @@ class DeploymentTest(unittest.TestCase):
         ports = {(port["protocol"], port["port"], port.get("endPort")) for rule in spec["egress"] for port in rule["ports"]}
         self.assertEqual(ports, {("UDP", 53, None), ("TCP", 53, None), ("TCP", 27015, 27017), ("TCP", 443, None)})
 
-    def test_it_has_an_identity_of_its_own(self):
-        for documents in self.each():
-            account = kustomize.find(documents, "ServiceAccount")
-            self.assertEqual(pod(documents)["spec"]["serviceAccountName"], account["metadata"]["name"])
+    @of_each
+    def test_it_has_an_identity_of_its_own(self, documents):
+        account = kustomize.find(documents, "ServiceAccount")
+        self.assertEqual(pod(documents)["spec"]["serviceAccountName"], account["metadata"]["name"])
 
     def test_workload_identity_is_asked_for_on_both_sides(self):
         documents = ALL["workload-identity"]
