@@ -4,6 +4,7 @@ import copy
 import functools
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -26,21 +27,13 @@ OPERATOR = "monitoring.coreos.com/v1"
 
 
 def combinations():
-    """The documents of k8s/, of the overlay, and of the base with every choice of components."""
+    """The documents of k8s/, of each overlay, and of k8s/ with every choice of components."""
     yield "k8s", kustomize.build(K8S)
     for overlay in sorted((K8S / "overlays").iterdir()):
         yield f"overlays/{overlay.name}", kustomize.build(overlay)
     for count in range(1, len(COMPONENTS) + 1):
         for chosen in itertools.combinations(COMPONENTS, count):
-            yield " + ".join(chosen), with_components(chosen)
-
-
-def with_components(chosen):
-    with tempfile.TemporaryDirectory(dir=K8S / "overlays") as folder:
-        content = {"kind": "Kustomization", "resources": ["../../base"],
-                   "components": [f"../../components/{name}" for name in chosen]}
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(content))
-        return kustomize.build(Path(folder))
+            yield " + ".join(chosen), kustomize.build(K8S, [f"components/{name}" for name in chosen])
 
 
 ALL = dict(combinations())
@@ -71,20 +64,17 @@ def against_kubernetes(document):
 
 class SchemaTest(unittest.TestCase):
     def test_kubernetes_knows_every_field(self):
-        documents = [one for built in ALL.values() for one in built]
-        documents.extend(yaml.safe_load_all(project.text("k8s/secret.example.yaml")))
-        checked = 0
+        documents = different(lambda document: document["apiVersion"] != OPERATOR)
+        documents.append(yaml.safe_load(project.text("k8s/secret.example.yaml")))
+        self.assertGreater(len(documents), 8)
         for document in documents:
-            if document["apiVersion"] != OPERATOR:
-                with self.subTest(f"{document['kind']} {document['metadata']['name']}"):
-                    against_kubernetes(document)
-                    checked += 1
-        self.assertGreater(checked, 8)
+            with self.subTest(f"{document['kind']} {document['metadata']['name']}"):
+                against_kubernetes(document)
 
     def test_the_operator_knows_every_field(self):
-        documents = {json.dumps(one): one for built in ALL.values() for one in built if one["apiVersion"] == OPERATOR}
-        self.assertEqual({one["kind"] for one in documents.values()}, {"PrometheusRule", "ServiceMonitor"})
-        for document, wrong in zip(documents.values(), against_operator(list(documents.values()))):
+        documents = different(lambda document: document["apiVersion"] == OPERATOR)
+        self.assertEqual({one["kind"] for one in documents}, {"PrometheusRule", "ServiceMonitor"})
+        for document, wrong in zip(documents, against_operator(documents)):
             self.assertEqual(wrong, [], document["kind"])
 
     def test_an_unknown_field_is_refused(self):
@@ -102,6 +92,12 @@ class SchemaTest(unittest.TestCase):
             self.assertNotEqual(wrong, [])
 
 
+def different(chosen):
+    """The chosen documents of all combinations, each once."""
+    found = {json.dumps(one): one for built in ALL.values() for one in built if chosen(one)}
+    return list(found.values())
+
+
 def against_operator(documents):
     """For each document what the Prometheus operator's types have against it."""
     folder = tools.schemas()
@@ -113,16 +109,33 @@ def against_operator(documents):
 class KustomizeTest(unittest.TestCase):
     @unittest.skipUnless(shutil.which("kubectl"), "there is no kubectl")
     def test_kubectl_builds_the_same(self):
-        folders = [K8S, *(K8S / "overlays").iterdir()]
-        for folder in folders:
-            done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            theirs = [without_hash(one) for one in yaml.safe_load_all(done.stdout)]
-            self.assertEqual(sorted(map(plain, theirs)), sorted(map(plain, kustomize.build(folder))), folder)
+        for folder in [K8S, *(K8S / "overlays").iterdir()]:
+            self.assertEqual(by_kubectl(folder), sorted(map(plain, kustomize.build(folder))), folder)
+
+    @unittest.skipUnless(shutil.which("kubectl"), "there is no kubectl")
+    def test_components_need_only_their_comment_signs_taken_away(self):
+        with tempfile.TemporaryDirectory() as folder:
+            copied = shutil.copytree(K8S, Path(folder) / "k8s")
+            file = copied / "kustomization.yaml"
+            file.write_text(re.sub(r"^# (components:|  - )", r"\1", file.read_text(), flags=re.M))
+            self.assertEqual(by_kubectl(copied), sorted(map(plain, ALL[" + ".join(COMPONENTS)])))
+
+    def test_all_is_in_the_namespace(self):
+        for name, documents in ALL.items():
+            namespace = kustomize.find(documents, "Namespace")["metadata"]["name"]
+            places = {one["metadata"].get("namespace") for one in documents if one["kind"] != "Namespace"}
+            self.assertEqual(places, {namespace}, name)
 
     def test_no_patch_is_left_in_a_manifest(self):
         for name, documents in ALL.items():
             self.assertNotIn("$patch", json.dumps(documents), name)
+
+
+def by_kubectl(folder):
+    """What kubectl builds, in a form to compare."""
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return sorted(plain(without_hash(one)) for one in yaml.safe_load_all(done.stdout))
 
 
 def without_hash(document):

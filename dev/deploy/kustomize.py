@@ -12,14 +12,14 @@ KNOWN = {"apiVersion", "kind", "namespace", "resources", "components", "configMa
 MERGE_KEYS = {"containers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath", "ports": "containerPort"}
 
 
-def build(folder):
-    """All documents of a folder's kustomization."""
+def build(folder, components=()):
+    """All documents of a folder's kustomization, as if it named these components too."""
     documents = []
-    _add(documents, folder)
+    _add(documents, folder, components)
     return documents
 
 
-def _add(documents, folder):
+def _add(documents, folder, components=()):
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     unknown = set(kustomization) - KNOWN
     if unknown:
@@ -31,7 +31,7 @@ def _add(documents, folder):
             _add(own, folder / path)
         else:
             own.extend(yaml.safe_load_all((folder / path).read_text(encoding="utf-8")))
-    for path in kustomization.get("components", []):
+    for path in [*kustomization.get("components", []), *components]:
         _add(own, folder / path)
     for generator in kustomization.get("configMapGenerator", []):
         _generate(own, folder, generator)
