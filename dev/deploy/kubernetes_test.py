@@ -107,12 +107,12 @@ def against_operator(documents):
 
 
 class KustomizeTest(unittest.TestCase):
-    @unittest.skipUnless(shutil.which("kubectl"), "there is no kubectl")
+    @project.where("kubectl", "that it builds what the tests look at")
     def test_kubectl_builds_the_same(self):
         for folder in [K8S, *(K8S / "overlays").iterdir()]:
             self.assertEqual(by_kubectl(folder), sorted(map(plain, kustomize.build(folder))), folder)
 
-    @unittest.skipUnless(shutil.which("kubectl"), "there is no kubectl")
+    @project.where("kubectl", "that components need only their comment signs taken away")
     def test_components_need_only_their_comment_signs_taken_away(self):
         with tempfile.TemporaryDirectory() as folder:
             copied = shutil.copytree(K8S, Path(folder) / "k8s")

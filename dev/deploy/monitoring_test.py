@@ -101,7 +101,7 @@ class AlertTest(unittest.TestCase):
                 named = set(re.findall(r"\$labels\.(\w+)", annotation))
                 self.assertLessEqual(named, LABELS | TARGET_LABELS)
 
-    @unittest.skipUnless(shutil.which("promtool"), "there is no promtool: what makes an alert fire is unproven here")
+    @project.where("promtool", "what makes an alert fire")
     def test_each_fires_when_it_should_and_only_then(self):
         cases = yaml.safe_load(project.text("dev/deploy/alerts.yaml"))
         tested = set(re.findall(r"\bSilt\w+", json.dumps([case.get("promql_expr_test") for case in cases["tests"]])))

@@ -1,9 +1,19 @@
 """What the project says of itself: its settings, metrics, versions. The manifests are held against it."""
 
 import re
+import shutil
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def where(tool, shows):
+    """A test that needs a tool which no package brings along: it is there where the tool is, and said to be missing elsewhere."""
+    if shutil.which(tool):
+        return lambda test: test
+    print(f"unproven on this machine, for want of {tool}: {shows}", file=sys.stderr)
+    return lambda test: None
 
 
 def text(path):
