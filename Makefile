@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CARGO ?= cargo
 
-.PHONY: build chaos demo fuzz test lint mutants clean-dev help
+.PHONY: build chaos demo fuzz test lint mutants pictures clean-dev help
 
 build: ## build the release binary, target/release/silt
 	$(CARGO) build --release --locked
@@ -34,6 +34,9 @@ lint: ## format and lints; warnings are errors
 
 mutants: ## break the pure core in every small way; its tests must see it (an hour)
 	$(PYTHON) dev/mutants.py
+
+pictures: ## take the pictures of the page for docs/images, from five minutes of a real load
+	SILT_PICTURES=$(CURDIR)/docs/images $(PYTHON) dev/servers.py run -- $(CARGO) test --locked --test suite pictures
 
 clean-dev: ## remove what was fetched and what the demo left
 	rm -rf .dev

@@ -25,4 +25,5 @@ mod lake_conformance;
 mod lifecycle;
 mod options;
 mod outages;
+mod page;
 mod readers;

@@ -1,6 +1,7 @@
 //! What the tests stand on: servers, lakes, changes.
 
 pub mod asks;
+pub mod browser;
 pub mod changes;
 pub mod checkpoint_watch;
 pub mod fail_point;
