@@ -131,8 +131,17 @@ impl Board {
         running.map_or(0, |running| running.budget.used_bytes())
     }
 
+    /// What the oplog holds. It is asked for now and then, and goes as far as a position that was saved since.
     pub(super) fn oplog(&self) -> Option<OplogWindow> {
-        *self.0.oplog.lock().unwrap_or_else(PoisonError::into_inner)
+        let seen = *self.0.oplog.lock().unwrap_or_else(PoisonError::into_inner);
+        let feeds = self.feeds().unwrap_or_default().iter();
+        let saved = feeds
+            .filter_map(|feed| feed.status.borrow().saved_until)
+            .max();
+        seen.map(|window| OplogWindow {
+            newest: saved.map_or(window.newest, |saved| saved.max(window.newest)),
+            ..window
+        })
     }
 
     /// How long until the oldest entry of the oplog passes the feed's saved position, at the pace at
@@ -205,5 +214,23 @@ pub(super) mod tests {
         assert_eq!(board.oplog_runway_seconds(&status), Some(0), "it is lost");
         status.saved_until = None;
         assert_eq!(board.oplog_runway_seconds(&status), None);
+    }
+
+    #[test]
+    fn the_window_is_no_shorter_than_a_runway() {
+        let time = |seconds| ClusterTime {
+            seconds,
+            increment: 1,
+        };
+        let status = Status {
+            saved_until: Some(time(7000)),
+            ..Status::default()
+        };
+        let board = board(vec![("users", status)], None);
+        board.show_oplog(OplogWindow {
+            oldest: time(4000),
+            newest: time(6000),
+        });
+        assert_eq!(board.oplog().map(OplogWindow::seconds), Some(3000));
     }
 }
