@@ -9,28 +9,30 @@ use crate::harness::silt::Silt;
 
 /// What silt takes at once.
 const CONNECTIONS_MAX: usize = 64;
+const HEAD_LIMIT_BYTES: usize = 8192;
+
+/// What comes back until silt closes the connection.
+fn answer_to(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
 
 #[tokio::test]
 async fn a_long_head_is_refused_and_a_body_is_not_read() {
     let scene = Scene::new().await.with("HTTP_ADDR", "127.0.0.1:0");
     let mut silt = Silt::watching(&scene.settings, &["users"]);
     let address = address(&mut silt);
-    let long = format!("X-Long: {}", "x".repeat(10_000));
-    assert_eq!(ask(&address, "GET", "/status", &[&long]).status, 431);
+    // As much as it reads at once, and no end: nothing is left on the way when it closes the connection.
+    let begin = "GET /status HTTP/1.1\r\nX-Long: ";
+    let head = format!("{begin}{}", "x".repeat(HEAD_LIMIT_BYTES - begin.len()));
+    assert!(answer_to(&address, &head).starts_with("HTTP/1.1 431"));
 
-    // A body of a gigabyte is announced, and the answer comes all the same.
-    let mut stream = TcpStream::connect(&address).unwrap();
-    write!(
-        stream,
-        "POST /flush HTTP/1.1\r\nHost: silt\r\nContent-Length: 1073741824\r\n\r\nbegin"
-    )
-    .unwrap();
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 403");
-    let mut rest = Vec::new();
-    // It ends the connection, politely or not.
-    let _ = stream.read_to_end(&mut rest);
+    // A gigabyte is announced, and the answer comes without it.
+    let head = "POST /flush HTTP/1.1\r\nHost: silt\r\nContent-Length: 1073741824\r\n\r\n";
+    assert!(answer_to(&address, head).starts_with("HTTP/1.1 403"));
 
     assert_eq!(get(&mut silt, "/livez").status, 200);
     silt.drain();
