@@ -34,12 +34,24 @@ pub fn checkpoints(
     deployment: &Deployment,
     lake: &Arc<dyn Lake>,
 ) -> Arc<dyn Checkpoints> {
+    mongo_checkpoints(settings, deployment)
+        .unwrap_or_else(|| Arc::new(LakeCheckpoints::new(Arc::clone(lake))))
+}
+
+/// The store of the checkpoints, if it is in MongoDB. Nothing is sent yet.
+#[must_use]
+pub fn mongo_checkpoints(
+    settings: &CheckpointSettings,
+    deployment: &Deployment,
+) -> Option<Arc<dyn Checkpoints>> {
     match settings {
         CheckpointSettings::MongoDb {
             database,
             collection,
-        } => Arc::new(MongoCheckpoints::new(deployment, database, collection)),
-        CheckpointSettings::Lake => Arc::new(LakeCheckpoints::new(Arc::clone(lake))),
+        } => Some(Arc::new(MongoCheckpoints::new(
+            deployment, database, collection,
+        ))),
+        CheckpointSettings::Lake => None,
     }
 }
 

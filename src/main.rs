@@ -5,11 +5,12 @@
     reason = "nothing else of silt prints"
 )]
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use silt::commands::{Report, flush, healthcheck};
+use silt::commands::screen::{self, Screen};
+use silt::commands::{Report, check, flush, healthcheck, ls};
 use silt::logging;
 use silt::service::{self, Outcome};
 use silt::settings::{self, Command};
@@ -30,16 +31,19 @@ fn main() -> ExitCode {
         }
     };
     logging::start(loaded.log, is_terminal);
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+    // A check has them in its table.
+    if !matches!(loaded.command, Command::Check(_)) {
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
     }
-    perform(&loaded.command).unwrap_or_else(|error| {
+    perform(&loaded.command, &loaded.warnings).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         ExitCode::from(FAILED)
     })
 }
 
-fn perform(command: &Command) -> anyhow::Result<ExitCode> {
+fn perform(command: &Command, warnings: &[String]) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,7 +63,12 @@ fn perform(command: &Command) -> anyhow::Result<ExitCode> {
             instance,
             live_only,
         } => tell(&runtime.block_on(healthcheck::run(instance, *live_only))),
-        Command::Check(_) | Command::List { .. } => anyhow::bail!("this build has no such command"),
+        Command::Check(settings) => answer(&on_screen(|screen| {
+            runtime.block_on(check::run(settings, warnings, screen))
+        })),
+        Command::List { lake, list } => answer(&on_screen(|screen| {
+            runtime.block_on(ls::run(lake, list, screen))
+        })),
     };
     // What still hangs at a server must not hold the exit up.
     runtime.shutdown_background();
@@ -75,4 +84,44 @@ fn tell(report: &Report) -> ExitCode {
         eprintln!("{}", report.text);
         ExitCode::from(FAILED)
     }
+}
+
+/// Prints an answer, which is the same kind of text whether all is well or not.
+fn answer(report: &Report) -> ExitCode {
+    line(&report.text);
+    if report.is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    }
+}
+
+/// Prints a line. Nobody may listen any more, as behind `| head`.
+fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Lets a command show what it does: lines on the standard output, progress on the terminal, if there is
+/// one.
+fn on_screen(command: impl FnOnce(Screen<'_>) -> Report) -> Report {
+    const WIDTH: usize = 78;
+    let watched = std::io::stderr().is_terminal();
+    let progress = |text: &str| {
+        if watched {
+            let short: String = text.chars().take(WIDTH).collect();
+            let _ = write!(std::io::stderr(), "\r\x1b[K{short}");
+        }
+    };
+    let line = |text: &str| {
+        progress("");
+        line(text);
+    };
+    let is_terminal = std::io::stdout().is_terminal();
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    command(Screen {
+        has_signs: is_terminal && screen::is_unicode(variable),
+        has_colour: is_terminal && screen::is_colourful(variable),
+        line: &line,
+        progress: &progress,
+    })
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use silt::archive::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored};
-use silt::checkpoint::{CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints};
+use silt::checkpoint::{
+    CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints, Probed,
+};
 
 use crate::harness::servers::{Place, deployment};
 use crate::harness::unique;
@@ -99,6 +101,19 @@ async fn what_is_saved_comes_back() {
             assert_eq!(reader.load(&feed).await.unwrap(), stored);
         }
         assert_eq!(reader.load(&self::feed("other")).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_probe_writes_and_leaves_nothing() {
+    for store in Store::all() {
+        let store = store.open().await;
+        store.save(&feed("users"), &checkpoint(1), 0).await.unwrap();
+        assert_eq!(store.probe().await.unwrap(), Probed::Removed);
+        assert_eq!(store.probe().await.unwrap(), Probed::Removed);
+        let stored = store.load(&feed("users")).await.unwrap().unwrap();
+        assert_eq!(stored.revision, 1);
+        assert_eq!(stored.checkpoint, checkpoint(1));
     }
 }
 

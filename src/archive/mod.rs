@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod batch;
 pub mod failure;
+pub mod first;
 pub mod frame;
 pub mod gap;
 pub mod hour_file;

@@ -54,7 +54,11 @@ enum Stage {
 /// Reads one hour file's state.
 #[derive(Debug)]
 pub struct Scan {
-    origin: Origin,
+    collection: String,
+    /// The database that it must be; `None` takes any.
+    database: Option<String>,
+    /// The database that the file names.
+    found_database: Option<String>,
     name: HourFileName,
     len_bytes: u64,
     stage: Stage,
@@ -69,6 +73,38 @@ impl Scan {
     /// The file is too short to be one of ours.
     pub fn begin(
         origin: &Origin,
+        name: HourFileName,
+        len_bytes: u64,
+    ) -> Result<(Self, Range<u64>), Damage> {
+        let Origin {
+            database,
+            collection,
+        } = origin.clone();
+        Self::start(Some(database), collection, name, len_bytes)
+    }
+
+    /// The same for a file of a collection of whatever database.
+    ///
+    /// # Errors
+    ///
+    /// The file is too short to be one of ours.
+    pub fn begin_of_any_database(
+        collection: &str,
+        name: HourFileName,
+        len_bytes: u64,
+    ) -> Result<(Self, Range<u64>), Damage> {
+        Self::start(None, collection.to_owned(), name, len_bytes)
+    }
+
+    /// The database whose changes the file holds, if it says so and was read.
+    #[must_use]
+    pub fn found_database(&self) -> Option<&str> {
+        self.found_database.as_deref()
+    }
+
+    fn start(
+        database: Option<String>,
+        collection: String,
         name: HourFileName,
         len_bytes: u64,
     ) -> Result<(Self, Range<u64>), Damage> {
@@ -90,7 +126,9 @@ impl Scan {
             return Err(broken("it is empty"));
         }
         let scan = Self {
-            origin: origin.clone(),
+            collection,
+            database,
+            found_database: None,
             name,
             len_bytes,
             stage,
@@ -124,7 +162,10 @@ impl Scan {
             }
             Stage::LastLine => self.last_line(bytes),
             Stage::Trailer => self.trailer(bytes),
-            Stage::LastMember(trailer) => self.last_member(*trailer, bytes),
+            Stage::LastMember(trailer) => {
+                let trailer = *trailer;
+                self.last_member(trailer, bytes)
+            }
         }
     }
 
@@ -203,7 +244,7 @@ impl Scan {
         self.done(line, trailer.commits, trailer.changes)
     }
 
-    fn done(&self, line: &[u8], commits: u32, changes: u64) -> Result<Step, Damage> {
+    fn done(&mut self, line: &[u8], commits: u32, changes: u64) -> Result<Step, Damage> {
         let (last, database) = frame::read_line(line).map_err(|error| broken(&error))?;
         if let Some(database) = database {
             self.check_origin(&database, None)?;
@@ -220,18 +261,16 @@ impl Scan {
         }))
     }
 
-    fn check_origin(&self, database: &str, collection: Option<&str>) -> Result<(), Damage> {
-        let Origin {
-            database: own_database,
-            collection: own_collection,
-        } = &self.origin;
-        let collection = collection.unwrap_or(own_collection);
-        if database == own_database && collection == own_collection {
+    fn check_origin(&mut self, database: &str, collection: Option<&str>) -> Result<(), Damage> {
+        let collection = collection.unwrap_or(&self.collection);
+        let expected = self.database.as_deref().unwrap_or(database);
+        if database == expected && collection == self.collection {
+            self.found_database = Some(database.to_owned());
             return Ok(());
         }
         Err(Damage::Foreign {
             found: format!("{database}.{collection}"),
-            expected: format!("{own_database}.{own_collection}"),
+            expected: format!("{expected}.{}", self.collection),
         })
     }
 }
@@ -368,6 +407,24 @@ pub(super) mod tests {
             let mut reads = Vec::new();
             noting_reads(&origin, commit.file.name, &endless, &mut reads).unwrap_err();
             assert!(reads.iter().sum::<u64>() < 2 << 20, "{reads:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_any_database_says_whose_it_is() {
+        for format in formats() {
+            let (bytes, file) = file(format, 2);
+            let collection = origin().collection;
+            let len_bytes = bytes.len() as u64;
+            let begun = Scan::begin_of_any_database(&collection, file.name, len_bytes);
+            let (mut scan, mut range) = begun.unwrap();
+            let range_of = |range: &Range<u64>| {
+                usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()
+            };
+            while let Step::Read(next) = scan.feed(&bytes[range_of(&range)]).unwrap() {
+                range = next;
+            }
+            assert_eq!(scan.found_database(), Some(origin().database.as_str()));
         }
     }
 

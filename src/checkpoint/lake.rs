@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::record::{Record, writer_name};
-use super::{CheckpointError, Checkpoints, FeedId};
+use super::{CheckpointError, Checkpoints, FeedId, Probed};
 use crate::archive::names;
 use crate::archive::position::{Checkpoint, Stored};
 use crate::lake::{Lake, LakeError, LakePath, Version};
@@ -45,9 +45,13 @@ impl LakeCheckpoints {
     }
 }
 
+fn folder() -> String {
+    format!("{}/checkpoints", names::OWN_FOLDER)
+}
+
 fn path(feed: &FeedId) -> LakePath {
     LakePath {
-        folder: format!("{}/checkpoints", names::OWN_FOLDER),
+        folder: folder(),
         name: format!("{}.json", names::encode(&feed.to_string())),
     }
 }
@@ -87,6 +91,30 @@ impl Checkpoints for LakeCheckpoints {
             Ok(_) => Ok(()),
             Err(LakeError::Stale { .. }) => Err(conflict()),
             Err(error) => Err(CheckpointError::Lake(error)),
+        }
+    }
+
+    async fn probe(&self) -> Result<Probed, CheckpointError> {
+        let path = LakePath {
+            folder: folder(),
+            // Behind the name of a feed stands another dot.
+            name: format!("check-{}.json", self.writer),
+        };
+        let bytes = self.writer.clone().into_bytes();
+        let failed = CheckpointError::Lake;
+        let put = self.lake.put(&path, None, bytes.clone()).await;
+        let version = put.map_err(failed)?;
+        let read = self.lake.get(&path).await.map_err(failed)?;
+        if read.is_none_or(|object| object.bytes != bytes) {
+            return Err(CheckpointError::Unreadable {
+                feed: path.to_string(),
+                reason: "what was written is not what is read".to_owned(),
+            });
+        }
+        match self.lake.remove_probe(&path, &version).await {
+            Ok(()) => Ok(Probed::Removed),
+            Err(LakeError::Forbidden { .. }) => Ok(Probed::Stays(path.to_string())),
+            Err(error) => Err(failed(error)),
         }
     }
 }

@@ -32,6 +32,15 @@ impl fmt::Display for FeedId {
     }
 }
 
+/// What became of the record of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// It was written, read and removed.
+    Removed,
+    /// It was written and read, and may not be removed, which silt needn't. It stays, under this name.
+    Stays(String),
+}
+
 /// A store of checkpoints.
 #[async_trait]
 pub trait Checkpoints: Send + Sync + fmt::Debug {
@@ -46,4 +55,7 @@ pub trait Checkpoints: Send + Sync + fmt::Debug {
         checkpoint: &Checkpoint,
         replaces: u64,
     ) -> Result<(), CheckpointError>;
+
+    /// Shows that the store can be written: saves a record that is no feed's, reads it back and removes it.
+    async fn probe(&self) -> Result<Probed, CheckpointError>;
 }

@@ -12,7 +12,7 @@ use mongodb::options::{
 };
 
 use super::record::{Record, writer_name};
-use super::{CheckpointError, Checkpoints, FeedId};
+use super::{CheckpointError, Checkpoints, FeedId, Probed};
 use crate::archive::position::{Checkpoint, Stored};
 use crate::source::{Deployment, SourceError};
 
@@ -156,6 +156,31 @@ impl Checkpoints for MongoCheckpoints {
         match self.find(feed).await? {
             Some(there) if there.is_same_save(&record) => Ok(()),
             _ => Err(CheckpointError::Conflict { feed: id }),
+        }
+    }
+
+    async fn probe(&self) -> Result<Probed, CheckpointError> {
+        // A feed's _id is text. There is one probe, so that those which may not be removed don't pile up.
+        let id = doc! { "_id": { "check": "silt" } };
+        let update = doc! { "$set": { "writer": &self.writer } };
+        let saving = self
+            .collection
+            .update_one(id.clone(), update)
+            .upsert(true)
+            .into_future();
+        match self.bounded(saving).await {
+            // Another check is at it.
+            Err(error) if is_duplicate(&error) => {}
+            saved => drop(saved?),
+        }
+        self.bounded(self.collection.find_one(id.clone())).await?;
+        match self.bounded(self.collection.delete_one(id)).await {
+            Ok(_) => Ok(Probed::Removed),
+            Err(CheckpointError::Forbidden { .. }) => Ok(Probed::Stays(format!(
+                "{}, _id {{check: \"silt\"}}",
+                self.collection.namespace()
+            ))),
+            Err(error) => Err(error),
         }
     }
 }

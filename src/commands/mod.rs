@@ -1,8 +1,11 @@
 //! The commands beside `run`. Each answers with what is to be printed; only main prints.
 
+pub mod check;
 mod client;
 pub mod flush;
 pub mod healthcheck;
+pub mod ls;
+pub mod screen;
 
 /// What a command has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]

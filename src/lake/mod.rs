@@ -11,12 +11,15 @@ pub mod local;
 pub mod tail;
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 
 use crate::archive::frame::Commit;
+use crate::archive::names;
 pub use error::LakeError;
 
 /// A path in the lake, below its root or prefix: `folder/name`.
@@ -74,6 +77,15 @@ pub struct Listed {
     pub len_bytes: u64,
 }
 
+/// A file anywhere below the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where it is.
+    pub path: LakePath,
+    /// Its length.
+    pub len_bytes: u64,
+}
+
 /// A small file, read whole.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -102,6 +114,16 @@ pub trait Lake: Send + Sync + fmt::Debug {
 
     /// The files right in a folder, in no order. A folder that isn't there has none.
     async fn list(&self, folder: &str) -> Result<Vec<Listed>, LakeError>;
+
+    /// Sends all files below a folder, those of deeper folders too, in pages of at most this many and
+    /// in no order; an empty folder stands for the whole lake. Changes nothing, and leaves out what is hidden. Ends early
+    /// if nobody takes the pages.
+    async fn walk(
+        &self,
+        folder: &str,
+        page_files: NonZeroU16,
+        pages: mpsc::Sender<Vec<Found>>,
+    ) -> Result<(), LakeError>;
 
     /// The state of a file, or `None` if it isn't there.
     async fn open(&self, path: &LakePath) -> Result<Option<Opened>, LakeError>;
@@ -133,4 +155,19 @@ pub trait Lake: Send + Sync + fmt::Debug {
         base: Option<&Version>,
         bytes: Vec<u8>,
     ) -> Result<Version, LakeError>;
+
+    /// Removes a file that a look at the lake has made, if it is still in this state. Refuses whatever
+    /// isn't below silt's own folder: nothing that holds changes is ever removed.
+    async fn remove_probe(&self, path: &LakePath, version: &Version) -> Result<(), LakeError>;
+}
+
+/// Makes sure that a file may be removed: it lies in silt's own folder.
+fn expect_own(path: &LakePath) -> Result<(), LakeError> {
+    let first = path.folder.split('/').next();
+    if first == Some(names::OWN_FOLDER) && !path.folder.split('/').any(|part| part == "..") {
+        return Ok(());
+    }
+    Err(LakeError::Refused {
+        reason: format!("{path} isn't in silt's own folder and is never removed"),
+    })
 }

@@ -46,9 +46,9 @@ pub(super) fn command(
             instance,
             live_only: *live_only,
         }),
-        Verb::List { as_json } => lake(values).map(|lake| Command::List {
+        Verb::List(list) => lake(values).map(|lake| Command::List {
             lake: Box::new(lake),
-            as_json: *as_json,
+            list: list.clone(),
         }),
     };
     (command, log(values, is_terminal))

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::setting::{Fallback, Heading, Kind, Secrecy, Setting};
-use super::{Exit, table};
+use super::{Exit, ListSettings, table};
 
 const ENV_FILE: &str = "env-file";
 const CHECK: &str = "check";
@@ -19,6 +19,8 @@ const HEALTHCHECK: &str = "healthcheck";
 const LIVE: &str = "live";
 const LIST: &str = "ls";
 const AS_JSON: &str = "json";
+const FILES: &str = "files";
+const COUNT: &str = "count";
 
 const ABOUT: &str = "Archives MongoDB change streams into Azure Data Lake Storage Gen2 or a local \
                      folder: one valid file per collection and hour, every change exactly once.";
@@ -40,6 +42,17 @@ const EXIT_STATUS: &str = "\
 Exit status of run: 0 after a clean drain, 1 if silt can't do its job, 2 if the settings need mending, 3 if \
 a drain could not finish in time (nothing is lost: the next start reads it again).";
 
+const CHECK_ABOUT: &str = "Look whether all that `run` needs is there: MongoDB, privileges, oplog, \
+                           checkpoints, lake. Exit status 0 or 1";
+
+const CHECK_HELP: &str = "\
+It writes what it removes again: a record {_id: {check: \"silt\"}} in the checkpoint collection, a file in \
+_silt/check of the lake. It reads no change, creates no lake, and may run beside a silt that runs.";
+
+const LIST_HELP: &str = "\
+It needs the settings of the lake alone, and only reads. Numbers and times come from the files themselves, a \
+few kilobytes each. Exit status 1 if a file is damaged, or a collection that is named isn't there.";
+
 /// A command as the command line says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
@@ -47,7 +60,7 @@ pub(super) enum Verb {
     Check,
     Flush { collections: Vec<String> },
     Healthcheck { live_only: bool },
-    List { as_json: bool },
+    List(ListSettings),
 }
 
 impl Verb {
@@ -60,7 +73,7 @@ impl Verb {
         match (self, setting.heading) {
             (Self::Run | Self::Check, _) | (_, Heading::Logs) => true,
             (Self::Flush { .. } | Self::Healthcheck { .. }, heading) => heading == Heading::Status,
-            (Self::List { .. }, heading) => {
+            (Self::List(_), heading) => {
                 heading == Heading::Lake || setting.name == table::LAKE_TIMEOUT_SECONDS.name
             }
         }
@@ -120,19 +133,26 @@ fn verb(matches: &ArgMatches) -> Verb {
     match matches.subcommand() {
         Some((CHECK, _)) => Verb::Check,
         Some((FLUSH, of_flush)) => Verb::Flush {
-            collections: of_flush
-                .get_many::<String>(COLLECTIONS)
-                .map(|names| names.cloned().collect())
-                .unwrap_or_default(),
+            collections: collections(of_flush),
         },
         Some((HEALTHCHECK, of_healthcheck)) => Verb::Healthcheck {
             live_only: of_healthcheck.get_flag(LIVE),
         },
-        Some((LIST, of_list)) => Verb::List {
+        Some((LIST, of_list)) => Verb::List(ListSettings {
             as_json: of_list.get_flag(AS_JSON),
-        },
+            has_files: of_list.get_flag(FILES),
+            counts_lines: of_list.get_flag(COUNT),
+            collections: collections(of_list),
+        }),
         _ => Verb::Run,
     }
+}
+
+fn collections(matches: &ArgMatches) -> Vec<String> {
+    let names = matches.get_many::<String>(COLLECTIONS);
+    names
+        .map(|names| names.cloned().collect())
+        .unwrap_or_default()
 }
 
 /// What clap has to say instead of arguments.
@@ -185,42 +205,54 @@ fn program() -> clap::Command {
 }
 
 fn subcommands() -> [clap::Command; 5] {
-    let collections = Arg::new(COLLECTIONS)
-        .value_name("COLLECTION")
-        .num_args(0..)
-        .help("Collections to flush [default: all]");
-    let live = Arg::new(LIVE)
-        .long(LIVE)
-        .action(ArgAction::SetTrue)
-        .help("Ask only whether it lives (/livez), not whether it is ready (/readyz)");
-    let as_json = Arg::new(AS_JSON)
-        .long(AS_JSON)
-        .action(ArgAction::SetTrue)
-        .help("One JSON document, for machines");
+    let collections = |help: &'static str| {
+        Arg::new(COLLECTIONS)
+            .value_name("COLLECTION")
+            .num_args(0..)
+            .help(help)
+    };
+    let switch = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .action(ArgAction::SetTrue)
+            .help(help)
+    };
     let subcommand = |name: &'static str, about: &'static str| {
         clap::Command::new(name).display_name("silt").about(about)
     };
     [
         subcommand("run", "Watch and archive; the same as no command at all"),
-        subcommand(
-            CHECK,
-            "Look whether all that `run` needs is there: MongoDB, privileges, oplog, lake. Exit status 0 or 1",
-        ),
+        subcommand(CHECK, CHECK_ABOUT).after_help(CHECK_HELP),
         subcommand(
             FLUSH,
             "Ask the running silt, at HTTP_ADDR and with HTTP_TOKEN, to flush now, and wait for it",
         )
-        .arg(collections),
+        .arg(collections("Collections to flush [default: all]")),
         subcommand(
             HEALTHCHECK,
             "Ask the running silt, at HTTP_ADDR, whether it is ready. Exit status 0 or 1",
         )
-        .arg(live),
+        .arg(switch(
+            LIVE,
+            "Ask only whether it lives (/livez), not whether it is ready (/readyz)",
+        )),
         subcommand(
             LIST,
             "List what the lake holds: collections, hours, changes, gaps",
         )
-        .arg(as_json),
+        .after_help(LIST_HELP)
+        .arg(collections(
+            "Collections to list, with their files [default: all]",
+        ))
+        .arg(switch(
+            AS_JSON,
+            "One JSON document, for machines; every file is in it",
+        ))
+        .arg(switch(FILES, "List every file"))
+        .arg(switch(
+            COUNT,
+            "Read uncompressed ndjson files whole to count their changes, which they don't say",
+        )),
     ]
 }
 

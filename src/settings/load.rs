@@ -12,7 +12,10 @@ use super::env_file::{self, Entry};
 use super::hints;
 use super::problems::{Fault, Problem, Problems, shown};
 use super::values::{Given, NotText, Origin, Values};
-use super::{InstanceSettings, LakeSettings, LogSettings, Settings, assemble, secret_file, table};
+use super::{
+    InstanceSettings, LakeSettings, ListSettings, LogSettings, Settings, assemble, secret_file,
+    table,
+};
 
 /// Name of the file of settings that is read if it is there.
 const DEFAULT_ENV_FILE: &str = ".env";
@@ -42,8 +45,8 @@ pub enum Command {
     List {
         /// The lake.
         lake: Box<LakeSettings>,
-        /// Whether machines are to read it.
-        as_json: bool,
+        /// What is listed.
+        list: ListSettings,
     },
 }
 

@@ -93,6 +93,19 @@ pub struct InstanceSettings {
     pub token: Option<Secret>,
 }
 
+/// What of the lake is listed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSettings {
+    /// Whether machines are to read it.
+    pub as_json: bool,
+    /// Whether each file is listed. It is, if collections are named.
+    pub has_files: bool,
+    /// Whether lines are counted in files that don't say how many they have.
+    pub counts_lines: bool,
+    /// These collections alone, or all if there is none.
+    pub collections: Vec<String>,
+}
+
 /// What is watched.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {

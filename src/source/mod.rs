@@ -4,6 +4,7 @@ mod encoder;
 mod error;
 mod event;
 mod patience;
+pub mod preflight;
 #[cfg(test)]
 mod properties;
 mod reader;

@@ -96,7 +96,8 @@ impl Reader {
         position: &Position,
         parcels: &mpsc::Sender<Read>,
     ) -> Result<(), Unheard> {
-        match self.in_time(self.open(position)).await {
+        let opening = open(&self.deployment, &self.origin, &self.options, position);
+        match self.in_time(opening).await {
             Ok(stream) => {
                 send(parcels, Read::Opened(Ok(()))).await?;
                 let end = self.read(stream, parcels).await?;
@@ -134,26 +135,6 @@ impl Reader {
             other => other,
         };
         Failure::from(&error)
-    }
-
-    async fn open(&self, position: &Position) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
-        let Origin {
-            database,
-            collection,
-        } = &self.origin;
-        let collection = self.deployment.collection(database, collection);
-        let mut watch = collection
-            .watch()
-            .batch_size(CURSOR_BATCH_CHANGES)
-            .max_await_time(Duration::from_millis(AWAIT_LIMIT_MS));
-        if let Some(full_document) = &self.options.full_document {
-            watch = watch.full_document(full_document.clone());
-        }
-        watch = match position {
-            Position::At(time) => watch.start_at_operation_time(token::to_timestamp(*time)),
-            Position::After(token) => watch.start_after(token::to_driver(token)?),
-        };
-        Ok(watch.await?.with_type())
     }
 
     /// Reads to the end: an error, or none behind an invalidate.
@@ -259,6 +240,28 @@ impl Reader {
         };
         send(parcels, read).await
     }
+}
+
+/// Opens a stream at this position.
+pub(super) async fn open(
+    deployment: &Deployment,
+    origin: &Origin,
+    options: &StreamOptions,
+    position: &Position,
+) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
+    let collection = deployment.collection(&origin.database, &origin.collection);
+    let mut watch = collection
+        .watch()
+        .batch_size(CURSOR_BATCH_CHANGES)
+        .max_await_time(Duration::from_millis(AWAIT_LIMIT_MS));
+    if let Some(full_document) = &options.full_document {
+        watch = watch.full_document(full_document.clone());
+    }
+    watch = match position {
+        Position::At(time) => watch.start_at_operation_time(token::to_timestamp(*time)),
+        Position::After(token) => watch.start_after(token::to_driver(token)?),
+    };
+    Ok(watch.await?.with_type())
 }
 
 /// Events that were gathered and not yet handed over.

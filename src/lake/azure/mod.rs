@@ -8,9 +8,11 @@
 mod classify;
 pub mod credential;
 mod shared_key;
+mod survey;
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU16;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,8 +30,9 @@ use azure_storage_blob::{
 };
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use tokio::sync::mpsc;
 
-use super::{Base, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Version};
+use super::{Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Version};
 use crate::archive::frame::Commit;
 use classify::Target;
 pub use credential::Access;
@@ -339,6 +342,15 @@ impl Lake for AzureLake {
         Ok(files)
     }
 
+    async fn walk(
+        &self,
+        folder: &str,
+        page_files: NonZeroU16,
+        pages: mpsc::Sender<Vec<Found>>,
+    ) -> Result<(), LakeError> {
+        survey::walk(self, folder, page_files, pages).await
+    }
+
     async fn open(&self, path: &LakePath) -> Result<Option<Opened>, LakeError> {
         let blob = self.blob(path).block_blob_client();
         let look = async {
@@ -455,5 +467,9 @@ impl Lake for AzureLake {
             tag,
             blocks: Arc::default(),
         })
+    }
+
+    async fn remove_probe(&self, path: &LakePath, version: &Version) -> Result<(), LakeError> {
+        survey::remove_probe(self, path, version).await
     }
 }

@@ -394,6 +394,15 @@ impl Folder {
         }))
     }
 
+    /// Removes a file that must be in this state.
+    pub(super) fn remove(&self, name: &str, version: &Version) -> Result<()> {
+        let path = self.file(name);
+        self.expect(&path, version)?;
+        fs::remove_file(&path)
+            .and_then(|()| sync_folder(&self.path))
+            .map_err(|error| self.error(&path, error))
+    }
+
     pub(super) fn put(&self, name: &str, base: Option<&Version>, bytes: &[u8]) -> Result<Version> {
         let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
         if let Some(base) = base {

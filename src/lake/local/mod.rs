@@ -7,15 +7,20 @@
 
 mod files;
 mod readers;
+mod survey;
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 
-use super::{Base, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Version};
+use super::{
+    Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Version, expect_own,
+};
 use crate::archive::frame::Commit;
 use files::{Folder, Tracked};
 use readers::Readers;
@@ -153,6 +158,17 @@ impl Lake for LocalLake {
         .await
     }
 
+    async fn walk(
+        &self,
+        folder: &str,
+        page_files: NonZeroU16,
+        pages: mpsc::Sender<Vec<Found>>,
+    ) -> Result<(), LakeError> {
+        let folder = folder.to_owned();
+        self.blocking(move |shared| survey::walk(&shared.root, folder, page_files, &pages))
+            .await
+    }
+
     async fn open(&self, path: &LakePath) -> Result<Option<Opened>, LakeError> {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         self.blocking(move |_| folder.open(&name)).await
@@ -223,6 +239,22 @@ impl Lake for LocalLake {
         let base = base.cloned();
         self.blocking(move |shared| {
             shared.alone(&folder, || folder.put(&name, base.as_ref(), &bytes))
+        })
+        .await
+    }
+
+    async fn remove_probe(&self, path: &LakePath, version: &Version) -> Result<(), LakeError> {
+        expect_own(path)?;
+        let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
+        let version = version.clone();
+        self.blocking(move |shared| {
+            let target = folder.file(&name);
+            shared.alone(&folder, || {
+                folder.remove(&name, &version)?;
+                // Its twin has served.
+                shared.take(&target).discard();
+                Ok(())
+            })
         })
         .await
     }

@@ -1,0 +1,407 @@
+//! Whether the deployment can be reached, and what it is.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::net::TcpStream;
+
+use super::row::{Part, Row, Table};
+use super::{in_time, words};
+use crate::edges;
+use crate::settings::{FullDocument, Settings};
+use crate::source::preflight::{Account, Address, Greeting, Host, OplogWindow};
+use crate::source::{Deployment, Facts, SourceError};
+
+/// Longest wait for one host.
+const HOST_LIMIT: Duration = Duration::from_secs(5);
+/// The least that has all that silt asks for: `startAfter`.
+const LEAST_VERSION: (u32, u32) = (4, 2);
+/// The version that the tests run on.
+const TESTED_VERSION: &str = "6.0";
+/// An oplog that holds less is soon too short for an outage.
+const SHORT_OPLOG_HOURS: f64 = 24.0;
+
+/// A deployment that answers, and what was learnt of it.
+pub(super) struct Reached {
+    pub deployment: Deployment,
+    pub account: Account,
+    /// `None` where it can't be seen.
+    pub oplog: Option<OplogWindow>,
+}
+
+/// Checks all up to the oplog.
+pub(super) async fn check(settings: &Settings, table: &Table<'_>) -> Option<Reached> {
+    let reached = reach(settings, table).await;
+    table.done(Part::MongoDb);
+    reached
+}
+
+async fn reach(settings: &Settings, table: &Table<'_>) -> Option<Reached> {
+    let add = |row| table.add(Part::MongoDb, row);
+    let skip = |whats: &[&str], reason: &str| {
+        for what in whats {
+            add(Row::skipped(what, reason));
+        }
+    };
+    table.progress("MongoDB: looks the hosts up");
+    let address = match address(settings).await {
+        Ok(address) => address,
+        Err(row) => {
+            add(row);
+            skip(
+                &["TCP", "TLS", "kind", "login", "version", "oplog"],
+                "no address",
+            );
+            return None;
+        }
+    };
+    let hosts = address.hosts();
+    let looked_up = look_up(&hosts).await;
+    add(dns_row(settings, &looked_up));
+    table.progress("MongoDB: connects");
+    let connected = connect(&hosts).await;
+    add(tcp_row(&connected));
+    let Some((host, _)) = connected.iter().find(|(_, result)| result.is_ok()) else {
+        skip(
+            &["TLS", "kind", "login", "version", "oplog"],
+            "no host can be reached",
+        );
+        return None;
+    };
+    let limit = HOST_LIMIT;
+    let greeting = in_time(limit + HOST_LIMIT, address.greet(host, limit)).await;
+    let greeting = match greeting {
+        Ok(greeting) => greeting,
+        Err(error) => {
+            add(no_greeting(&address, &error));
+            skip(&["kind", "login", "version", "oplog"], "no server answers");
+            return None;
+        }
+    };
+    let tls = if address.has_tls() { "on" } else { "off" };
+    add(Row::good("TLS", tls));
+    let row = kind_row(&address, &greeting);
+    let is_fit = row.mark == super::row::Mark::Good;
+    add(row);
+    if !is_fit {
+        skip(
+            &["login", "version", "oplog"],
+            "it is no deployment with change streams",
+        );
+        return None;
+    }
+    log_in(settings, &address, &greeting, table).await
+}
+
+async fn address(settings: &Settings) -> Result<Address, Row> {
+    let uri = settings.source.uri.reveal();
+    let parsed = async { Address::parse(uri).await.map_err(|error| error.to_string()) };
+    in_time(super::ANSWER_LIMIT, parsed).await.map_err(|error| {
+        let mend = "look at the host of MONGODB_URI: its SRV record _mongodb._tcp.HOST must be known to \
+                    this machine's DNS server";
+        let row = Row::failure("DNS", format!("{}: {error}", settings.source.uri_for_people));
+        row.mended_by(mend)
+    })
+}
+
+type Found<T> = Vec<(Host, Result<T, String>)>;
+
+async fn look_up(hosts: &[Host]) -> Found<Vec<SocketAddr>> {
+    let each = hosts.iter().map(|host| async move {
+        let Host::Tcp(name, port) = host else {
+            return (host.clone(), Ok(Vec::new()));
+        };
+        let found = in_time(HOST_LIMIT, async {
+            let found = tokio::net::lookup_host((name.as_str(), *port)).await;
+            found
+                .map(Iterator::collect)
+                .map_err(|error| error.to_string())
+        });
+        (host.clone(), found.await)
+    });
+    join_all(each).await
+}
+
+fn dns_row(settings: &Settings, found: &Found<Vec<SocketAddr>>) -> Row {
+    let is_srv = settings.source.uri_for_people.starts_with("mongodb+srv");
+    let by = if is_srv { " (by SRV record)" } else { "" };
+    let names = |is_ok: bool| -> Vec<String> {
+        let fitting = found.iter().filter(|(_, found)| found.is_ok() == is_ok);
+        fitting
+            .map(|(host, found)| match found {
+                Ok(_) => host.to_string(),
+                Err(error) => format!("{host}: {error}"),
+            })
+            .collect()
+    };
+    let (known, unknown) = (names(true), names(false));
+    let mend = "look at the hosts of MONGODB_URI, and at this machine's DNS";
+    if unknown.is_empty() {
+        Row::good("DNS", format!("{}{by}", known.join(", ")))
+    } else if known.is_empty() {
+        Row::failure(
+            "DNS",
+            format!("no host is known{by}: {}", unknown.join("; ")),
+        )
+        .mended_by(mend)
+    } else {
+        let found = format!("{}{by}; unknown: {}", known.join(", "), unknown.join("; "));
+        Row::warning("DNS", found).mended_by(mend)
+    }
+}
+
+async fn connect(hosts: &[Host]) -> Found<()> {
+    let each = hosts.iter().map(|host| async move {
+        let connected = in_time(HOST_LIMIT, async {
+            let connected = match host {
+                Host::Tcp(name, port) => {
+                    let stream = TcpStream::connect((name.as_str(), *port)).await;
+                    stream.map(drop)
+                }
+                Host::Unix(path) => tokio::net::UnixStream::connect(path).await.map(drop),
+            };
+            connected.map_err(|error| error.to_string())
+        });
+        (host.clone(), connected.await)
+    });
+    join_all(each).await
+}
+
+fn tcp_row(connected: &Found<()>) -> Row {
+    let failed: Vec<String> = connected
+        .iter()
+        .filter_map(|(host, result)| Some(format!("{host}: {}", result.as_ref().err()?)))
+        .collect();
+    let good = connected.len() - failed.len();
+    let mend = "start the servers, and let firewalls admit this machine";
+    match (good, failed.len()) {
+        (1, 0) => Row::good("TCP", "connected"),
+        (good, 0) => Row::good("TCP", format!("connected to all {good}")),
+        (0, _) => Row::failure("TCP", failed.join("; ")).mended_by(mend),
+        (good, _) => {
+            let found = format!(
+                "connected to {good} of {}; {}",
+                connected.len(),
+                failed.join("; ")
+            );
+            Row::warning("TCP", found).mended_by(mend)
+        }
+    }
+}
+
+fn no_greeting(address: &Address, error: &str) -> Row {
+    if let Some((what, mend)) = words::tls(error, "MONGODB_URI") {
+        return Row::failure("TLS", format!("{what} ({error})")).mended_by(mend);
+    }
+    let mend = if address.has_tls() {
+        "look at the server's log; whether it speaks TLS, and which"
+    } else {
+        "look at the server's log; if it wants TLS, add tls=true to MONGODB_URI"
+    };
+    Row::failure("TLS", format!("the server gives no answer: {error}")).mended_by(mend)
+}
+
+fn kind_row(address: &Address, greeting: &Greeting) -> Row {
+    if greeting.is_router {
+        return Row::good("kind", "sharded cluster");
+    }
+    let Some(name) = &greeting.replica_set else {
+        return if greeting.is_uninitiated {
+            Row::failure("kind", "a replica set that nobody has initiated")
+                .mended_by("rs.initiate()")
+        } else {
+            Row::failure("kind", "standalone, which has no change streams").mended_by(
+                "run it as a replica set (one member will do): --replSet rs0 and rs.initiate()",
+            )
+        };
+    };
+    if let Some(wanted) = address.replica_set().filter(|wanted| wanted != name) {
+        let found = format!("replica set {name}, but MONGODB_URI says replicaSet={wanted}");
+        return Row::failure("kind", found).mended_by(format!("replicaSet={name} in MONGODB_URI"));
+    }
+    let primary = match &greeting.primary {
+        Some(primary) => format!("primary {primary}"),
+        None => "no primary at this moment".to_owned(),
+    };
+    Row::good("kind", format!("replica set {name}, {primary}"))
+}
+
+async fn log_in(
+    settings: &Settings,
+    address: &Address,
+    greeting: &Greeting,
+    table: &Table<'_>,
+) -> Option<Reached> {
+    let add = |row| table.add(Part::MongoDb, row);
+    table.progress("MongoDB: logs in");
+    let logged_in = async {
+        let deployment = edges::connect(&settings.source).await?;
+        let account = deployment.account().await?;
+        Ok((deployment, account))
+    };
+    let (deployment, account) = match logged_in.await {
+        Ok(reached) => reached,
+        Err(error) => {
+            add(no_login(address, greeting, &error));
+            for what in ["version", "oplog"] {
+                add(Row::skipped(what, "not logged in"));
+            }
+            return None;
+        }
+    };
+    add(match &account.user {
+        Some((user, database)) => Row::good("login", format!("{user} of {database}")),
+        None if address.has_credential() => Row::good("login", "accepted"),
+        None => Row::good("login", "none, and none is asked for here"),
+    });
+    let facts = match deployment.facts().await {
+        Ok(facts) => facts,
+        Err(error) => {
+            add(Row::failure("version", error.to_string()));
+            add(Row::skipped("oplog", "the server doesn't say what it is"));
+            return None;
+        }
+    };
+    let compatibility = deployment.feature_compatibility().await;
+    add(version_row(
+        settings,
+        &facts.version,
+        compatibility.as_deref(),
+    ));
+    let oplog = oplog(&deployment, &facts, table).await;
+    Some(Reached {
+        deployment,
+        account,
+        oplog,
+    })
+}
+
+fn no_login(address: &Address, greeting: &Greeting, error: &SourceError) -> Row {
+    let row = Row::failure("login", error.to_string());
+    match error {
+        SourceError::Unauthenticated { message } => Row::failure("login", message).mended_by(
+            "look at user and password in MONGODB_URI (special letters are percent-encoded), and at \
+             authSource=DATABASE, where the user was created",
+        ),
+        SourceError::Unauthorized { .. } if !address.has_credential() => {
+            row.mended_by("the server asks for a login: mongodb://USER:PASSWORD@… in MONGODB_URI")
+        }
+        SourceError::Passing { .. } | SourceError::Unanswered { .. }
+            if !greeting.members.is_empty() && !address.is_direct() =>
+        {
+            row.mended_by(format!(
+                "the replica set names its members {}: these names must be known and reachable from \
+                 here (or directConnection=true in MONGODB_URI, for one of them alone)",
+                greeting.members.join(", ")
+            ))
+        }
+        _ => row,
+    }
+}
+
+fn version_row(settings: &Settings, version: &str, compatibility: Option<&str>) -> Row {
+    let found = match compatibility {
+        Some(compatibility) => format!("{version} (feature compatibility {compatibility})"),
+        None => version.to_owned(),
+    };
+    let Some(number) = major_minor(version) else {
+        return Row::warning("version", found);
+    };
+    let (major, minor) = LEAST_VERSION;
+    if number < LEAST_VERSION {
+        let mend =
+            format!("upgrade it to {major}.{minor} or newer; silt is tested on {TESTED_VERSION}");
+        return Row::failure("version", format!("{found} is too old")).mended_by(mend);
+    }
+    let full_document = settings.source.full_document;
+    let wants_images = matches!(
+        full_document,
+        FullDocument::WhenAvailable | FullDocument::Required
+    );
+    let has_images = compatibility
+        .and_then(major_minor)
+        .unwrap_or(number)
+        .min(number)
+        >= (6, 0);
+    if wants_images && !has_images {
+        let what = format!("{found} keeps no post-images, which FULL_DOCUMENT asks for");
+        return Row::failure("version", what)
+            .mended_by("FULL_DOCUMENT=updateLookup, or MongoDB 6.0");
+    }
+    let tested =
+        format!("{found}; {major}.{minor} is the least, the tests run on {TESTED_VERSION}");
+    Row::good("version", tested)
+}
+
+fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    let mut part = || parts.next()?.parse().ok();
+    Some((part()?, part()?))
+}
+
+async fn oplog(deployment: &Deployment, facts: &Facts, table: &Table<'_>) -> Option<OplogWindow> {
+    if facts.replica_set.is_none() {
+        let found = "a sharded cluster doesn't show how far back it reaches";
+        table.add(Part::MongoDb, Row::warning("oplog", found));
+        return None;
+    }
+    let (row, window) = match deployment.oplog_window().await {
+        Ok(Some(window)) => (oplog_row(window), Some(window)),
+        Ok(None) => (Row::warning("oplog", "it is empty"), None),
+        Err(SourceError::Unauthorized { .. }) => {
+            let found = "not visible: silt can't tell how far back it reaches";
+            let mend = "grant find on local.oplog.rs (role read on the database local) to see it; silt runs \
+                        without";
+            (Row::warning("oplog", found).mended_by(mend), None)
+        }
+        Err(error) => (Row::warning("oplog", error.to_string()), None),
+    };
+    table.add(Part::MongoDb, row);
+    window
+}
+
+fn oplog_row(window: OplogWindow) -> Row {
+    let hours = f64::from(window.newest.seconds.saturating_sub(window.oldest.seconds)) / 3600.0;
+    let found = format!("reaches back {hours:.1} h, to {}", window.oldest);
+    if hours >= SHORT_OPLOG_HOURS {
+        return Row::good("oplog", found);
+    }
+    let mend = "a new deployment's oplog grows by itself; else an outage of silt may not be longer: \
+                db.adminCommand({replSetResizeOplog: 1, size: …, minRetentionHours: 48})";
+    Row::warning("oplog", found).mended_by(mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::position::ClusterTime;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(major_minor("6.0.5"), Some((6, 0)));
+        assert_eq!(major_minor("4.2.0-rc1"), Some((4, 2)));
+        assert_eq!(major_minor("unknown"), None);
+    }
+
+    #[test]
+    fn a_short_oplog_is_to_mind() {
+        let window = |hours: u32| OplogWindow {
+            oldest: ClusterTime {
+                seconds: 1_705_327_200,
+                increment: 1,
+            },
+            newest: ClusterTime {
+                seconds: 1_705_327_200 + hours * 3600,
+                increment: 1,
+            },
+        };
+        assert_eq!(oplog_row(window(24)).mark, super::super::row::Mark::Good);
+        let short = oplog_row(window(23));
+        assert_eq!(short.mark, super::super::row::Mark::Warning);
+        assert!(
+            short.found.contains("23.0 h, to 2024-01-15T14:00:00Z/1"),
+            "{short:?}"
+        );
+    }
+}

@@ -1,0 +1,413 @@
+//! Questions to a deployment before anything is read: what is there, and what silt may do there.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bson::{Bson, Document, doc};
+use futures::TryStreamExt as _;
+use mongodb::Client;
+use mongodb::error::ErrorKind;
+use mongodb::options::{ClientOptions, ServerAddress, Tls};
+
+use super::{Deployment, SourceError, StreamOptions, reader};
+use crate::archive::frame::Origin;
+use crate::archive::position::{ClusterTime, Position};
+
+/// Where MongoDB listens if a host names no port.
+const DEFAULT_PORT: u16 = 27017;
+
+/// A host of the connection string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// A name or an address, and a port.
+    Tcp(String, u16),
+    /// A socket on this machine.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What a connection string says, a `mongodb+srv` address looked up.
+#[derive(Clone, Debug)]
+pub struct Address {
+    options: ClientOptions,
+}
+
+/// What a server says of itself to anybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Greeting {
+    /// Whether it routes into a sharded cluster.
+    pub is_router: bool,
+    /// Name of its replica set.
+    pub replica_set: Option<String>,
+    /// Whether it is to be a member of a replica set that nobody has initiated.
+    pub is_uninitiated: bool,
+    /// The set's members, by the names that clients must reach them under.
+    pub members: Vec<String>,
+    /// The primary among them.
+    pub primary: Option<String>,
+}
+
+/// Who silt is at the deployment, and what it may do.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Name and database of the user; `None` without a login.
+    pub user: Option<(String, String)>,
+    privileges: Vec<Privilege>,
+}
+
+#[derive(Clone, Debug)]
+struct Privilege {
+    /// Empty for all.
+    database: String,
+    /// Empty for all but system collections.
+    collection: String,
+    actions: BTreeSet<String>,
+}
+
+/// A collection as the deployment lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Its name.
+    pub name: String,
+    /// `collection`, `view` or `timeseries`.
+    pub kind: String,
+    /// Whether it keeps pre- and post-images of changes.
+    pub keeps_images: bool,
+}
+
+/// Both ends of the oplog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OplogWindow {
+    /// Its oldest entry.
+    pub oldest: ClusterTime,
+    /// Its newest one.
+    pub newest: ClusterTime,
+}
+
+impl Address {
+    /// Reads a connection string; a `mongodb+srv` address is looked up.
+    ///
+    /// # Errors
+    ///
+    /// It is wrong, or can't be looked up.
+    pub async fn parse(uri: &str) -> Result<Self, SourceError> {
+        let options = ClientOptions::parse(uri).await?;
+        Ok(Self { options })
+    }
+
+    /// The hosts that it names, or that its SRV record does.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<Host> {
+        let host = |address: &ServerAddress| match address {
+            ServerAddress::Tcp { host, port } => {
+                Host::Tcp(host.clone(), port.unwrap_or(DEFAULT_PORT))
+            }
+            ServerAddress::Unix { path } => Host::Unix(path.clone()),
+            other => Host::Tcp(other.to_string(), DEFAULT_PORT),
+        };
+        self.options.hosts.iter().map(host).collect()
+    }
+
+    /// Whether it asks for TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        matches!(self.options.tls, Some(Tls::Enabled(_)))
+    }
+
+    /// Whether it has a user.
+    #[must_use]
+    pub fn has_credential(&self) -> bool {
+        self.options.credential.is_some()
+    }
+
+    /// The replica set that it names.
+    #[must_use]
+    pub fn replica_set(&self) -> Option<&str> {
+        self.options.repl_set_name.as_deref()
+    }
+
+    /// Whether it wants one server alone, whatever that is a member of.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.options.direct_connection == Some(true)
+    }
+
+    /// Asks one of the hosts what it is, without a login.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from answering, in the driver's words.
+    pub async fn greet(&self, host: &Host, limit: Duration) -> Result<Greeting, String> {
+        let mut options = self.options.clone();
+        options.hosts = vec![match host {
+            Host::Tcp(host, port) => ServerAddress::Tcp {
+                host: host.clone(),
+                port: Some(*port),
+            },
+            Host::Unix(path) => ServerAddress::Unix { path: path.clone() },
+        }];
+        options.credential = None;
+        options.repl_set_name = None;
+        options.load_balanced = None;
+        options.direct_connection = Some(true);
+        options.server_selection_timeout = Some(limit);
+        let client = Client::with_options(options).map_err(|error| driver_words(&error))?;
+        let admin = client.database("admin");
+        let hello = admin.run_command(doc! { "hello": 1 });
+        let answer = hello.await.map(|hello| greeting(&hello));
+        client.shutdown().immediate(true).await;
+        answer.map_err(|error| driver_words(&error))
+    }
+}
+
+fn greeting(hello: &Document) -> Greeting {
+    let text = |name: &str| hello.get_str(name).ok().map(str::to_owned);
+    let members = hello.get_array("hosts").map(Vec::as_slice);
+    Greeting {
+        is_router: text("msg").as_deref() == Some("isdbgrid"),
+        replica_set: text("setName"),
+        is_uninitiated: hello.get_bool("isreplicaset").unwrap_or(false),
+        members: members
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|member| member.as_str().map(str::to_owned))
+            .collect(),
+        primary: text("primary"),
+    }
+}
+
+/// What hinders, out of all that the driver says of the servers that it knows.
+fn driver_words(error: &mongodb::error::Error) -> String {
+    let ErrorKind::ServerSelection { message, .. } = error.kind.as_ref() else {
+        return error.kind.to_string();
+    };
+    let cause = message
+        .split_once("Error: ")
+        .map(|(_, cause)| cause.trim_start_matches("Kind: "))
+        .map(|cause| cause.split(", labels:").next().unwrap_or(cause));
+    cause.unwrap_or(message).to_owned()
+}
+
+impl Account {
+    fn of(status: &Document) -> Self {
+        let Ok(info) = status.get_document("authInfo") else {
+            return Self::default();
+        };
+        let list = |name: &str| info.get_array(name).map_or(&[][..], Vec::as_slice);
+        let user = list("authenticatedUsers")
+            .iter()
+            .find_map(Bson::as_document)
+            .and_then(|user| {
+                let part = |name| user.get_str(name).ok().map(str::to_owned);
+                Some((part("user")?, part("db")?))
+            });
+        let privileges = list("authenticatedUserPrivileges");
+        Self {
+            user,
+            privileges: privileges
+                .iter()
+                .filter_map(Bson::as_document)
+                .filter_map(Privilege::of)
+                .collect(),
+        }
+    }
+
+    /// Whether it may do this to a collection. Without a login the server decides by itself.
+    #[must_use]
+    pub fn may(&self, action: &str, database: &str, collection: &str) -> bool {
+        let covers = |privilege: &Privilege| {
+            let is_ordinary = !collection.starts_with("system.");
+            privilege.actions.contains(action)
+                && (privilege.database.is_empty() || privilege.database == database)
+                && (privilege.collection.is_empty() && is_ordinary
+                    || privilege.collection == collection)
+        };
+        self.user.is_none() || self.privileges.iter().any(covers)
+    }
+}
+
+impl Privilege {
+    fn of(privilege: &Document) -> Option<Self> {
+        let resource = privilege.get_document("resource").ok()?;
+        let is_any = resource.get_bool("anyResource").unwrap_or(false);
+        let part = |name| resource.get_str(name).ok().map(str::to_owned);
+        let (database, collection) = match (part("db"), part("collection")) {
+            (Some(database), Some(collection)) => (database, collection),
+            _ if is_any => (String::new(), String::new()),
+            // A cluster, or the buckets of a time series.
+            _ => return None,
+        };
+        let actions = privilege.get_array("actions").ok()?;
+        Some(Self {
+            database,
+            collection,
+            actions: actions
+                .iter()
+                .filter_map(|action| action.as_str().map(str::to_owned))
+                .collect(),
+        })
+    }
+}
+
+impl Deployment {
+    /// Logs in, and asks who that is.
+    ///
+    /// # Errors
+    ///
+    /// The deployment can't be reached, or refuses the login.
+    pub async fn account(&self) -> Result<Account, SourceError> {
+        let admin = self.client.database("admin");
+        let question = doc! { "connectionStatus": 1, "showPrivileges": true };
+        let status = self.bounded(admin.run_command(question)).await?;
+        Ok(Account::of(&status))
+    }
+
+    /// The collections of a database, as far as they have these names.
+    ///
+    /// # Errors
+    ///
+    /// silt may not list them, or the deployment can't be reached.
+    pub async fn listings(
+        &self,
+        database: &str,
+        names: &[String],
+    ) -> Result<Vec<Listing>, SourceError> {
+        let database = self.client.database(database);
+        let question = database
+            .list_collections()
+            .filter(doc! { "name": { "$in": names } });
+        let found = async { question.await?.try_collect::<Vec<_>>().await };
+        let found = self.bounded(Box::pin(found)).await?;
+        let listing = |found: mongodb::results::CollectionSpecification| Listing {
+            kind: bson::serialize_to_bson(&found.collection_type)
+                .ok()
+                .and_then(|kind| kind.as_str().map(str::to_owned))
+                .unwrap_or_default(),
+            keeps_images: found
+                .options
+                .change_stream_pre_and_post_images
+                .is_some_and(|images| images.enabled),
+            name: found.name,
+        };
+        Ok(found.into_iter().map(listing).collect())
+    }
+
+    /// Both ends of the oplog, which only a replica set has; `None` if it is empty.
+    ///
+    /// # Errors
+    ///
+    /// silt may not read `local.oplog.rs`, or the deployment can't be reached.
+    pub async fn oplog_window(&self) -> Result<Option<OplogWindow>, SourceError> {
+        let oplog: mongodb::Collection<Document> =
+            self.client.database("local").collection("oplog.rs");
+        let mut ends = Vec::new();
+        for order in [1, -1] {
+            let end = oplog
+                .find_one(doc! {})
+                .sort(doc! { "$natural": order })
+                .projection(doc! { "ts": 1 });
+            let entry = self.bounded(end).await?;
+            let time = entry.and_then(|entry| entry.get_timestamp("ts").ok());
+            ends.extend(time.map(|time| ClusterTime {
+                seconds: time.time,
+                increment: time.increment,
+            }));
+        }
+        Ok(match ends[..] {
+            [oldest, newest] => Some(OplogWindow { oldest, newest }),
+            _ => None,
+        })
+    }
+
+    /// The feature compatibility version, where silt may see it.
+    pub async fn feature_compatibility(&self) -> Option<String> {
+        let admin = self.client.database("admin");
+        let question = doc! { "getParameter": 1, "featureCompatibilityVersion": 1 };
+        let answer = self.bounded(admin.run_command(question)).await.ok()?;
+        let version = answer.get_document("featureCompatibilityVersion").ok()?;
+        version.get_str("version").ok().map(str::to_owned)
+    }
+
+    /// Opens a stream as a feed does, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// Those that a feed meets.
+    pub async fn try_stream(
+        &self,
+        origin: &Origin,
+        options: &StreamOptions,
+        position: &Position,
+    ) -> Result<(), SourceError> {
+        let opening = reader::open(self, origin, options, position);
+        match tokio::time::timeout(self.request_limit, opening).await {
+            Ok(opened) => opened.map(drop),
+            Err(_) => Err(SourceError::Unanswered {
+                limit_seconds: self.request_limit.as_secs(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn privileges_cover_what_they_name() {
+        let account = Account::of(&doc! { "authInfo": {
+            "authenticatedUsers": [{ "user": "silt", "db": "admin" }],
+            "authenticatedUserPrivileges": [
+                { "resource": { "db": "mydb", "collection": "" }, "actions": ["find"] },
+                { "resource": { "db": "mydb", "collection": "users" }, "actions": ["changeStream"] },
+                { "resource": { "db": "", "collection": "meta" }, "actions": ["insert"] },
+                { "resource": { "cluster": true }, "actions": ["remove"] },
+            ],
+        } });
+        assert_eq!(account.user, Some(("silt".to_owned(), "admin".to_owned())));
+        for (action, database, collection, may) in [
+            ("find", "mydb", "users", true),
+            ("find", "mydb", "system.views", false),
+            ("find", "other", "users", false),
+            ("changeStream", "mydb", "users", true),
+            ("changeStream", "mydb", "orders", false),
+            ("insert", "any", "meta", true),
+            ("remove", "mydb", "users", false),
+        ] {
+            assert_eq!(
+                account.may(action, database, collection),
+                may,
+                "{action} {database}.{collection}"
+            );
+        }
+        assert!(Account::default().may("find", "mydb", "users"), "no login");
+        let any = Account::of(&doc! { "authInfo": {
+            "authenticatedUsers": [{ "user": "root", "db": "admin" }],
+            "authenticatedUserPrivileges": [
+                { "resource": { "anyResource": true }, "actions": ["find"] },
+            ],
+        } });
+        assert!(any.may("find", "mydb", "users") && !any.may("insert", "mydb", "users"));
+    }
+
+    #[test]
+    fn greetings_tell_what_a_server_is() {
+        let member = greeting(&doc! {
+            "setName": "rs0", "primary": "a:1", "hosts": ["a:1", "b:2"],
+        });
+        assert_eq!(member.replica_set.as_deref(), Some("rs0"));
+        assert_eq!(member.members, ["a:1", "b:2"]);
+        assert!(!member.is_router && !member.is_uninitiated);
+        assert!(greeting(&doc! { "msg": "isdbgrid" }).is_router);
+        assert!(greeting(&doc! { "isreplicaset": true }).is_uninitiated);
+    }
+}
