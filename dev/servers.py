@@ -2,7 +2,7 @@
 """Starts real servers, MongoDB replica sets and Azurite, and leaves nothing behind.
 
     servers.py run -- cargo test    both servers for the time of one command, whose exit status it takes over
-    servers.py mongod [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N]
+    servers.py mongod [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N] [--auth]
     servers.py azurite [--port P] [--location DIR] [--keep-data]
 
 `mongod` and `azurite` print one line of JSON when the server is ready, stay until their standard input closes
@@ -30,6 +30,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import tools
@@ -37,26 +38,29 @@ from nest import READY_SECONDS, STOP_SECONDS, Nest, ServerError, Stop, ready, st
 
 OPLOG_MB = 256
 REPLICA_SET = "rs0"
-ALREADY_INITIALIZED = 23  # MongoDB's error code
+ALREADY_INITIALIZED, UNAUTHORIZED = 23, 13  # MongoDB's error codes
+ROOT = "root"  # name and password of the user who may do everything, where there are users
 
 AZURITE_ACCOUNT = "devstoreaccount1"
 # Not a secret: the one key of every emulator, published in Microsoft's documentation.
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
-def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OPLOG_MB, sync_seconds=60):
+def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OPLOG_MB, sync_seconds=60,
+                 auth=False):
     """Launches the members of a replica set: a list of processes, for `replica_set`."""
     tools.python()
     program = tools.mongod()
     ports = ports or [nest.port() for _ in range(members)]
     folder = nest.data("mongod", data, keep)
+    login = ["--auth", "--keyFile", str(_key_file(folder))] if auth else []
     processes = []
     for number, port in enumerate(ports):
         (folder / str(number)).mkdir(exist_ok=True)
         command = [
             program, "--dbpath", str(folder / str(number)), "--port", str(port), "--bind_ip", "127.0.0.1",
             "--replSet", REPLICA_SET, "--oplogSize", str(oplog_mb), "--wiredTigerCacheSizeGB", "0.25",
-            "--nounixsocket", "--quiet", "--syncdelay", str(sync_seconds),
+            "--nounixsocket", "--quiet", "--syncdelay", str(sync_seconds), *login,
         ]
         for parameter in MONGOD_PARAMETERS:
             command += ["--setParameter", parameter]
@@ -72,16 +76,30 @@ MONGOD_PARAMETERS = [
 ]
 
 
-def replica_set(processes):
-    """Makes the launched members a replica set with a primary, all of them in step: its connection string."""
+def _key_file(folder):
+    """The file by which members know each other, which mongod wants to be its user's alone."""
+    path = folder / "key"
+    path.touch(mode=0o600)
+    path.write_text("theKeyOfATest\n")
+    return path
+
+
+def replica_set(processes, auth=False):
+    """Makes the launched members a replica set with a primary, all of them in step: its connection string.
+
+    With `auth` it has a user, who may do everything.
+    """
     from pymongo.errors import PyMongoError
 
     for process in processes:
         ready(process)
     hosts = [f"127.0.0.1:{process.port}" for process in processes]
-    uri = f"mongodb://{','.join(hosts)}/?replicaSet={REPLICA_SET}"
+    login = f"{ROOT}:{ROOT}@" if auth else ""
+    uri = f"mongodb://{login}{','.join(hosts)}/?replicaSet={REPLICA_SET}"
     try:
         _initiate(hosts)
+        if auth:
+            _create_root(hosts[0])
         _await_all_members(uri, len(hosts))
     except PyMongoError as error:
         raise ServerError(f"mongod on {', '.join(hosts)} does not become a replica set: {error}") from error
@@ -103,6 +121,27 @@ def _initiate(hosts):
         except OperationFailure as error:
             if error.code != ALREADY_INITIALIZED:  # which it is with the data of a former run
                 raise
+
+
+def _create_root(host):
+    """Creates the first user, which anybody on the server's own machine may do."""
+    from pymongo import MongoClient
+    from pymongo.errors import NotPrimaryError, OperationFailure
+
+    deadline = time.monotonic() + READY_SECONDS
+    with MongoClient(host, directConnection=True) as first:
+        while True:
+            try:
+                first.admin.command("createUser", ROOT, pwd=ROOT, roles=["root"])
+                return
+            except OperationFailure as error:
+                if error.code == UNAUTHORIZED:  # with the data of a former run there is one already
+                    return
+                raise
+            except NotPrimaryError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
 
 def _await_all_members(uri, members):
@@ -137,8 +176,8 @@ def serve_mongod(nest, options):
     ports = [int(port) for port in options.port.split(",")] if options.port else None
     members = len(ports) if ports else options.members
     processes = start_mongod(nest, members, ports, options.data, options.keep_data, options.oplog_mb,
-                             options.sync_seconds)
-    serve(nest, processes, {"uri": replica_set(processes), "replica_set": REPLICA_SET})
+                             options.sync_seconds, options.auth)
+    serve(nest, processes, {"uri": replica_set(processes, options.auth), "replica_set": REPLICA_SET})
 
 
 def serve_azurite(nest, options):
@@ -203,6 +242,7 @@ def parse(arguments):
     mongod.add_argument("--data", help="folder of the data")
     mongod.add_argument("--oplog-mb", type=int, default=OPLOG_MB)
     mongod.add_argument("--sync-seconds", type=int, default=60, help="the oplog is cut off this often")
+    mongod.add_argument("--auth", action="store_true", help="ask for a login; its first user is root, password root")
     mongod.set_defaults(start=serve_mongod)
     azurite = commands.add_parser("azurite")
     azurite.add_argument("--port", type=int)

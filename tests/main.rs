@@ -14,6 +14,7 @@
 mod harness;
 
 mod canary;
+mod check;
 mod checkpoint_conformance;
 mod command_line;
 mod events;
@@ -23,6 +24,7 @@ mod flushes;
 mod http;
 mod lake_conformance;
 mod lifecycle;
+mod ls;
 mod options;
 mod outages;
 mod page;

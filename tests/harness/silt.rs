@@ -1,7 +1,7 @@
 //! The real binary as a child process, and its log.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -39,17 +39,7 @@ impl Silt {
 
     /// Starts silt with less than a process has otherwise; see `confined.py`.
     pub fn confined(confinement: &[String], settings: &Settings) -> Self {
-        let inner = command(settings);
-        let mut outer = Command::new(super::variable("SILT_TEST_PYTHON"));
-        outer
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/harness/confined.py"
-            ))
-            .args(confinement)
-            .arg("--")
-            .arg(inner.get_program());
-        Self::spawn(around(outer, settings))
+        Self::spawn(confined(confinement, settings))
     }
 
     fn spawn(mut command: Command) -> Self {
@@ -238,6 +228,20 @@ fn command(settings: &Settings) -> Command {
     around(Command::new(env!("CARGO_BIN_EXE_silt")), settings)
 }
 
+fn confined(confinement: &[String], settings: &Settings) -> Command {
+    let inner = command(settings);
+    let mut outer = Command::new(super::variable("SILT_TEST_PYTHON"));
+    outer
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/harness/confined.py"
+        ))
+        .args(confinement)
+        .arg("--")
+        .arg(inner.get_program());
+    around(outer, settings)
+}
+
 /// The command in an environment of these settings alone.
 fn around(mut command: Command, settings: &Settings) -> Command {
     // A folder without .env.
@@ -253,26 +257,36 @@ fn around(mut command: Command, settings: &Settings) -> Command {
 
 /// Runs silt to its end, with these settings and arguments. Returns exit status and output.
 pub fn run(settings: &Settings, arguments: &[&str]) -> (i32, String) {
-    let mut child = command(settings)
+    run_to_end(command(settings), arguments)
+}
+
+/// The same for one that is bound by the modes of files, also where the tests are root's.
+pub fn run_bound_by_modes(settings: &Settings, arguments: &[&str]) -> (i32, String) {
+    run_to_end(
+        confined(&["--bound-by-modes".to_owned()], settings),
+        arguments,
+    )
+}
+
+/// What silt shows on a terminal, with these settings and arguments.
+pub fn run_on_terminal(settings: &Settings, arguments: &[&str]) -> String {
+    const SCRIPT: &str = "import json, os, pty, sys\n\
+        os.environ.clear()\n\
+        os.environ.update(json.loads(sys.argv[1]))\n\
+        pty.spawn(sys.argv[2:])";
+    let settings = serde_json::to_string(settings).unwrap();
+    let mut all = vec![settings.as_str(), env!("CARGO_BIN_EXE_silt")];
+    all.extend(arguments);
+    super::python(SCRIPT, &all)
+}
+
+fn run_to_end(mut command: Command, arguments: &[&str]) -> (i32, String) {
+    let output = command
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+        .output()
         .unwrap();
-    let (mut out, mut err) = (String::new(), String::new());
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut out)
-        .unwrap();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut err)
-        .unwrap();
-    let status = child.wait().unwrap();
-    (status.code().unwrap_or(-1), out + &err)
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    (output.status.code().unwrap_or(-1), text)
 }

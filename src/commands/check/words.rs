@@ -1,7 +1,7 @@
 //! What network and certificate errors mean, in clear words.
 
-/// What an error of a TLS handshake means, and what to do; `None` if it is of another kind. `settings` is
-/// what the address is called.
+/// What an error of a TLS handshake means, and what to do; `None` if it is of another kind. `address` is
+/// the setting that names the server.
 pub(super) fn tls(error: &str, address: &str) -> Option<(&'static str, String)> {
     let has = |words: &[&str]| words.iter().any(|word| error.contains(word));
     Some(if has(&["NotValidForName", "not valid for name"]) {
@@ -36,9 +36,9 @@ pub(super) fn tls(error: &str, address: &str) -> Option<(&'static str, String)> 
             "the server refuses the handshake: it may ask for a client's certificate",
             format!("name one in {address}: tlsCertificateKeyFile=…"),
         )
-    } else if has(&["InvalidContentType", "corrupt message"]) {
+    } else if has(&["InvalidContentType", "corrupt message", "handshake eof"]) {
         (
-            "what answers there speaks no TLS",
+            "what answers there doesn't speak TLS",
             format!("switch TLS off in {address}, or on at the server"),
         )
     } else if has(&["certificate", "TLS", "tls handshake"]) {

@@ -64,10 +64,17 @@ fn asking_the_running_silt_needs_its_address_alone() {
 fn listing_needs_the_lake_alone() {
     let lake = [("LAKE_URL", "file:///lake"), ("BATCH_SIZE", "x")];
     match command(&lake, &["ls", "--json"]) {
-        Command::List {
-            lake,
-            as_json: true,
-        } => assert_eq!(lake.url_for_people, "file:///lake"),
+        Command::List { lake: found, list } => {
+            assert_eq!(found.url_for_people, "file:///lake");
+            assert!(list.as_json && !list.has_files && list.collections.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    match command(&lake, &["ls", "--files", "--count", "users", "a,b"]) {
+        Command::List { list, .. } => {
+            assert!(list.has_files && list.counts_lines && !list.as_json);
+            assert_eq!(list.collections, ["users", "a,b"]);
+        }
         other => panic!("{other:?}"),
     }
     let problem = Given::of(&[]).args(&["ls"]).problem();
