@@ -184,28 +184,48 @@ impl Deployment {
         })
     }
 
-    /// Where the oplog begins. `None` where that can't be seen: it needs `find` on `local.oplog.rs`,
-    /// and a sharded cluster shows no oplog.
-    pub async fn oldest_time(&self) -> Option<ClusterTime> {
+    /// Where the oplog begins; `None` if it is empty. It needs `find` on `local.oplog.rs`, and a sharded
+    /// cluster shows no oplog.
+    ///
+    /// # Errors
+    ///
+    /// It can't be seen.
+    async fn oldest_entry(&self) -> Result<Option<ClusterTime>, SourceError> {
         let oplog: mongodb::Collection<Document> =
             self.client.database("local").collection("oplog.rs");
         let first = oplog
             .find_one(doc! {})
             .sort(doc! { "$natural": 1 })
             .projection(doc! { "ts": 1 });
-        let entry = self.bounded(first).await.ok()??;
-        let time = entry.get_timestamp("ts").ok()?;
-        Some(ClusterTime {
+        let entry = self.bounded(first).await?;
+        let time = entry.and_then(|entry| entry.get_timestamp("ts").ok());
+        Ok(time.map(|time| ClusterTime {
             seconds: time.time,
             increment: time.increment,
-        })
+        }))
     }
 
-    /// What the oplog holds, where that can be seen; see [`Deployment::oldest_time`].
+    /// Where the oplog begins, where that can be seen.
+    pub async fn oldest_time(&self) -> Option<ClusterTime> {
+        self.oldest_entry().await.ok().flatten()
+    }
+
+    /// What the oplog holds; `None` if that is nothing. See [`Deployment::oldest_time`].
+    ///
+    /// # Errors
+    ///
+    /// It can't be seen.
+    pub async fn oplog(&self) -> Result<Option<OplogWindow>, SourceError> {
+        let Some(oldest) = self.oldest_entry().await? else {
+            return Ok(None);
+        };
+        let newest = self.cluster_time().await?;
+        Ok(Some(OplogWindow { oldest, newest }))
+    }
+
+    /// What the oplog holds, where that can be seen.
     pub async fn oplog_window(&self) -> Option<OplogWindow> {
-        let oldest = self.oldest_time().await?;
-        let newest = self.cluster_time().await.ok()?;
-        Some(OplogWindow { oldest, newest })
+        self.oplog().await.ok().flatten()
     }
 
     async fn bounded<T>(

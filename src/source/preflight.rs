@@ -10,9 +10,9 @@ use mongodb::Client;
 use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ServerAddress, Tls};
 
-use super::{Deployment, SourceError, StreamOptions, reader};
+use super::{Deployment, SourceError, StreamOptions, check_files, reader};
 use crate::archive::frame::Origin;
-use crate::archive::position::{ClusterTime, Position};
+use crate::archive::position::Position;
 
 /// Where MongoDB listens if a host names no port.
 const DEFAULT_PORT: u16 = 27017;
@@ -84,15 +84,6 @@ pub struct Listing {
     pub keeps_images: bool,
 }
 
-/// Both ends of the oplog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OplogWindow {
-    /// Its oldest entry.
-    pub oldest: ClusterTime,
-    /// Its newest one.
-    pub newest: ClusterTime,
-}
-
 impl Address {
     /// Reads a connection string; a `mongodb+srv` address is looked up.
     ///
@@ -101,6 +92,9 @@ impl Address {
     /// It is wrong, or can't be looked up.
     pub async fn parse(uri: &str) -> Result<Self, SourceError> {
         let options = ClientOptions::parse(uri).await?;
+        if let Some(Tls::Enabled(tls)) = &options.tls {
+            check_files(tls)?;
+        }
         Ok(Self { options })
     }
 
@@ -299,33 +293,6 @@ impl Deployment {
             name: found.name,
         };
         Ok(found.into_iter().map(listing).collect())
-    }
-
-    /// Both ends of the oplog, which only a replica set has; `None` if it is empty.
-    ///
-    /// # Errors
-    ///
-    /// silt may not read `local.oplog.rs`, or the deployment can't be reached.
-    pub async fn oplog_window(&self) -> Result<Option<OplogWindow>, SourceError> {
-        let oplog: mongodb::Collection<Document> =
-            self.client.database("local").collection("oplog.rs");
-        let mut ends = Vec::new();
-        for order in [1, -1] {
-            let end = oplog
-                .find_one(doc! {})
-                .sort(doc! { "$natural": order })
-                .projection(doc! { "ts": 1 });
-            let entry = self.bounded(end).await?;
-            let time = entry.and_then(|entry| entry.get_timestamp("ts").ok());
-            ends.extend(time.map(|time| ClusterTime {
-                seconds: time.time,
-                increment: time.increment,
-            }));
-        }
-        Ok(match ends[..] {
-            [oldest, newest] => Some(OplogWindow { oldest, newest }),
-            _ => None,
-        })
     }
 
     /// The feature compatibility version, where silt may see it.

@@ -10,8 +10,8 @@ use super::row::{Part, Row, Table};
 use super::{in_time, words};
 use crate::edges;
 use crate::settings::{FullDocument, Settings};
-use crate::source::preflight::{Account, Address, Greeting, Host, OplogWindow};
-use crate::source::{Deployment, Facts, SourceError};
+use crate::source::preflight::{Account, Address, Greeting, Host};
+use crate::source::{Deployment, Facts, OplogWindow, SourceError};
 
 /// Longest wait for one host.
 const HOST_LIMIT: Duration = Duration::from_secs(5);
@@ -95,14 +95,19 @@ async fn reach(settings: &Settings, table: &Table<'_>) -> Option<Reached> {
 }
 
 async fn address(settings: &Settings) -> Result<Address, Row> {
-    let uri = settings.source.uri.reveal();
-    let parsed = async { Address::parse(uri).await.map_err(|error| error.to_string()) };
-    in_time(super::ANSWER_LIMIT, parsed).await.map_err(|error| {
-        let mend = "look at the host of MONGODB_URI: its SRV record _mongodb._tcp.HOST must be known to \
-                    this machine's DNS server";
-        let row = Row::failure("DNS", format!("{}: {error}", settings.source.uri_for_people));
-        row.mended_by(mend)
-    })
+    let parsed = async { Ok(Address::parse(settings.source.uri.reveal()).await) };
+    let error = match in_time(super::ANSWER_LIMIT, parsed).await {
+        Ok(Ok(address)) => return Ok(address),
+        Ok(Err(error @ SourceError::BadUri { .. })) => {
+            return Err(Row::failure("address", error.to_string()));
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(late) => late,
+    };
+    let mend = "look at the host of MONGODB_URI: its SRV record _mongodb._tcp.HOST must be known to this \
+                machine's DNS server";
+    let found = format!("{}: {error}", settings.source.uri_for_people);
+    Err(Row::failure("DNS", found).mended_by(mend))
 }
 
 type Found<T> = Vec<(Host, Result<T, String>)>;
@@ -346,7 +351,7 @@ async fn oplog(deployment: &Deployment, facts: &Facts, table: &Table<'_>) -> Opt
         table.add(Part::MongoDb, Row::warning("oplog", found));
         return None;
     }
-    let (row, window) = match deployment.oplog_window().await {
+    let (row, window) = match deployment.oplog().await {
         Ok(Some(window)) => (oplog_row(window), Some(window)),
         Ok(None) => (Row::warning("oplog", "it is empty"), None),
         Err(SourceError::Unauthorized { .. }) => {
