@@ -419,7 +419,7 @@ async fn trouble_with_azure_is_told_apart() {
             ["FAIL", "account key", "check AZURE_STORAGE_ACCOUNT_KEY"],
         ),
         (
-            sas("racwdl", -1),
+            sas("rwdl", -1),
             1,
             "credential",
             ["FAIL", "which expired at", "its expiry"],
@@ -428,16 +428,16 @@ async fn trouble_with_azure_is_told_apart() {
             sas("l", 500),
             1,
             "commits",
-            ["FAIL", "the first commit fails", "SAS rights racwl"],
+            ["FAIL", "the first commit fails", "SAS rights rwl"],
         ),
         (
-            sas("racwdl", 500),
+            sas("rwdl", 500),
             0,
             "commits",
             ["ok", "refused a stale write", "removed"],
         ),
         (
-            sas("racwdl", 5),
+            sas("rwdl", 5),
             0,
             "credential",
             ["warn", "valid until", "renew it"],
@@ -460,7 +460,7 @@ async fn trouble_with_azure_is_told_apart() {
     settings.remove("AZURE_STORAGE_ACCOUNT_KEY");
     settings.insert(
         "AZURE_STORAGE_SAS_TOKEN".into(),
-        signature(&container, "racwl", 500),
+        signature(&container, "rwl", 500),
     );
     let (code, output) = run(&settings, &["check"]);
     assert_eq!(code, 0, "{output}");

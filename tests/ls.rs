@@ -21,9 +21,11 @@ fn settings_of(place: &Place) -> Settings {
         }
         Place::Azurite { filesystem } => {
             let endpoint = variable("SILT_TEST_AZURITE");
-            let url = format!("{endpoint}/{filesystem}/pre%20fix/deep");
+            let host = format!("{AZURITE_ACCOUNT}.dfs.core.windows.net");
+            let url = format!("abfss://{filesystem}@{host}/pre%20fix/deep");
             settings([
                 ("LAKE_URL", &url),
+                ("AZURE_STORAGE_ENDPOINT", &endpoint),
                 ("AZURE_STORAGE_ACCOUNT_NAME", AZURITE_ACCOUNT),
                 ("AZURE_STORAGE_ACCOUNT_KEY", AZURITE_KEY),
             ])

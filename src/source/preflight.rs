@@ -262,7 +262,13 @@ impl Deployment {
         let admin = self.client.database("admin");
         let question = doc! { "connectionStatus": 1, "showPrivileges": true };
         let status = self.bounded(admin.run_command(question)).await?;
-        Ok(Account::of(&status))
+        let account = Account::of(&status);
+        if account.user.is_none() {
+            // Anybody may ask who he is; this only where no login is asked for.
+            let question = doc! { "listCollections": 1, "nameOnly": true };
+            self.bounded(admin.run_command(question)).await?;
+        }
+        Ok(account)
     }
 
     /// The collections of a database, as far as they have these names.

@@ -81,7 +81,7 @@ mod tests {
             ),
             (
                 "received corrupt message of type InvalidContentType",
-                "no TLS",
+                "doesn't speak TLS",
                 "TLS off",
             ),
             (

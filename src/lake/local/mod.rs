@@ -120,6 +120,24 @@ impl Shared {
         state.files.insert(path.to_owned(), tracked);
     }
 
+    /// Removes what was left behind in a folder.
+    fn sweep(&self, folder: &Folder) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = |path: &Path| {
+            let mut twins = state.files.values().filter_map(Tracked::twin_path);
+            twins.any(|twin| twin == path)
+        };
+        folder.sweep(is_kept);
+    }
+
+    /// Gives up what is kept of a file that is gone.
+    fn forget(&self, path: &Path) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tracked) = state.files.remove(path) {
+            tracked.discard();
+        }
+    }
+
     fn watch(&self, path: &Path) -> Option<readers::Watch> {
         self.state
             .lock()
@@ -146,13 +164,7 @@ impl Lake for LocalLake {
     async fn list(&self, folder: &str) -> Result<Vec<Listed>, LakeError> {
         let folder = self.shared.folder(folder);
         self.blocking(move |shared| {
-            let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_kept = |path: &Path| {
-                let twins = state.files.values().filter_map(Tracked::twin_path);
-                twins.into_iter().any(|twin| twin == path)
-            };
-            folder.sweep(is_kept);
-            drop(state);
+            shared.sweep(&folder);
             folder.list()
         })
         .await
@@ -249,12 +261,10 @@ impl Lake for LocalLake {
         let version = version.clone();
         self.blocking(move |shared| {
             let target = folder.file(&name);
-            shared.alone(&folder, || {
-                folder.remove(&name, &version)?;
-                // Its twin has served.
-                shared.take(&target).discard();
-                Ok(())
-            })
+            shared.alone(&folder, || folder.remove(&name, &version))?;
+            shared.forget(&target);
+            shared.sweep(&folder);
+            Ok(())
         })
         .await
     }
