@@ -23,6 +23,7 @@ mod faults;
 mod flushes;
 mod http;
 mod lake_conformance;
+mod lake_survey;
 mod lifecycle;
 mod ls;
 mod options;

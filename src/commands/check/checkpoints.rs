@@ -37,7 +37,7 @@ pub(super) async fn check(
             match in_time(ROW_LIMIT, probing).await {
                 Ok(Ok(probed)) => good(&settings.checkpoints, &probed),
                 Ok(Err(error)) => bad(settings, reached, &error),
-                Err(late) => Row::failure(WHAT, late),
+                Err(silence) => Row::failure(WHAT, silence),
             }
         }
         None => Row::skipped(

@@ -108,21 +108,23 @@ impl Feed<'_> {
             }
             self.images(listing).into_iter().for_each(add);
         }
-        let stored = match store {
-            Some(store) => match store.load(&self.id()).await {
-                Ok(stored) => {
-                    add(self.checkpoint(stored.as_ref()));
-                    stored
-                }
-                Err(error) => {
-                    add(Row::failure(&what("checkpoint"), error.to_string()));
-                    add(Row::skipped(
-                        &what("stream"),
-                        "it isn't known where it stands",
-                    ));
-                    return None;
-                }
-            },
+        let loaded = match store {
+            Some(store) => Some(store.load(&self.id()).await),
+            None => None,
+        };
+        let stored = match loaded {
+            Some(Ok(stored)) => {
+                add(self.checkpoint(stored.as_ref()));
+                stored
+            }
+            Some(Err(error)) => {
+                add(Row::failure(&what("checkpoint"), error.to_string()));
+                add(Row::skipped(
+                    &what("stream"),
+                    "it isn't known where it stands",
+                ));
+                return None;
+            }
             None => {
                 add(Row::skipped(&what("checkpoint"), "the store can't be used"));
                 None

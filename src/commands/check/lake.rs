@@ -79,7 +79,7 @@ async fn commits(settings: &Settings, lake: &dyn Lake) -> Row {
             row.found = format!("{} fails: {}", failed.step, row.found);
             row
         }
-        Err(late) => Row::failure(PROBE, late),
+        Err(silence) => Row::failure(PROBE, silence),
     }
 }
 
@@ -181,12 +181,12 @@ async fn azure(
     let kind = credential_text(credential, Utc::now());
     match listed {
         Ok(()) => {
-            add(accepted(credential, kind));
+            add(accepted(credential, &kind));
             add(Row::good("file system", filesystem));
             Ok(())
         }
         Err(error @ LakeError::NoRoot { .. }) => {
-            add(accepted(credential, kind));
+            add(accepted(credential, &kind));
             add(missing(filesystem, credential, &error));
             Err("the file system isn't there")
         }
@@ -287,7 +287,7 @@ fn credential_text(credential: &AzureCredential, now: DateTime<Utc>) -> String {
     }
 }
 
-fn accepted(credential: &AzureCredential, kind: String) -> Row {
+fn accepted(credential: &AzureCredential, kind: &str) -> Row {
     let ends_soon = |end: DateTime<Utc>| (end - Utc::now()).num_days() < EXPIRES_SOON_DAYS;
     let end = match credential {
         AzureCredential::Sas(query) => expiry(query.reveal()),

@@ -19,7 +19,8 @@ struct Listing<'a> {
 #[derive(Serialize)]
 struct Collection<'a> {
     database: Option<&'a str>,
-    collection: &'a str,
+    #[serde(rename = "collection")]
+    name: &'a str,
     #[serde(flatten)]
     sum: Total,
     files: Vec<File>,
@@ -140,7 +141,7 @@ fn collection<'a>(name: &'a str, sum: &'a Sum) -> Collection<'a> {
     });
     Collection {
         database: sum.database.as_deref(),
-        collection: name,
+        name,
         sum: Total::from(sum),
         files: files.collect(),
         gaps: gaps.collect(),

@@ -44,7 +44,10 @@ pub(super) fn subject(file: &Found) -> Option<Subject> {
     let collection = names::decode(first).filter(|name| !name.is_empty())?;
     match deeper {
         None => Some(Subject::Hour(collection, name.parse().ok()?)),
-        Some(gap::FOLDER) if name.ends_with(".json") => Some(Subject::Gap(collection)),
+        Some(gap::FOLDER) => {
+            name.strip_suffix(".json")?;
+            Some(Subject::Gap(collection))
+        }
         Some(_) => None,
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn text(tally: &Tally, list: &ListSettings) -> String {
     let mut text = collections(tally);
     if list.has_files || !list.collections.is_empty() {
         for (name, sum) in tally.collections.iter().filter(|(_, sum)| sum.files > 0) {
-            text += &format!("\n\n{name}\n{}", files(sum));
+            text = format!("{text}\n\n{name}\n{}", files(sum));
         }
     }
     let mut notes = Vec::new();

@@ -149,7 +149,7 @@ impl Folder {
     }
 
     /// Sorts an error; a lake whose root is gone says so.
-    fn error(&self, path: &Path, source: io::Error) -> LakeError {
+    pub(super) fn error(&self, path: &Path, source: io::Error) -> LakeError {
         if source.kind() == io::ErrorKind::NotFound && !self.root.is_dir() {
             let (root, reason) = (self.root.display().to_string(), source.to_string());
             return LakeError::NoRoot { root, reason };
@@ -268,7 +268,7 @@ impl Folder {
     }
 
     /// Makes sure that a file is in just this state.
-    fn expect(&self, path: &Path, expected: &Version) -> Result<()> {
+    pub(super) fn expect(&self, path: &Path, expected: &Version) -> Result<()> {
         match fs::metadata(path) {
             Ok(metadata) if version(&metadata) == *expected => Ok(()),
             Err(error) if error.kind() != io::ErrorKind::NotFound || !self.root.is_dir() => {
@@ -394,15 +394,6 @@ impl Folder {
         }))
     }
 
-    /// Removes a file that must be in this state.
-    pub(super) fn remove(&self, name: &str, version: &Version) -> Result<()> {
-        let path = self.file(name);
-        self.expect(&path, version)?;
-        fs::remove_file(&path)
-            .and_then(|()| sync_folder(&self.path))
-            .map_err(|error| self.error(&path, error))
-    }
-
     pub(super) fn put(&self, name: &str, base: Option<&Version>, bytes: &[u8]) -> Result<Version> {
         let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
         if let Some(base) = base {
@@ -526,7 +517,7 @@ fn publish_over(next: &Path, path: &Path) -> io::Result<bool> {
 }
 
 /// Makes names durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

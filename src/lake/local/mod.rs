@@ -261,7 +261,7 @@ impl Lake for LocalLake {
         let version = version.clone();
         self.blocking(move |shared| {
             let target = folder.file(&name);
-            shared.alone(&folder, || folder.remove(&name, &version))?;
+            shared.alone(&folder, || survey::remove(&folder, &name, &version))?;
             shared.forget(&target);
             shared.sweep(&folder);
             Ok(())

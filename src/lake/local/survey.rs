@@ -1,4 +1,4 @@
-//! Looking the whole lake through. It blocks, and takes no locks: a silt may be at work.
+//! Looking the whole lake through, and removing what a look has made. All of it blocks.
 
 use std::fs;
 use std::io;
@@ -7,8 +7,10 @@ use std::path::Path;
 
 use tokio::sync::mpsc;
 
-use super::super::{Found, LakeError, LakePath};
+use super::super::{Found, LakeError, LakePath, Version};
+use super::files::{Folder, sync_folder};
 
+/// Takes no locks: a silt may be at work.
 pub(super) fn walk(
     root: &Path,
     folder: String,
@@ -68,4 +70,13 @@ pub(super) fn walk(
         let _ = pages.blocking_send(page);
     }
     Ok(())
+}
+
+/// Removes a file that must be in this state.
+pub(super) fn remove(folder: &Folder, name: &str, version: &Version) -> Result<(), LakeError> {
+    let path = folder.file(name);
+    folder.expect(&path, version)?;
+    fs::remove_file(&path)
+        .and_then(|()| sync_folder(folder.path()))
+        .map_err(|error| folder.error(&path, error))
 }

@@ -1,0 +1,142 @@
+//! What `silt check` says of the lake.
+
+use silt::lake::Lake as _;
+
+use super::{checks, expect, row};
+use crate::harness::scene::Scene;
+use crate::harness::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at};
+use crate::harness::silt::{run, run_bound_by_modes};
+use crate::harness::{python, unique};
+
+/// A signature for a container of Azurite.
+fn signature(filesystem: &str, rights: &str, hours: i64) -> String {
+    const SCRIPT: &str = "import sys\n\
+        from datetime import datetime, timedelta, timezone\n\
+        from azure.storage.blob import generate_container_sas\n\
+        account, key, container, rights, hours = sys.argv[1:]\n\
+        end = datetime.now(timezone.utc) + timedelta(hours=int(hours))\n\
+        begin = end - timedelta(days=30)\n\
+        print(generate_container_sas(account, container, key, permission=rights, start=begin, expiry=end), end='')";
+    let hours = hours.to_string();
+    python(
+        SCRIPT,
+        &[AZURITE_ACCOUNT, AZURITE_KEY, filesystem, rights, &hours],
+    )
+}
+
+#[tokio::test]
+async fn trouble_with_azure_is_told_apart() {
+    let scene = Scene::new().await.on_azurite();
+    let output = checks(&scene, 0, &["as far as could be checked"]);
+    expect(
+        &row(&output, "file system"),
+        &["warn", "is not there yet", "account key may"],
+    );
+    expect(&row(&output, "commits"), &["skip"]);
+    let missing = azurite_at(&scene.direct_lake, scene.filesystem(), "")
+        .list("")
+        .await;
+    assert!(missing.is_err(), "a check creates none");
+
+    scene.azurite().prepare().await.unwrap();
+    let container = scene.filesystem().to_owned();
+    let sas = |rights, hours| {
+        (
+            "AZURE_STORAGE_SAS_TOKEN",
+            signature(&container, rights, hours),
+        )
+    };
+    let wrong_key = ("AZURE_STORAGE_ACCOUNT_KEY", "Y2FuYXJ5LTVlMWY=".to_owned());
+    for ((name, value), status, what, words) in [
+        (
+            wrong_key,
+            1,
+            "credential",
+            ["FAIL", "account key", "check AZURE_STORAGE_ACCOUNT_KEY"],
+        ),
+        (
+            sas("rwdl", -1),
+            1,
+            "credential",
+            ["FAIL", "which expired at", "its expiry"],
+        ),
+        (
+            sas("l", 500),
+            1,
+            "commits",
+            ["FAIL", "the first commit fails", "SAS rights rwl"],
+        ),
+        (
+            sas("rwdl", 500),
+            0,
+            "commits",
+            ["ok", "refused a stale write", "removed"],
+        ),
+        (
+            sas("rwdl", 5),
+            0,
+            "credential",
+            ["warn", "valid until", "renew it"],
+        ),
+    ] {
+        let mut settings = scene.settings.clone();
+        settings.remove("AZURE_STORAGE_ACCOUNT_KEY");
+        settings.insert(name.into(), value.clone());
+        let (code, output) = run(&settings, &["check"]);
+        expect(&row(&output, what), &words);
+        assert_eq!(code, status, "{output}");
+        let secret = value
+            .rsplit_once("sig=")
+            .map_or(value.as_str(), |(_, rest)| rest);
+        let secret = secret.split('&').next().unwrap();
+        assert!(!output.contains(secret), "{output}");
+    }
+    assert_eq!(scene.azurite().list("_silt/check").await.unwrap(), []);
+    let mut settings = scene.settings.clone();
+    settings.remove("AZURE_STORAGE_ACCOUNT_KEY");
+    settings.insert(
+        "AZURE_STORAGE_SAS_TOKEN".into(),
+        signature(&container, "rwl", 500),
+    );
+    let (code, output) = run(&settings, &["check"]);
+    assert_eq!(code, 0, "{output}");
+    expect(&row(&output, "commits"), &["warn", "stays: _silt/check/"]);
+
+    settings.insert("AZURE_ADLS_FILESYSTEM".into(), unique("none"));
+    let (code, output) = run(&settings, &["check"]);
+    assert_eq!(code, 1, "{output}");
+
+    let endpoint = "http://127.0.0.1:1/devstoreaccount1";
+    let scene = scene.with("AZURE_STORAGE_ENDPOINT", endpoint);
+    let output = checks(&scene, 1, &[]);
+    expect(&row(&output, "TCP"), &["ok"]);
+    let of_lake = output.split_once("Lake\n").unwrap().1;
+    expect(&row(of_lake, "TCP"), &["FAIL", "Connection refused"]);
+}
+
+#[tokio::test]
+async fn a_folder_that_may_not_be_written_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = Scene::new().await;
+    let output = checks(&scene, 0, &[]);
+    expect(&row(&output, "folder"), &["warn", "silt creates it"]);
+    assert!(!scene.lake().exists(), "a check creates none");
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(scene.folder.path(), 0o555);
+    let (code, output) = run_bound_by_modes(&scene.settings, &["check"]);
+    set(scene.folder.path(), 0o755);
+    assert_eq!(code, 1, "{output}");
+    expect(&row(&output, "folder"), &["FAIL", "may not create it in"]);
+    std::fs::create_dir(scene.lake()).unwrap();
+    set(&scene.lake(), 0o555);
+    let (code, output) = run_bound_by_modes(&scene.settings, &["check"]);
+    set(&scene.lake(), 0o755);
+    assert_eq!(code, 1, "{output}");
+    expect(&row(&output, "folder"), &["ok"]);
+    expect(
+        &row(&output, "commits"),
+        &["FAIL", "Permission denied", "the right to write there"],
+    );
+}

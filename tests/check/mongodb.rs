@@ -1,0 +1,274 @@
+//! What `silt check` says of MongoDB.
+
+use bson::{Document, doc};
+use mongodb::Client;
+use silt::archive::position::{Checkpoint, ClusterTime, Position};
+use silt::checkpoint::{Checkpoints as _, FeedId, MongoCheckpoints};
+
+use super::{checks, expect, row};
+use crate::harness::scene::{Scene, insert};
+use crate::harness::servers::{Server, deployment};
+use crate::harness::silt::run;
+
+/// A user of a server with logins: what it may do, and its connection string.
+async fn user(server: &Server, name: &str, privileges: Vec<Document>) -> String {
+    let client = Client::with_uri_str(server.uri()).await.unwrap();
+    let admin = client.database("admin");
+    let role = format!("role-{name}");
+    admin
+        .run_command(doc! { "createRole": &role, "privileges": privileges, "roles": [] })
+        .await
+        .unwrap();
+    admin
+        .run_command(doc! { "createUser": name, "pwd": "canary-5e1f", "roles": [role] })
+        .await
+        .unwrap();
+    server
+        .uri()
+        .replace("root:root@", &format!("{name}:canary-5e1f@"))
+}
+
+fn may(database: &str, actions: &[&str]) -> Document {
+    doc! { "resource": { "db": database, "collection": "" }, "actions": actions }
+}
+
+#[tokio::test]
+async fn a_privilege_that_is_missing_is_named_and_its_mend_mends() {
+    let server = Server::mongod_with(&["--auth"]);
+    let root = Client::with_uri_str(server.uri()).await.unwrap();
+    let write = &["find", "insert", "update", "remove"];
+    for (name, on_data, on_meta, what, missing) in [
+        (
+            "no-stream",
+            &["find"][..],
+            &write[..],
+            "users stream",
+            "changeStream on DB.users is missing",
+        ),
+        (
+            "no-find",
+            &["changeStream"],
+            write,
+            "users stream",
+            "find on DB.users is missing",
+        ),
+        (
+            "neither",
+            &["insert"],
+            write,
+            "users stream",
+            "find and changeStream on DB.users are missing",
+        ),
+        (
+            "no-write",
+            &["find", "changeStream"],
+            &["find"],
+            "store",
+            "may not use the checkpoint collection",
+        ),
+    ] {
+        let scene = Scene::on(&server.uri()).await;
+        std::fs::create_dir(scene.lake()).unwrap();
+        let database = scene.database.name().to_owned();
+        let meta = format!("{database}-meta");
+        let uri = user(
+            &server,
+            name,
+            vec![may(&database, on_data), may(&meta, on_meta)],
+        )
+        .await;
+        let scene = scene.with("MONGODB_URI", &uri);
+        let output = checks(&scene, 1, &["silt can't run"]);
+        let row = row(&output, what);
+        expect(&row, &["FAIL", &missing.replace("DB", &database)]);
+        assert_eq!(output.matches("FAIL").count(), 1, "{output}");
+        let (role, on) = if what == "store" {
+            ("readWrite", &meta)
+        } else {
+            ("read", &database)
+        };
+        let mend = format!(
+            "db.getSiblingDB(\"admin\").grantRolesToUser(\"{name}\", [{{role: \"{role}\", db: \"{on}\"}}])"
+        );
+        expect(&row, &[&mend]);
+        assert!(!output.contains("canary-5e1f"), "{output}");
+        root.database("admin")
+            .run_command(doc! { "grantRolesToUser": name, "roles": [{ "role": role, "db": on }] })
+            .await
+            .unwrap();
+        let output = checks(&scene, 0, &[]);
+        expect(
+            &super::row(&output, "oplog"),
+            &["warn", "find on local.oplog.rs"],
+        );
+    }
+    let scene = Scene::on(&server.uri()).await;
+    for (login, found, mend) in [
+        (
+            "root:canary-5e1f@",
+            "Authentication failed",
+            "authSource=DATABASE",
+        ),
+        ("", "requires authentication", "asks for a login"),
+    ] {
+        let uri = server.uri().replace("root:root@", login);
+        let mut settings = scene.settings.clone();
+        settings.insert("MONGODB_URI".into(), uri);
+        let (code, output) = run(&settings, &["check"]);
+        assert_eq!(code, 1, "{output}");
+        expect(&row(&output, "login"), &["FAIL", found, mend]);
+        assert!(!output.contains("canary-5e1f"), "{output}");
+    }
+    let uri = user(
+        &server,
+        "no-remove",
+        vec![
+            may("x", &["find", "changeStream"]),
+            may("x-meta", &write[..3]),
+        ],
+    );
+    let uri = uri.await;
+    let scene = scene
+        .with("MONGODB_URI", &uri)
+        .with("MONGODB_DATABASE", "x")
+        .with("CHECKPOINT_DATABASE", "x-meta");
+    let output = checks(&scene, 0, &[]);
+    expect(
+        &row(&output, "store"),
+        &["warn", "stays: x-meta.change_stream_state"],
+    );
+    checks(&scene, 0, &[]);
+    let left = root
+        .database("x-meta")
+        .collection::<Document>("change_stream_state");
+    assert_eq!(
+        left.count_documents(doc! {}).await.unwrap(),
+        1,
+        "they don't pile up"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_collection_with_a_stream_is_refused_by_name() {
+    let scene = Scene::new()
+        .await
+        .with("MONGODB_COLLECTIONS", "seen,times,plain,kept");
+    let database = &scene.database;
+    insert(&database.collection("plain"), 0..1).await;
+    for command in [
+        doc! { "create": "seen", "viewOn": "plain", "pipeline": [] },
+        doc! { "create": "times", "timeseries": { "timeField": "at" } },
+        doc! { "create": "kept", "changeStreamPreAndPostImages": { "enabled": true } },
+    ] {
+        database.run_command(command).await.unwrap();
+    }
+    let scene = scene.with("FULL_DOCUMENT", "required");
+    let output = checks(&scene, 1, &[]);
+    expect(&row(&output, "seen"), &["FAIL", "a view"]);
+    expect(&row(&output, "times"), &["FAIL", "time-series"]);
+    expect(&row(&output, "plain"), &["ok", "there"]);
+    expect(
+        &row(&output, "plain images"),
+        &["FAIL", "collMod: \"plain\""],
+    );
+    expect(&row(&output, "kept images"), &["ok", "is enabled"]);
+    let scene = scene
+        .with("FULL_DOCUMENT", "whenAvailable")
+        .with("MONGODB_COLLECTIONS", "plain");
+    let output = checks(&scene, 0, &[]);
+    expect(
+        &row(&output, "plain images"),
+        &["warn", "without fullDocument"],
+    );
+}
+
+#[tokio::test]
+async fn a_position_that_the_oplog_has_lost_fails_unless_that_is_foreseen() {
+    let scene = Scene::new().await;
+    let database = &scene.settings["CHECKPOINT_DATABASE"];
+    let store = MongoCheckpoints::new(&deployment().await, database, "change_stream_state");
+    let feed = FeedId {
+        database: scene.database.name().to_owned(),
+        collection: "users".to_owned(),
+    };
+    let checkpoint = Checkpoint {
+        position: Position::At(ClusterTime {
+            seconds: 1_705_327_200,
+            increment: 1,
+        }),
+        last_change: None,
+        stream_hash: "collection stream, no pipeline".to_owned(),
+        restarted_at: None,
+    };
+    store.save(&feed, &checkpoint, 0).await.unwrap();
+    let output = checks(&scene, 1, &[]);
+    let lost = row(&output, "users checkpoint");
+    expect(
+        &lost,
+        &[
+            "FAIL",
+            "saved 1 times, of 2024-01-15T14:00:00Z/1",
+            "ON_HISTORY_LOST=restart",
+        ],
+    );
+    let scene = scene.with("ON_HISTORY_LOST", "restart");
+    let output = checks(&scene, 0, &[]);
+    expect(
+        &row(&output, "users checkpoint"),
+        &["warn", "records the gap"],
+    );
+
+    scene.checkpoints().delete_many(doc! {}).await.unwrap();
+    let scene = scene
+        .with("START_AT", "2024-01-15T14:00:00Z")
+        .with("ON_HISTORY_LOST", "halt");
+    let output = checks(&scene, 1, &[]);
+    expect(&row(&output, "users checkpoint"), &["FAIL", "(START_AT)"]);
+    scene
+        .checkpoints()
+        .insert_one(doc! { "_id": feed.to_string(), "schema": 99 })
+        .await
+        .unwrap();
+    let output = checks(&scene, 1, &[]);
+    expect(
+        &row(&output, "users checkpoint"),
+        &["FAIL", "a newer silt wrote it"],
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_or_another_is_told_apart() {
+    let scene = Scene::new().await;
+    let uri = scene.settings["MONGODB_URI"].clone();
+    for (uri, what, words) in [
+        (
+            "mongodb://127.0.0.1:1/".to_owned(),
+            "TCP",
+            ["Connection refused", "start the servers"],
+        ),
+        (
+            "mongodb://nowhere.invalid/".to_owned(),
+            "DNS",
+            ["nowhere.invalid:27017", "this machine's DNS"],
+        ),
+        (
+            uri.replace("=rs0", "=other"),
+            "kind",
+            ["replica set rs0, but", "replicaSet=rs0"],
+        ),
+        (
+            format!("{uri}&tls=true"),
+            "TLS",
+            ["doesn't speak TLS", "switch TLS off"],
+        ),
+    ] {
+        let mut settings = scene.settings.clone();
+        settings.insert("MONGODB_URI".into(), uri);
+        let (code, output) = run(&settings, &["check"]);
+        assert_eq!(code, 1, "{output}");
+        let row = row(&output, what);
+        expect(&row, &["FAIL"]);
+        expect(&row, &words);
+        expect(&output, &["  skip users"]);
+    }
+}
