@@ -2,6 +2,7 @@
 
 mod lake;
 mod mongodb;
+mod tls;
 
 use bson::doc;
 use silt::lake::Lake as _;

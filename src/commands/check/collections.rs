@@ -230,7 +230,7 @@ impl Feed<'_> {
                 let age = time.map_or_else(String::new, |time| {
                     format!(", of {time}, {}", age(time, chrono::Utc::now().timestamp()))
                 });
-                (time, format!("saved {} times{age}", stored.revision))
+                (time, format!("save {}{age}", stored.revision))
             }
             None => match self.settings.start_at {
                 StartAt::Now => return Row::good(&what, "none yet: begins with what comes then"),
