@@ -176,7 +176,8 @@ class Play:
             for line in head(files[-1].path):
                 note(line)
             path = near(files[-1].path)
-            note(f"\nLook for yourself:\n  head -3 {path}\n  jq .metadata {path}")
+            listing = f"{near(self.binary)} ls --lake-url {self.lake.root.as_uri()}"
+            note(f"\nLook for yourself:\n  {listing}\n  head -3 {path}\n  jq .metadata {path}")
         for problem in verdict.problems:
             note(f"not clean: {cut(problem, 400)}")
         note(f"\n{verdict}")
