@@ -2,7 +2,7 @@
 """Starts real servers, MongoDB replica sets and Azurite, and leaves nothing behind.
 
     servers.py run -- cargo test    both servers for the time of one command, whose exit status it takes over
-    servers.py mongod [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N] [--auth]
+    servers.py mongod [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N] [--auth] [--lone KIND]
     servers.py azurite [--port P] [--location DIR] [--keep-data]
 
 `mongod` and `azurite` print one line of JSON when the server is ready, stay until their standard input closes
@@ -47,8 +47,8 @@ AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1
 
 
 def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OPLOG_MB, sync_seconds=60,
-                 auth=False):
-    """Launches the members of a replica set: a list of processes, for `replica_set`."""
+                 auth=False, standalone=False):
+    """Launches the members of a replica set: a list of processes, for `replica_set`. A standalone server is no member."""
     tools.python()
     program = tools.mongod()
     ports = ports or [nest.port() for _ in range(members)]
@@ -59,7 +59,7 @@ def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OP
         (folder / str(number)).mkdir(exist_ok=True)
         command = [
             program, "--dbpath", str(folder / str(number)), "--port", str(port), "--bind_ip", "127.0.0.1",
-            "--replSet", REPLICA_SET, "--oplogSize", str(oplog_mb), "--wiredTigerCacheSizeGB", "0.25",
+            *([] if standalone else ["--replSet", REPLICA_SET, "--oplogSize", str(oplog_mb)]), "--wiredTigerCacheSizeGB", "0.25",
             "--nounixsocket", "--quiet", "--syncdelay", str(sync_seconds), *login,
         ]
         for parameter in MONGOD_PARAMETERS:
@@ -176,7 +176,10 @@ def serve_mongod(nest, options):
     ports = [int(port) for port in options.port.split(",")] if options.port else None
     members = len(ports) if ports else options.members
     processes = start_mongod(nest, members, ports, options.data, options.keep_data, options.oplog_mb,
-                             options.sync_seconds, options.auth)
+                             options.sync_seconds, options.auth, options.lone == "standalone")
+    if options.lone:
+        ready(processes[0])
+        return serve(nest, processes, {"uri": f"mongodb://127.0.0.1:{processes[0].port}/"})
     serve(nest, processes, {"uri": replica_set(processes, options.auth), "replica_set": REPLICA_SET})
 
 
@@ -243,6 +246,7 @@ def parse(arguments):
     mongod.add_argument("--oplog-mb", type=int, default=OPLOG_MB)
     mongod.add_argument("--sync-seconds", type=int, default=60, help="the oplog is cut off this often")
     mongod.add_argument("--auth", action="store_true", help="ask for a login; its first user is root, password root")
+    mongod.add_argument("--lone", choices=["standalone", "uninitiated"], help="a server without change streams")
     mongod.set_defaults(start=serve_mongod)
     azurite = commands.add_parser("azurite")
     azurite.add_argument("--port", type=int)

@@ -237,6 +237,35 @@ async fn a_position_that_the_oplog_has_lost_fails_unless_that_is_foreseen() {
 }
 
 #[tokio::test]
+async fn a_server_without_change_streams_is_told_how_to_get_them() {
+    let scene = Scene::new().await;
+    for (options, found) in [
+        (
+            &["--lone", "standalone"],
+            "standalone, which has no change streams",
+        ),
+        (
+            &["--lone", "uninitiated"],
+            "a replica set that nobody has initiated",
+        ),
+    ] {
+        let server = Server::mongod_with(options);
+        let mut settings = scene.settings.clone();
+        settings.insert("MONGODB_URI".into(), server.uri());
+        let (code, output) = run(&settings, &["check"]);
+        assert_eq!(code, 1, "{output}");
+        expect(&row(&output, "kind"), &["FAIL", found, "rs.initiate()"]);
+        expect(&output, &["  skip users"]);
+        let (code, output) = run(&settings, &["run"]);
+        assert_eq!(code, 1, "{output}");
+        expect(
+            &output,
+            &["can't start", "the server is standalone", "rs.initiate()"],
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_or_another_is_told_apart() {
     let scene = Scene::new().await;
     let uri = scene.settings["MONGODB_URI"].clone();
