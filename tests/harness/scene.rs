@@ -128,7 +128,10 @@ impl Scene {
                 folder: collection.to_owned(),
                 name: file.name.clone(),
             };
-            let object = lake.get(&path).await.unwrap().unwrap();
+            // Azurite may list what has blocks and was never committed.
+            let Some(object) = lake.get(&path).await.unwrap() else {
+                continue;
+            };
             contents.push((file.name, object.bytes));
         }
         contents
