@@ -1,10 +1,4 @@
 //! Arguments to settings to the service to an exit status.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "nothing else of silt prints"
-)]
-
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
@@ -24,8 +18,8 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(exit) => {
             match exit.code() {
-                0 => println!("{exit}"),
-                _ => eprintln!("{exit}"),
+                0 => line(&exit.to_string()),
+                _ => error_line(&exit.to_string()),
             }
             return ExitCode::from(exit.code());
         }
@@ -59,10 +53,9 @@ fn perform(command: &Command, warnings: &[String]) -> anyhow::Result<ExitCode> {
             instance,
             collections,
         } => tell(&runtime.block_on(flush::run(instance, collections))),
-        Command::Healthcheck {
-            instance,
-            live_only,
-        } => tell(&runtime.block_on(healthcheck::run(instance, *live_only))),
+        Command::Healthcheck { address, live_only } => {
+            tell(&runtime.block_on(healthcheck::run(*address, *live_only)))
+        }
         Command::Check(settings) => answer(&on_screen(|screen| {
             runtime.block_on(check::run(settings, warnings, screen))
         })),
@@ -78,10 +71,10 @@ fn perform(command: &Command, warnings: &[String]) -> anyhow::Result<ExitCode> {
 /// Prints what a command has to say.
 fn tell(report: &Report) -> ExitCode {
     if report.is_good {
-        println!("{}", report.text);
+        line(&report.text);
         ExitCode::SUCCESS
     } else {
-        eprintln!("{}", report.text);
+        error_line(&report.text);
         ExitCode::from(FAILED)
     }
 }
@@ -99,6 +92,11 @@ fn answer(report: &Report) -> ExitCode {
 /// Prints a line. Nobody may listen any more, as behind `| head`.
 fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints a line on the standard error, likewise.
+fn error_line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Lets a command show what it does: lines on the standard output, progress on the terminal, if there is

@@ -88,7 +88,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
         error!(%error, "can't start");
         return Ok(Outcome::Failed);
     }
-    let (edges, facts) = match start(settings, clock, &mut stop).await {
+    let (edges, facts) = match start(&board, settings, clock, &mut stop).await {
         Ok(reached) => reached,
         Err(StartError::Stopped) => {
             info!("stopped before anything was read");
@@ -133,9 +133,20 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     })
 }
 
+fn origin(settings: &Settings, collection: &str) -> Origin {
+    Origin {
+        database: settings.source.database.clone(),
+        collection: collection.to_owned(),
+    }
+}
+
 fn about(settings: &Settings) -> About {
     let limits = &settings.files.limits;
+    let origins = settings.source.collections.iter();
     About {
+        origins: origins
+            .map(|collection| origin(settings, collection))
+            .collect(),
         mongodb: settings.source.uri_for_people.clone(),
         lake: settings.lake.url_for_people.clone(),
         schedule: settings.schedule.clone(),
@@ -174,17 +185,13 @@ async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
 }
 
 fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
-    let database = settings.source.database.clone();
     let mut limits = settings.files.limits.clone();
     if matches!(settings.lake.location, LakeLocation::Local { .. }) {
         // Blocks are Azure's. A plain ndjson file couldn't even say how many commits made it.
         limits.file_limit_commits = u32::MAX;
     }
     Config {
-        origin: Origin {
-            database,
-            collection: collection.to_owned(),
-        },
+        origin: origin(settings, collection),
         format: settings.files.format,
         start_at: settings.start_at,
         on_history_lost: settings.on_history_lost,
@@ -196,13 +203,14 @@ fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
 
 /// Reaches both ends. What passes is tried again until a signal comes.
 async fn start(
+    board: &Board,
     settings: &Settings,
     clock: Clock,
     stop: &mut StopSignals,
 ) -> Result<(Edges, Facts), StartError> {
     let lake = edges::open_lake(&settings.lake)
         .map_err(|error| StartError::Hopeless(error.to_string()))?;
-    let prepared = retried(settings, stop, || async {
+    let prepared = retried(board, settings, stop, || async {
         lake.prepare().await.map_err(|error| Failure::from(&error))
     })
     .await?;
@@ -211,13 +219,13 @@ async fn start(
     }
     let source = &settings.source;
     let streams = source.collections.len();
-    let deployment = retried(settings, stop, || async {
+    let deployment = retried(board, settings, stop, || async {
         edges::connect(source)
             .await
             .map_err(|error| Failure::from(&error))
     })
     .await?;
-    let facts = retried(settings, stop, || async {
+    let facts = retried(board, settings, stop, || async {
         deployment
             .facts()
             .await
@@ -247,6 +255,7 @@ async fn start(
 /// Tries an operation of the start until it works, is hopeless, or a signal comes. Here a halt is
 /// hopeless too: a person is watching, and nothing runs yet that could go on.
 async fn retried<T, F: Future<Output = Result<T, Failure>>>(
+    board: &Board,
     settings: &Settings,
     stop: &mut StopSignals,
     operation: impl Fn() -> F,
@@ -270,6 +279,7 @@ async fn retried<T, F: Future<Output = Result<T, Failure>>>(
             error = failure.message,
             delay_ms, "can't start yet, tries again"
         );
+        board.show_failure(&failure, backoff.failures());
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(delay_ms)) => {}
             _ = stop.next() => return Err(StartError::Stopped),

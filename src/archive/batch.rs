@@ -27,6 +27,19 @@ pub enum FlushReason {
 }
 
 impl FlushReason {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Cron,
+        Self::Count,
+        Self::Bytes,
+        Self::Hour,
+        Self::Signal,
+        Self::Http,
+        Self::Pressure,
+        Self::Halt,
+        Self::Drain,
+    ];
+
     /// Whether a person asked for it: then what waits for its next try is tried at once.
     #[must_use]
     pub fn is_asked_for(self) -> bool {

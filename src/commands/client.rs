@@ -1,6 +1,6 @@
 //! Asks the silt that runs on this machine.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::settings::{InstanceSettings, Secret};
+use crate::settings::Secret;
 
 /// No answer of silt is longer.
 const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -33,21 +33,33 @@ pub(super) enum ClientError {
     Strange { address: SocketAddr, reason: String },
 }
 
-/// Sends a request without a body; the answer's status and text.
+/// Sends a request without a body, and the token if there is one; the answer's status and text.
 pub(super) async fn ask(
-    instance: &InstanceSettings,
+    address: SocketAddr,
+    token: Option<&Secret>,
     method: Method,
     path_and_query: &str,
     limit: Duration,
 ) -> Result<(StatusCode, String), ClientError> {
-    let address = instance.address;
-    let exchange = exchange(address, instance.token.as_ref(), method, path_and_query);
+    let address = of_this_machine(address);
+    let exchange = exchange(address, token, method, path_and_query);
     tokio::time::timeout(limit, exchange)
         .await
         .unwrap_or(Err(ClientError::Silent {
             address,
             limit_seconds: limit.as_secs(),
         }))
+}
+
+/// Where who listens on every address is reached from the same machine.
+fn of_this_machine(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 async fn exchange(
@@ -95,5 +107,22 @@ async fn exchange(
             let _ = connection.await;
             std::future::pending().await
         } => never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_everywhere_is_asked_at_home() {
+        for (listens, asked) in [
+            ("0.0.0.0:99", "127.0.0.1:99"),
+            ("[::]:99", "[::1]:99"),
+            ("10.0.0.5:99", "10.0.0.5:99"),
+        ] {
+            let address = of_this_machine(listens.parse().unwrap());
+            assert_eq!(address.to_string(), asked);
+        }
     }
 }

@@ -15,7 +15,7 @@ const ANSWER_LIMIT: Duration = FLUSH_LIMIT.saturating_add(Duration::from_secs(5)
 
 /// Flushes these collections, or all if there are none, and waits until the lake has what was read.
 pub async fn run(instance: &InstanceSettings, collections: &[String]) -> Report {
-    if instance.token.is_none() {
+    let Some(token) = &instance.token else {
         return Report {
             text:
                 "HTTP_TOKEN isn't set: set it for the running silt and for this command. A signal \
@@ -23,8 +23,10 @@ pub async fn run(instance: &InstanceSettings, collections: &[String]) -> Report 
                     .to_owned(),
             is_good: false,
         };
-    }
-    match client::ask(instance, Method::POST, &target(collections), ANSWER_LIMIT).await {
+    };
+    let (address, target) = (instance.address, target(collections));
+    let answer = client::ask(address, Some(token), Method::POST, &target, ANSWER_LIMIT);
+    match answer.await {
         Ok((status, body)) => Report {
             text: lines(&body).unwrap_or_else(|| format!("silt answered {status}: {body}")),
             is_good: status.is_success(),

@@ -1,24 +1,24 @@
 //! `silt healthcheck`: how the running instance is.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{Report, client};
-use crate::settings::InstanceSettings;
 
 /// silt answers at once or is stuck.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks whether the instance is ready, or only whether it lives.
-pub async fn run(instance: &InstanceSettings, live_only: bool) -> Report {
+pub async fn run(address: SocketAddr, live_only: bool) -> Report {
     let (path, good) = if live_only {
         ("/livez", "alive")
     } else {
         ("/readyz", "ready")
     };
-    match client::ask(instance, Method::GET, path, ANSWER_LIMIT).await {
+    match client::ask(address, None, Method::GET, path, ANSWER_LIMIT).await {
         Ok((StatusCode::OK, _)) => Report {
             text: good.to_owned(),
             is_good: true,

@@ -2,18 +2,24 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::archive::failure::Failure;
 use crate::archive::frame::Origin;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::settings::{Schedule, Secret};
 use crate::source::{Facts, OplogWindow};
-use crate::worker::{Command, Durations, Handle, Status};
+use crate::worker::{Command, Durations, Handle, Ping, Status};
+
+/// Requests that may wait for a flush at once.
+const FLUSHES_MAX: usize = 4;
 
 /// What is known before anything is reached.
 #[derive(Debug)]
 pub struct About {
+    /// The collections that are to be watched.
+    pub origins: Vec<Origin>,
     /// Scheme and hosts of the deployment; no secret is in it.
     pub mongodb: String,
     /// The lake's address; no secret is in it.
@@ -43,6 +49,8 @@ pub struct FeedView {
     pub(super) durations: Durations,
     /// Tells it what to do.
     pub(super) commands: mpsc::Sender<Command>,
+    /// Asks it for a sign of life.
+    pub(super) pings: mpsc::Sender<Ping>,
 }
 
 impl From<&Handle> for FeedView {
@@ -52,6 +60,7 @@ impl From<&Handle> for FeedView {
             status: feed.status.clone(),
             durations: feed.durations.clone(),
             commands: feed.commands.clone(),
+            pings: feed.pings.clone(),
         }
     }
 }
@@ -64,6 +73,42 @@ struct Running {
     feeds: Vec<FeedView>,
 }
 
+/// The feeds while their servers are being reached: there is a status of each, and nobody at work.
+#[derive(Debug)]
+struct Awaited {
+    statuses: Vec<watch::Sender<Status>>,
+    feeds: Vec<FeedView>,
+}
+
+impl Awaited {
+    fn new(origins: &[Origin]) -> Self {
+        let (statuses, receivers): (Vec<_>, Vec<_>) = origins
+            .iter()
+            .map(|_| watch::channel(Status::default()))
+            .unzip();
+        let feeds = origins.iter().zip(receivers);
+        let view = |(origin, status): (&Origin, watch::Receiver<Status>)| FeedView {
+            origin: origin.clone(),
+            status,
+            durations: Durations::default(),
+            // Nobody listens, as if they had ended.
+            commands: mpsc::channel(1).0,
+            pings: mpsc::channel(1).0,
+        };
+        Self {
+            feeds: feeds.map(view).collect(),
+            statuses,
+        }
+    }
+}
+
+/// The oplog as it was seen.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    window: OplogWindow,
+    at_unix_ms: i64,
+}
+
 /// What there is to see. Clones show the same.
 #[derive(Clone, Debug)]
 pub struct Board(Arc<Shown>);
@@ -73,8 +118,10 @@ struct Shown {
     about: About,
     clock: Clock,
     started_unix_ms: i64,
+    awaited: Awaited,
     running: OnceLock<Running>,
-    oplog: Mutex<Option<OplogWindow>>,
+    oplog: Mutex<Option<Seen>>,
+    flush_turns: Semaphore,
 }
 
 impl Board {
@@ -82,12 +129,22 @@ impl Board {
     #[must_use]
     pub fn new(about: About, clock: Clock) -> Self {
         Self(Arc::new(Shown {
+            awaited: Awaited::new(&about.origins),
             about,
             clock,
             started_unix_ms: clock.now().unix_ms,
             running: OnceLock::new(),
             oplog: Mutex::new(None),
+            flush_turns: Semaphore::new(FLUSHES_MAX),
         }))
+    }
+
+    /// Shows what keeps the feeds from being started, and how often in a row it did.
+    pub fn show_failure(&self, failure: &Failure, failures: u32) {
+        let now = self.0.clock.now();
+        for status in &self.0.awaited.statuses {
+            status.send_modify(|status| status.note_start_failure(failure, failures, now));
+        }
     }
 
     /// Shows the feeds, once they run.
@@ -102,7 +159,11 @@ impl Board {
 
     /// Shows what the oplog holds now.
     pub fn show_oplog(&self, window: OplogWindow) {
-        *self.0.oplog.lock().unwrap_or_else(PoisonError::into_inner) = Some(window);
+        let seen = Seen {
+            window,
+            at_unix_ms: self.now_unix_ms(),
+        };
+        *self.0.oplog.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
     pub(super) fn about(&self) -> &About {
@@ -117,13 +178,24 @@ impl Board {
         self.0.started_unix_ms
     }
 
-    /// The feeds; `None` while silt is still reaching its servers.
-    pub(super) fn feeds(&self) -> Option<&[FeedView]> {
-        self.0.running.get().map(|running| running.feeds.as_slice())
+    /// The feeds, at work or awaited.
+    pub(super) fn feeds(&self) -> &[FeedView] {
+        let running = self.0.running.get().map(|running| &running.feeds);
+        running.unwrap_or(&self.0.awaited.feeds)
+    }
+
+    /// Whether the feeds are at work; else silt is still reaching its servers.
+    pub(super) fn is_running(&self) -> bool {
+        self.0.running.get().is_some()
     }
 
     pub(super) fn facts(&self) -> Option<&Facts> {
         self.0.running.get().map(|running| &running.facts)
+    }
+
+    /// Bounds the requests that wait for a flush.
+    pub(super) fn flush_turns(&self) -> &Semaphore {
+        &self.0.flush_turns
     }
 
     pub(super) fn buffer_used_bytes(&self) -> u64 {
@@ -133,22 +205,30 @@ impl Board {
 
     /// What the oplog holds. It is asked for now and then, and goes as far as a position that was saved since.
     pub(super) fn oplog(&self) -> Option<OplogWindow> {
-        let seen = *self.0.oplog.lock().unwrap_or_else(PoisonError::into_inner);
-        let feeds = self.feeds().unwrap_or_default().iter();
+        let window = self.seen()?.window;
+        let feeds = self.feeds().iter();
         let saved = feeds
             .filter_map(|feed| feed.status.borrow().saved_until)
             .max();
-        seen.map(|window| OplogWindow {
+        Some(OplogWindow {
             newest: saved.map_or(window.newest, |saved| saved.max(window.newest)),
             ..window
         })
     }
 
+    fn seen(&self) -> Option<Seen> {
+        *self.0.oplog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long until the oldest entry of the oplog passes the feed's saved position, at the pace at
-    /// which the oplog was filled: its distance from that entry, in seconds.
+    /// which the oplog was filled: its distance from that entry, in seconds. The oplog is taken to have moved
+    /// on since it was seen, as it does while silt can't see it.
     pub(super) fn oplog_runway_seconds(&self, status: &Status) -> Option<u32> {
-        let (oplog, saved) = (self.oplog()?, status.saved_until?);
-        Some(saved.seconds.saturating_sub(oplog.oldest.seconds))
+        let (seen, saved) = (self.seen()?, status.saved_until?);
+        let since_ms = self.now_unix_ms().saturating_sub(seen.at_unix_ms);
+        let since_seconds = u32::try_from(since_ms / 1000).unwrap_or(0);
+        let distance = saved.seconds.saturating_sub(seen.window.oldest.seconds);
+        Some(distance.saturating_sub(since_seconds))
     }
 }
 
@@ -159,7 +239,12 @@ pub(super) mod tests {
 
     /// A board that shows these feeds, all of the database `mydb`.
     pub(in crate::http) fn board(feeds: Vec<(&str, Status)>, token: Option<&str>) -> Board {
-        let about = About {
+        shown(Board::new(about(token), Clock::start()), feeds)
+    }
+
+    fn about(token: Option<&str>) -> About {
+        About {
+            origins: Vec::new(),
             mongodb: "mongodb://h1,h2".to_owned(),
             lake: "file:///lake".to_owned(),
             schedule: Schedule::hourly(),
@@ -168,8 +253,10 @@ pub(super) mod tests {
             batch_limit_bytes: 8 << 20,
             buffer_limit_bytes: 128 << 20,
             token: token.map(Secret::new),
-        };
-        let board = Board::new(about, Clock::start());
+        }
+    }
+
+    fn shown(board: Board, feeds: Vec<(&str, Status)>) -> Board {
         let facts = Facts {
             version: "6.0.5".to_owned(),
             replica_set: Some("rs0".to_owned()),
@@ -183,6 +270,7 @@ pub(super) mod tests {
             status: watch::channel(status).1,
             durations: Durations::default(),
             commands: mpsc::channel(1).0,
+            pings: mpsc::channel(1).0,
         };
         let feeds = feeds.into_iter().map(view).collect();
         board.show(facts, Budget::new(128 << 20), feeds);
@@ -214,6 +302,55 @@ pub(super) mod tests {
         assert_eq!(board.oplog_runway_seconds(&status), Some(0), "it is lost");
         status.saved_until = None;
         assert_eq!(board.oplog_runway_seconds(&status), None);
+    }
+
+    #[test]
+    fn the_runway_shrinks_while_the_oplog_cannot_be_seen() {
+        let time = |seconds| ClusterTime {
+            seconds,
+            increment: 1,
+        };
+        let status = Status {
+            saved_until: Some(time(5000)),
+            ..Status::default()
+        };
+        let board = board(Vec::new(), None);
+        let window = OplogWindow {
+            oldest: time(4000),
+            newest: time(5000),
+        };
+        let at_unix_ms = board.now_unix_ms() - 700_000;
+        *board.0.oplog.lock().unwrap() = Some(Seen { window, at_unix_ms });
+        let runway = board.oplog_runway_seconds(&status).unwrap();
+        assert!((299..=300).contains(&runway), "{runway}");
+    }
+
+    #[test]
+    fn what_keeps_the_feeds_from_being_started_is_shown_of_each() {
+        let origin = Origin {
+            database: "mydb".to_owned(),
+            collection: "users".to_owned(),
+        };
+        let mut about = about(None);
+        about.origins.push(origin);
+        let board = Board::new(about, Clock::start());
+        let failure = Failure {
+            disposition: crate::archive::failure::Disposition::RETRY,
+            cause: "mongodb_passing",
+            message: "nobody is there".to_owned(),
+        };
+        board.show_failure(&failure, 2);
+        let [feed] = board.feeds() else {
+            panic!("one collection")
+        };
+        let status = feed.status.borrow();
+        assert_eq!(status.trouble.as_ref().unwrap().failures, 2);
+        assert_eq!(
+            status.last_error.as_ref().unwrap().message,
+            "nobody is there"
+        );
+        assert_eq!(status.tally.retries["mongodb_passing"], 1);
+        assert!(!board.is_running());
     }
 
     #[test]

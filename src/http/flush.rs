@@ -11,11 +11,15 @@ use url::form_urlencoded;
 
 use super::answer::{Answer, json, refusal};
 use super::board::{Board, FeedView};
+use super::health;
 use crate::archive::batch::FlushReason;
 use crate::worker::{Command, Outcome, Status};
 
 /// Longest wait for a flush that a request asked for.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a feed that isn't read gets for the try that a flush makes at once.
+const TRY_LIMIT: Duration = Duration::from_secs(3);
 
 /// The body.
 #[derive(Serialize)]
@@ -48,16 +52,22 @@ pub(super) async fn flush(
         .filter(|(name, _)| name == "collection")
         .map(|(_, value)| value.into_owned())
         .collect();
-    let Some(feeds) = board.feeds() else {
+    if !board.is_running() {
         let why = "silt is still starting: nothing is read yet";
         return refusal(StatusCode::SERVICE_UNAVAILABLE, why);
-    };
+    }
+    let feeds = board.feeds();
     let is_watched = |name: &&String| feeds.iter().any(|feed| feed.origin.collection == **name);
     if let Some(unknown) = named.iter().find(|name| !is_watched(name)) {
         return refusal(StatusCode::NOT_FOUND, &format!("{unknown} isn't watched"));
     }
     let is_meant = |feed: &&FeedView| named.is_empty() || named.contains(&feed.origin.collection);
-    let collections = join_all(feeds.iter().filter(is_meant).map(flush_one)).await;
+    let Ok(_turn) = board.flush_turns().try_acquire() else {
+        let why = "others flush already: ask again when they are done";
+        return refusal(StatusCode::TOO_MANY_REQUESTS, why);
+    };
+    let meant = feeds.iter().filter(is_meant);
+    let collections = join_all(meant.map(|feed| flush_one(board, feed))).await;
     let flushed = collections.iter().all(|one| one.done);
     let status = if flushed {
         StatusCode::OK
@@ -79,7 +89,7 @@ fn refuse(board: &Board, authorization: Option<&HeaderValue>) -> Option<Answer> 
         let why = "HTTP_TOKEN isn't set, so nobody may flush over HTTP";
         return Some(refusal(StatusCode::FORBIDDEN, why));
     };
-    let given = authorization.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let given = authorization.and_then(|value| bearer(value.as_bytes()));
     // How long it takes must not say how much of it was right.
     let is_right = given.is_some_and(|given| given.ct_eq(token.reveal().as_bytes()).into());
     (!is_right).then(|| {
@@ -88,13 +98,23 @@ fn refuse(board: &Board, authorization: Option<&HeaderValue>) -> Option<Answer> 
     })
 }
 
-async fn flush_one(feed: &FeedView) -> Flush {
+/// What stands behind the scheme, whose case doesn't matter (RFC 9110, 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+async fn flush_one(board: &Board, feed: &FeedView) -> Flush {
     let before = feed.status.borrow().clone();
     let waiting = tokio::time::timeout(FLUSH_LIMIT, wait_for(feed, &before));
     let why = waiting.await.unwrap_or_else(|_| {
         let seconds = FLUSH_LIMIT.as_secs();
         Some(format!("not done within {seconds} s; it goes on"))
     });
+    let why = match why {
+        None => unread(board, feed, &before).await,
+        why => why,
+    };
     Flush {
         database: feed.origin.database.clone(),
         collection: feed.origin.collection.clone(),
@@ -117,6 +137,19 @@ async fn wait_for(feed: &FeedView, before: &Status) -> Option<String> {
         Ok(now) => outcome(before, &now)?.err(),
         Err(_) => ended(),
     }
+}
+
+/// Why the feed isn't read, if it isn't: then there may be more than what it flushed. What waits for its
+/// next try is tried at once on a flush, so it gets a moment.
+async fn unread(board: &Board, feed: &FeedView, before: &Status) -> Option<String> {
+    let obstacle = |status: &Status| health::obstacle(status, board.about().retry_attempts);
+    let failures = |status: &Status| status.tally.retries.values().sum::<u64>();
+    let mut status = feed.status.clone();
+    let is_known = |now: &Status| obstacle(now).is_none() || failures(now) > failures(before);
+    let known = tokio::time::timeout(TRY_LIMIT, status.wait_for(is_known)).await;
+    drop(known);
+    let why = obstacle(&feed.status.borrow())?;
+    Some(format!("it isn't read: {why}"))
 }
 
 /// How the flush ended, if it has: `Err` says why what waited isn't in the lake yet.
@@ -162,12 +195,14 @@ mod tests {
             refuse(&board, value.as_ref()).map(|answer| answer.status())
         };
         assert_eq!(refused(Some("Bearer 0123456789abcdef")), None);
+        assert_eq!(refused(Some("bearer 0123456789abcdef")), None);
         for wrong in [
             None,
             Some("Bearer 0123456789abcdeF"),
             Some("Bearer 0123456789abcde"),
             Some("Bearer 0123456789abcdef0"),
             Some("Bearer "),
+            Some("Bear"),
             Some("Basic 0123456789abcdef"),
             Some("0123456789abcdef"),
         ] {

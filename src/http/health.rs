@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::answer::{Answer, json};
 use super::board::{Board, FeedView};
 use crate::archive::frame::Origin;
-use crate::worker::{Command, Status};
+use crate::worker::Status;
 
 /// A feed that gives no sign of life within this time is stuck. It waits for nothing but channels and
 /// the clock.
@@ -57,7 +57,7 @@ impl Ailing {
 
 /// Whether every feed gives a sign of life.
 pub(super) async fn liveness(board: &Board) -> Answer {
-    let feeds = board.feeds().unwrap_or_default();
+    let feeds = board.feeds();
     let stuck: Vec<Ailing> = join_all(
         feeds
             .iter()
@@ -75,7 +75,7 @@ async fn sign_of_life(feed: &FeedView, limit: Duration) -> Option<Ailing> {
     let sign = async {
         let (sender, answer) = oneshot::channel();
         // A feed that has ended owes no sign.
-        if feed.commands.send(Command::Ping(sender)).await.is_ok() {
+        if feed.pings.send(sender).await.is_ok() {
             let _ = answer.await;
         }
     };
@@ -91,25 +91,22 @@ async fn sign_of_life(feed: &FeedView, limit: Duration) -> Option<Ailing> {
 
 /// Whether all feeds are ready, and which isn't and why.
 pub(super) fn readiness(board: &Board) -> Answer {
-    let feeds = board.feeds();
-    let not_ready: Vec<Ailing> = feeds
-        .unwrap_or_default()
+    let not_ready: Vec<Ailing> = board
+        .feeds()
         .iter()
         .filter_map(|feed| {
             let why = obstacle(&feed.status.borrow(), board.about().retry_attempts)?;
             Some(Ailing::new(&feed.origin, why))
         })
         .collect();
-    let ready = feeds.is_some() && not_ready.is_empty();
+    let ready = board.is_running() && not_ready.is_empty();
     json(status_of(ready), &Readiness { ready, not_ready })
 }
 
 /// Whether every feed is ready.
 pub(super) fn is_ready(board: &Board) -> bool {
     let is_ready = |feed: &FeedView| is_feed_ready(board, &feed.status.borrow());
-    board
-        .feeds()
-        .is_some_and(|feeds| feeds.iter().all(is_ready))
+    board.is_running() && board.feeds().iter().all(is_ready)
 }
 
 /// Whether a feed is ready.
@@ -126,7 +123,7 @@ fn status_of(is_good: bool) -> StatusCode {
 }
 
 /// Why a feed isn't ready, if it isn't. Trouble that passes within the usual tries is none.
-fn obstacle(status: &Status, retry_attempts: u32) -> Option<String> {
+pub(super) fn obstacle(status: &Status, retry_attempts: u32) -> Option<String> {
     match &status.trouble {
         Some(trouble) if trouble.is_halt => Some(format!("halted: {}", trouble.message)),
         Some(trouble) if trouble.failures >= retry_attempts || !status.is_watching => {
@@ -193,17 +190,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_feed_that_takes_no_commands_is_stuck() {
-        let (commands, _held) = tokio::sync::mpsc::channel(1);
-        let mut views = board(vec![("users", status(true, None))], None)
-            .feeds()
-            .unwrap()
-            .to_vec();
+    async fn a_feed_that_gives_no_sign_is_stuck() {
+        let (pings, _held) = tokio::sync::mpsc::channel(1);
+        let board = board(vec![("users", status(true, None))], None);
+        let mut views = board.feeds().to_vec();
         assert!(
             sign_of_life(&views[0], Duration::ZERO).await.is_none(),
             "it has ended"
         );
-        views[0].commands = commands;
+        views[0].pings = pings;
         let stuck = sign_of_life(&views[0], Duration::ZERO).await.unwrap();
         assert_eq!(stuck.why, "no sign of life within 0 ms");
     }

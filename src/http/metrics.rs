@@ -16,8 +16,9 @@ use prometheus_client::registry::{Registry, Unit};
 use super::answer::Answer;
 use super::board::{Board, FeedView};
 use super::{health, process};
+use crate::archive::batch::FlushReason;
 use crate::source::OplogWindow;
-use crate::worker::{self, Durations, State, Status, Tally};
+use crate::worker::{self, Durations, Outcome, State, Status, Tally};
 
 /// <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -128,13 +129,7 @@ static COUNTERS: [Counted; 9] = [
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let feeds: Vec<Feed<'_>> = self
-            .0
-            .feeds()
-            .unwrap_or_default()
-            .iter()
-            .map(Feed::new)
-            .collect();
+        let feeds: Vec<Feed<'_>> = self.0.feeds().iter().map(Feed::new).collect();
         let mut page = Page {
             encoder: &mut encoder,
             feeds: &feeds,
@@ -238,10 +233,15 @@ impl Page<'_, '_> {
         let (flushes, feeds) = (named("silt_flushes", None, help), self.feeds);
         let mut metric = self.begin(&flushes, MetricType::Counter)?;
         for feed in feeds {
-            for ((reason, outcome), value) in &feed.status.tally.flushes {
-                let [database, collection, reason] = feed.labels_and("reason", reason);
-                let labels = [database, collection, reason, ("outcome", outcome.as_str())];
-                count(&mut metric, &labels, value)?;
+            // All of them from the start: of what begins at one, no increase is seen.
+            for reason in FlushReason::ALL {
+                for outcome in Outcome::ALL {
+                    let key = (reason.as_str(), outcome);
+                    let value = feed.status.tally.flushes.get(&key).unwrap_or(&0);
+                    let [database, collection, reason] = feed.labels_and("reason", key.0);
+                    let labels = [database, collection, reason, ("outcome", outcome.as_str())];
+                    count(&mut metric, &labels, value)?;
+                }
             }
         }
         Ok(())
@@ -260,13 +260,12 @@ impl Page<'_, '_> {
     }
 
     fn durations(&mut self) -> fmt::Result {
-        let help =
-            "From the decision to flush to the durable commit, waiting and compression included";
+        let help = "From the decision to flush to the durable commit, waiting and tries included";
         self.histogram(
             &named("silt_commit", Some(Unit::Seconds), help),
             |durations| &durations.commit,
         )?;
-        let help = "The lake's part of a commit";
+        let help = "The lake's part of a try to commit, failed or not";
         self.histogram(
             &named("silt_upload", Some(Unit::Seconds), help),
             |durations| &durations.upload,
@@ -304,7 +303,7 @@ impl Page<'_, '_> {
                 metric.encode_family(&labels)?.encode_gauge(&value)?;
             }
         }
-        let help = "1 if the feed watches and its last flush did not fail";
+        let help = "1 if the feed is read and does not fail again and again (RETRY_ATTEMPTS)";
         self.gauge(&named("silt_feed_ready", None, help), |feed| {
             Some(u32::from(health::is_feed_ready(board, &feed.status)))
         })
@@ -374,7 +373,6 @@ fn count<V: EncodeCounterValue>(
 mod tests {
     use super::super::board::tests::board;
     use super::*;
-    use crate::worker::Outcome;
 
     fn text(status: Status) -> String {
         metrics(&board(vec![("a\"b\\c\n", status)], None)).text()

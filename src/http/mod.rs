@@ -6,6 +6,7 @@
 
 mod answer;
 mod board;
+mod connections;
 mod flush;
 mod health;
 mod metrics;
@@ -27,19 +28,19 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tracing::debug;
 
 use answer::{Answer, refusal};
 pub use board::{About, Board, FeedView};
+use connections::{Connections, Place};
 pub use flush::FLUSH_LIMIT;
 
-/// Connections at once. More wait to be accepted.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at once. For another one, that which waits longest for a request makes room.
+pub const CONNECTIONS_MAX: usize = 64;
 /// The head of a request comes within this time, the next one on a kept connection too.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// The head of a request is no longer than this, which is the least that hyper takes.
-const HEAD_LIMIT_BYTES: usize = 8192;
+pub const HEAD_LIMIT_BYTES: usize = 8192;
 /// A connection takes no more requests after this time.
 const CONNECTION_LIMIT: Duration = Duration::from_mins(5);
 /// The last answer is sent within this time; a flush is the longest.
@@ -59,18 +60,12 @@ pub async fn serve(address: SocketAddr, board: Board) -> io::Result<SocketAddr> 
 
 async fn accept(listener: TcpListener, board: Board) {
     const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = Connections::new(CONNECTIONS_MAX);
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let board = board.clone();
-                tokio::spawn(async move {
-                    converse(stream, board).await;
-                    drop(permit);
-                });
+                let place = Arc::new(connections.place().await);
+                tokio::spawn(converse(stream, board.clone(), place));
             }
             Err(error) => {
                 debug!(%error, "no connection could be accepted");
@@ -80,10 +75,16 @@ async fn accept(listener: TcpListener, board: Board) {
     }
 }
 
-async fn converse(stream: TcpStream, board: Board) {
+async fn converse(stream: TcpStream, board: Board, place: Arc<Place>) {
+    let asked = Arc::clone(&place);
     let answer = service_fn(move |request: Request<Incoming>| {
-        let board = board.clone();
-        async move { Ok::<_, Infallible>(answer(&request, &board).await.into_response()) }
+        let (board, place) = (board.clone(), Arc::clone(&asked));
+        async move {
+            place.is_busy();
+            let answer = answer(&request, &board).await;
+            place.waits();
+            Ok::<_, Infallible>(answer.into_response())
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -91,7 +92,10 @@ async fn converse(stream: TcpStream, board: Board) {
         .max_buf_size(HEAD_LIMIT_BYTES)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
-    let mut end = tokio::time::timeout(CONNECTION_LIMIT, connection.as_mut()).await;
+    let mut end = tokio::select! {
+        end = tokio::time::timeout(CONNECTION_LIMIT, connection.as_mut()) => end,
+        () = place.shown_the_door() => return,
+    };
     if end.is_err() {
         connection.as_mut().graceful_shutdown();
         end = tokio::time::timeout(LAST_ANSWER_LIMIT, connection).await;
@@ -130,7 +134,8 @@ async fn answer<B>(request: &Request<B>, board: &Board) -> Answer {
 }
 
 fn not_allowed(allowed: &'static str) -> Answer {
-    refusal(StatusCode::METHOD_NOT_ALLOWED, allowed).with(ALLOW, allowed)
+    let why = format!("this path takes {allowed}");
+    refusal(StatusCode::METHOD_NOT_ALLOWED, &why).with(ALLOW, allowed)
 }
 
 #[cfg(test)]

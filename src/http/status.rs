@@ -53,7 +53,7 @@ struct Totals {
     changes_archived: u64,
     uploaded_bytes: u64,
     buffered_changes: u64,
-    /// The worst.
+    /// The worst; nothing if one of them isn't known.
     lag_seconds: Option<f64>,
 }
 
@@ -137,7 +137,7 @@ pub(super) fn status(board: &Board) -> Answer {
 
 fn document(board: &Board) -> Document<'_> {
     let (about, now_unix_ms) = (board.about(), board.now_unix_ms());
-    let feeds = board.feeds().unwrap_or_default();
+    let feeds = board.feeds();
     let facts = board.facts();
     let collections: Vec<Collection> = feeds
         .iter()
@@ -177,11 +177,10 @@ fn totals(collections: &[Collection]) -> Totals {
         totals.changes_archived += one.changes_archived;
         totals.uploaded_bytes += one.uploaded_bytes;
         totals.buffered_changes += one.buffered.changes;
-        totals.lag_seconds = match (totals.lag_seconds, one.lag_seconds) {
-            (Some(worst), Some(lag)) => Some(worst.max(lag)),
-            (worst, lag) => worst.or(lag),
-        };
     }
+    let lags = collections.iter().map(|one| one.lag_seconds);
+    // One that isn't known could be the worst.
+    totals.lag_seconds = lags.reduce(|worst, lag| Some(worst?.max(lag?))).flatten();
     totals
 }
 

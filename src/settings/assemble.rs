@@ -1,6 +1,6 @@
 //! Makes the typed settings of the values.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -42,8 +42,8 @@ pub(super) fn command(
             instance,
             collections: collections.clone(),
         }),
-        Verb::Healthcheck { live_only } => instance(values).map(|instance| Command::Healthcheck {
-            instance,
+        Verb::Healthcheck { live_only } => address(values).map(|address| Command::Healthcheck {
+            address,
             live_only: *live_only,
         }),
         Verb::List(list) => lake(values).map(|lake| Command::List {
@@ -124,20 +124,23 @@ struct Refused;
 
 /// The running instance, as a command on the same machine reaches it.
 fn instance(values: &mut Values) -> Option<InstanceSettings> {
-    let HttpSettings { address, token } = http(values)?;
-    let Some(mut address) = address.filter(|address| address.port() != 0) else {
+    let (address, token) = (address(values), http_token(values));
+    Some(InstanceSettings {
+        address: address?,
+        token: token.ok()?,
+    })
+}
+
+/// Where the running instance answers.
+fn address(values: &mut Values) -> Option<SocketAddr> {
+    let address = values.parse(&table::HTTP_ADDR, parse_http_address)?;
+    let address = address.filter(|address| address.port() != 0);
+    if address.is_none() {
         let what = "the running silt can't be asked";
         let mend = "set it to the address and port where it answers";
         values.refuse(&table::HTTP_ADDR, Fault::mended_by(what, mend));
-        return None;
-    };
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
     }
-    Some(InstanceSettings { address, token })
+    address
 }
 
 fn source(values: &mut Values) -> Option<SourceSettings> {

@@ -64,6 +64,11 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// Whether the exit status is the answer: 0 or 1.
+    pub(super) fn answers_by_status(&self) -> bool {
+        matches!(self, Self::Check | Self::Healthcheck { .. })
+    }
+
     /// Whether the command can't do without a setting, or whatever else a problem names.
     pub(super) fn needs(&self, name: &str) -> bool {
         let mut all = table::ALL.iter();
@@ -72,7 +77,8 @@ impl Verb {
         };
         match (self, setting.heading) {
             (Self::Run | Self::Check, _) | (_, Heading::Logs) => true,
-            (Self::Flush { .. } | Self::Healthcheck { .. }, heading) => heading == Heading::Status,
+            (Self::Flush { .. }, heading) => heading == Heading::Status,
+            (Self::Healthcheck { .. }, _) => setting.name == table::HTTP_ADDR.name,
             (Self::List(_), heading) => {
                 heading == Heading::Lake || setting.name == table::LAKE_TIMEOUT_SECONDS.name
             }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::command_line::{self, Arguments, Verb};
+use super::command_line::{self, Arguments};
 use super::env_file::{self, Entry};
 use super::hints;
 use super::problems::{Fault, Problem, Problems, shown};
@@ -36,8 +37,8 @@ pub enum Command {
     },
     /// Ask the running instance how it is.
     Healthcheck {
-        /// The running instance.
-        instance: InstanceSettings,
+        /// Where the running instance answers.
+        address: SocketAddr,
         /// Whether it is enough that it lives.
         live_only: bool,
     },
@@ -70,7 +71,7 @@ pub enum Exit {
     Usage(String),
     /// Settings are wrong.
     Problems(#[from] Problems),
-    /// Settings are wrong, which is what [`Command::Check`] found.
+    /// Settings are wrong, where the exit status is the answer: [`Command::Check`], [`Command::Healthcheck`].
     Unfit(Problems),
 }
 
@@ -159,7 +160,7 @@ pub fn load(
             log,
             warnings,
         }),
-        _ if arguments.verb == Verb::Check => Err(Exit::Unfit(problems)),
+        _ if arguments.verb.answers_by_status() => Err(Exit::Unfit(problems)),
         _ => Err(Exit::Problems(problems)),
     }
 }

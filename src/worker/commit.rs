@@ -51,15 +51,11 @@ pub(super) async fn commit(
             foot_len_bytes: base.foot_len_bytes,
         });
     let upload_begun = Instant::now();
-    let version = edges
-        .lake
-        .append(&path, base, &encoded)
-        .await
-        .map_err(|error| Failure::from(&error))?;
-    durations
-        .upload
-        .observe(upload_begun.elapsed().as_secs_f64());
-    durations.commit.observe(begun.elapsed().as_secs_f64());
+    let appended = edges.lake.append(&path, base, &encoded).await;
+    // A failure counts too: what a lake that is slow to fail takes is worth knowing.
+    let upload_seconds = upload_begun.elapsed().as_secs_f64();
+    durations.upload.observe(upload_seconds);
+    let version = appended.map_err(|error| Failure::from(&error))?;
     info!(
         collection = origin.collection,
         file = %path,

@@ -17,6 +17,7 @@ use crate::archive::failure::{Disposition, Failure};
 use crate::archive::frame::Origin;
 use crate::archive::hour_file::HourFileName;
 use crate::archive::machine::{Config, Feed, Input};
+use crate::archive::position::ClusterTime;
 use crate::budget::{Budget, Share};
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ pub use status::{
 /// Parcels of changes that wait for the feed, beside the one that it handles.
 const READINGS_MAX: usize = 1;
 const COMMANDS_MAX: usize = 8;
+const PINGS_MAX: usize = 8;
 
 /// What a feed is told from outside.
 #[derive(Debug)]
@@ -37,9 +39,10 @@ pub enum Command {
     Flush(FlushReason),
     /// Read no more, flush, save, stop.
     Drain,
-    /// Answer, as a sign of life.
-    Ping(oneshot::Sender<()>),
 }
+
+/// Asks for a sign of life: the answer is it.
+pub type Ping = oneshot::Sender<()>;
 
 /// What a feed works with.
 #[derive(Clone, Debug)]
@@ -74,6 +77,7 @@ pub struct Worker {
     tail: Tail,
     reader: Option<RunningReader>,
     commands: mpsc::Receiver<Command>,
+    pings: mpsc::Receiver<Ping>,
     operations: JoinSet<Done>,
     status: watch::Sender<Status>,
     durations: Durations,
@@ -105,6 +109,8 @@ struct Done {
     tail: Learnt,
     /// What it sent to the lake for a commit that the lake has.
     uploaded_bytes: u64,
+    /// Cluster time of the stored position that it read.
+    stored_until: Option<ClusterTime>,
 }
 
 impl Done {
@@ -113,6 +119,7 @@ impl Done {
             input,
             tail: Learnt::Nothing,
             uploaded_bytes: 0,
+            stored_until: None,
         }
     }
 }
@@ -142,6 +149,8 @@ pub struct Handle {
     pub origin: Origin,
     /// Tells it what to do.
     pub commands: mpsc::Sender<Command>,
+    /// Asks it for a sign of life.
+    pub pings: mpsc::Sender<Ping>,
     /// What it says of itself.
     pub status: watch::Receiver<Status>,
     /// How long its commits take.
@@ -155,6 +164,8 @@ impl Worker {
     #[must_use]
     pub fn spawn(config: Config, edges: Edges, exits: mpsc::Sender<String>) -> Handle {
         let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
+        // Apart from the commands: whoever asks often must not keep a flush out.
+        let (ping_sender, pings) = mpsc::channel(PINGS_MAX);
         let (status, status_receiver) = watch::channel(Status::default());
         let (origin, durations) = (config.origin.clone(), Durations::default());
         let bugs = exits.clone();
@@ -167,6 +178,7 @@ impl Worker {
             tail: None,
             reader: None,
             commands,
+            pings,
             operations: JoinSet::new(),
             status,
             durations: durations.clone(),
@@ -185,6 +197,7 @@ impl Worker {
         Handle {
             origin,
             commands: command_sender,
+            pings: ping_sender,
             status: status_receiver,
             durations,
             task,
@@ -222,18 +235,21 @@ impl Worker {
             Some(command) = self.commands.recv() => match command {
                 Command::Flush(reason) => Input::Flush(reason),
                 Command::Drain => Input::Drain,
-                Command::Ping(answer) => {
-                    // Who asked may have given up.
-                    let _ = answer.send(());
-                    Input::Tick
-                }
             },
+            Some(ping) = self.pings.recv() => {
+                // Who asked may have given up.
+                let _ = ping.send(());
+                Input::Tick
+            }
             Some(done) = self.operations.join_next() => {
                 let done = done.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
                 if let Learnt::Newest(tail) = done.tail {
                     self.tail = tail;
                 }
-                self.note(|status| status.note_uploaded(done.uploaded_bytes));
+                self.note(|status| {
+                    status.note_uploaded(done.uploaded_bytes);
+                    status.note_position(done.stored_until);
+                });
                 done.input
             }
             reading = next_reading(readings) => self.reading(reading),
@@ -249,7 +265,14 @@ impl Worker {
 
     fn reading(&mut self, reading: Option<Reading>) -> Input {
         match reading {
-            Some(Reading::Opened(result)) => Input::Opened(result),
+            Some(Reading::Opened(result)) => {
+                if result.is_err() {
+                    self.reader = None;
+                } else {
+                    self.note(Status::note_opened);
+                }
+                Input::Opened(result)
+            }
             Some(Reading::Idle(token)) => {
                 trace!(collection = self.origin.collection, "nothing new");
                 Input::Idle(token)
@@ -288,12 +311,18 @@ impl Worker {
         self.share.shrink_to(self.feed.buffered_bytes());
         // Before the actions, of which one may begin the next commit.
         let is_full = self.is_full();
-        let (origin, feed) = (&self.origin, &self.feed);
+        let (origin, feed, durations) = (&self.origin, &self.feed, &self.durations);
         self.status.send_modify(|status| {
             if is_idle {
                 status.note_idle(feed, now);
             }
+            let flushes = status.tally.flushes(Outcome::Committed);
             status.follow(origin, feed, is_full, now);
+            if let Some(flush) = &status.last_flush
+                && status.tally.flushes(Outcome::Committed) > flushes
+            {
+                durations.commit.observe(flush.seconds);
+            }
         });
         for action in actions {
             self.perform(action);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Done, Learnt, READINGS_MAX, RunningReader, Status, Worker, commit, notices};
+use super::{Done, Learnt, READINGS_MAX, RunningReader, Worker, commit, notices};
 use crate::archive::failure::Failure;
 use crate::archive::frame::Origin;
 use crate::archive::gap::Gap;
@@ -27,10 +27,7 @@ impl Worker {
                     Done::of(Input::ClusterTime(time))
                 });
             }
-            Action::Open(position) => {
-                self.note(Status::note_open);
-                self.open(position);
-            }
+            Action::Open(position) => self.open(position),
             Action::Close => self.reader = None,
             Action::Commit(order) => {
                 let (origin, now) = (self.origin.clone(), self.edges.clock.now());
@@ -102,9 +99,12 @@ impl Worker {
                     return Done::of(Input::Loaded(Err(failure)));
                 }
             };
+            let position = stored.as_ref().map(|stored| &stored.checkpoint.position);
+            let stored_until = position.and_then(Position::cluster_time);
             let (tail, file) = look(lake.as_ref(), &origin).await;
             Done {
                 tail,
+                stored_until,
                 ..Done::of(Input::Loaded(file.map(|file| (stored, file))))
             }
         });

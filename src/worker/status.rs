@@ -90,6 +90,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Committed, Self::Failed];
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -141,9 +144,9 @@ impl Tally {
 /// How long commits take.
 #[derive(Clone, Debug)]
 pub struct Durations {
-    /// From the decision to the durable commit, in seconds.
+    /// From the decision to the durable commit, tries included, in seconds.
     pub commit: Histogram,
-    /// The lake's part of that, in seconds.
+    /// The lake's part of a try, failed or not, in seconds.
     pub upload: Histogram,
 }
 
@@ -281,8 +284,25 @@ impl Status {
         });
     }
 
-    /// Notes that the stream is to be opened, again unless it is the first time.
-    pub(super) fn note_open(&mut self) {
+    /// Notes a failure before there is a feed: the deployment or the lake can't be reached.
+    pub fn note_start_failure(&mut self, failure: &Failure, failures: u32, now: Now) {
+        self.note_failure(failure, now);
+        self.trouble_since_unix_ms.get_or_insert(now.unix_ms);
+        self.trouble = Some(Trouble {
+            message: failure.message.clone(),
+            failures,
+            is_halt: false,
+        });
+    }
+
+    /// Notes the cluster time of the stored position, until the feed itself knows where it stands.
+    pub(super) fn note_position(&mut self, stored_until: Option<ClusterTime>) {
+        self.saved_until = self.saved_until.or(stored_until);
+        self.archived_until = self.archived_until.or(stored_until);
+    }
+
+    /// Notes that the stream is open, again unless it is the first time.
+    pub(super) fn note_opened(&mut self) {
         if std::mem::replace(&mut self.has_opened, true) {
             self.tally.reconnects += 1;
         }
@@ -342,7 +362,8 @@ impl Status {
         self.buffered_changes = feed.buffered_changes();
         self.buffered_bytes = feed.buffered_bytes();
         self.last_change_time = feed.last_change_time();
-        self.archived_until = feed.archived_until();
+        // What was known stays, while the feed loads anew.
+        self.archived_until = feed.archived_until().or(self.archived_until);
         self.saved_until = feed.saved_until().or(self.saved_until);
         self.follow_file(origin, feed);
         self.follow_archived(feed, now);
@@ -430,6 +451,18 @@ mod tests {
         status.caught_up_unix_ms = Some(125_000);
         assert_eq!(status.lag_ms(130_000), Some(0));
         assert_eq!(status.lag_ms(136_000), Some(11_000), "no answer since");
+    }
+
+    #[test]
+    fn a_feed_that_halts_before_it_stands_anywhere_is_as_old_as_its_stored_position() {
+        let mut status = Status::default();
+        status.note_position(None);
+        assert_eq!(status.lag_ms(130_000), None);
+        status.note_position(Some(time(100)));
+        assert_eq!(status.lag_ms(130_000), Some(30_000));
+        assert_eq!(status.saved_until, Some(time(100)));
+        status.note_position(Some(time(50)));
+        assert_eq!(status.saved_until, Some(time(100)), "what is known counts");
     }
 
     #[test]

@@ -3,13 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use silt::http::{CONNECTIONS_MAX, HEAD_LIMIT_BYTES};
+
 use crate::harness::asks::{address, ask, get};
 use crate::harness::scene::Scene;
 use crate::harness::silt::Silt;
-
-/// What silt takes at once.
-const CONNECTIONS_MAX: usize = 64;
-const HEAD_LIMIT_BYTES: usize = 8192;
 
 /// What comes back until silt closes the connection.
 fn answer_to(address: &str, request: &str) -> String {
@@ -39,16 +37,23 @@ async fn a_long_head_is_refused_and_a_body_is_not_read() {
 }
 
 #[tokio::test]
-async fn who_connects_and_says_nothing_is_shown_the_door() {
+async fn who_connects_and_says_nothing_makes_room_and_is_shown_the_door() {
     let scene = Scene::new().await.with("HTTP_ADDR", "127.0.0.1:0");
     let mut silt = Silt::watching(&scene.settings, &["users"]);
     let address = address(&mut silt);
     let silent: Vec<TcpStream> = (0..CONNECTIONS_MAX)
         .map(|_| TcpStream::connect(&address).unwrap())
         .collect();
-    // It waits until silt has closed one of them.
     assert_eq!(ask(&address, "GET", "/livez", &[]).status, 200);
+    // Had it waited for the limit of a head, all of them would be closed by now.
+    let is_open = |stream: &&TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        stream.peek(&mut [0]).is_err()
+    };
+    let open = silent.iter().filter(is_open).count();
+    assert!(open > CONNECTIONS_MAX / 2, "{open} are left");
     for mut stream in silent {
+        stream.set_nonblocking(false).unwrap();
         let mut end = Vec::new();
         let _ = stream.read_to_end(&mut end);
     }

@@ -2,7 +2,7 @@
 
 use bson::doc;
 
-use crate::harness::asks::{get, status_when};
+use crate::harness::asks::{address, ask, get, get_until, status_when};
 use crate::harness::fail_point::{FailPoint, Strikes};
 use crate::harness::http::{Answer, Kind};
 use crate::harness::http_proxy::{Fault, HttpProxy, Which};
@@ -114,23 +114,108 @@ async fn an_outage_of_the_lake_shows_and_goes() {
 }
 
 #[tokio::test]
-async fn before_the_server_is_reached_there_is_nothing_to_see() {
+async fn a_server_that_is_not_reached_shows_in_every_collection() {
     let scene = Scene::new().await.with("HTTP_ADDR", "127.0.0.1:0").with(
         "MONGODB_URI",
         "mongodb://u:canary@127.0.0.1:1/?serverSelectionTimeoutMS=100",
     );
     let mut silt = Silt::start(&scene.settings);
-    silt.wait_for("can't start yet, tries again");
+    let answer = get_until(&mut silt, "/readyz", |answer| {
+        answer.body.contains("no server")
+    });
+    assert_eq!(answer.status, 503);
+    let readiness = answer.json();
+    assert_eq!(readiness["not_ready"][0]["collection"], "users");
+    let metrics = get(&mut silt, "/metrics").body;
+    for part in [
+        "silt_feed_ready{",
+        "state=\"starting\"} 1",
+        "cause=\"mongodb_passing\"} ",
+    ] {
+        assert!(metrics.contains(part), "{part}:\n{metrics}");
+    }
     let status = get(&mut silt, "/status");
     assert!(!status.body.contains("canary"));
     let status = status.json();
     assert_eq!(status["ready"], false);
     assert_eq!(status["mongodb"]["hosts"], "mongodb://127.0.0.1:1");
     assert!(status["mongodb"]["version"].is_null());
-    assert_eq!(status["collections"], serde_json::json!([]));
+    let users = &status["collections"][0];
+    assert_eq!(users["state"], "starting");
+    assert_eq!(users["ready"], false);
+    let message = users["trouble"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("MongoDB: no server can be reached"),
+        "{message}"
+    );
+    assert!(users["last_error"]["at"].is_string());
     assert_eq!(get(&mut silt, "/livez").status, 200);
-    assert_eq!(get(&mut silt, "/readyz").status, 503);
+    let answer = ask(
+        &address(&mut silt),
+        "POST",
+        "/flush",
+        &["Authorization: Bearer x"],
+    );
+    assert_eq!(answer.status, 403);
     silt.drain();
+}
+
+#[tokio::test]
+async fn an_outage_of_mongodb_is_counted_once_and_by_its_own_name() {
+    let mongod = Server::mongod();
+    let scene = Scene::on(&mongod.uri()).await;
+    let uri = format!("{}&serverSelectionTimeoutMS=200", mongod.uri());
+    let scene = scene
+        .with("MONGODB_URI", &uri)
+        .with("HTTP_ADDR", "127.0.0.1:0");
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    let before = status_when(&mut silt, |status| {
+        status["collections"][0]["oplog_runway_seconds"].is_u64()
+    });
+    assert_eq!(before["collections"][0]["reconnects"], 0);
+    let stopped = mongod.stop();
+    let during = status_when(&mut silt, |status| {
+        let users = &status["collections"][0];
+        users["trouble"]["failures"].as_u64() >= Some(3)
+    });
+    let users = &during["collections"][0];
+    assert_eq!(users["state"], "reconnecting");
+    assert_eq!(users["reconnects"], 0, "it isn't open again");
+    let error = users["last_error"]["message"].as_str().unwrap();
+    assert!(error.starts_with("MongoDB: "), "{error}");
+    let metrics = get(&mut silt, "/metrics").body;
+    assert!(!metrics.contains("cause=\"silt_"), "{metrics}");
+    let _mongod = stopped.start();
+    let after = status_when(&mut silt, |status| status["ready"] == true);
+    assert_eq!(after["collections"][0]["reconnects"], 1);
+    silt.drain();
+}
+
+#[tokio::test]
+async fn a_feed_that_halts_at_its_start_lags_from_where_it_was() {
+    let scene = Scene::new().await.with("HTTP_ADDR", "127.0.0.1:0");
+    let scene = scene.with("MONGODB_COLLECTIONS", "users,orders");
+    let mut silt = Silt::watching(&scene.settings, &["users", "orders"]);
+    insert(&scene.users(), 0..3).await;
+    scene.flush_until(&mut silt, "users", 3).await;
+    silt.drain();
+    let [file] = &scene.files("users")[..] else {
+        panic!("one file")
+    };
+    std::fs::write(file, "[]").unwrap();
+    let mut silt = Silt::watching(&scene.settings, &["orders"]);
+    let halted = status_when(&mut silt, |status| {
+        let users = &status["collections"][0];
+        users["state"] == "halted" && users["oplog_runway_seconds"].is_u64()
+    });
+    let users = &halted["collections"][0];
+    assert!(users["lag_seconds"].as_f64().unwrap() > 0.0, "{users}");
+    assert_eq!(
+        halted["totals"]["lag_seconds"], users["lag_seconds"],
+        "the worst"
+    );
+    silt.signal(Signal::TERM);
+    silt.wait();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Whether the address of the health checks can be had.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::super::client;
 use super::row::{Part, Row, Table};
-use crate::settings::{InstanceSettings, Settings};
+use crate::settings::Settings;
 
 /// silt answers at once.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
@@ -42,18 +42,8 @@ async fn row(address: SocketAddr) -> Row {
     }
 }
 
-async fn is_silt(mut address: SocketAddr) -> bool {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        });
-    }
-    let instance = InstanceSettings {
-        address,
-        token: None,
-    };
-    let answer = client::ask(&instance, Method::GET, "/livez", ANSWER_LIMIT).await;
+async fn is_silt(address: SocketAddr) -> bool {
+    let answer = client::ask(address, None, Method::GET, "/livez", ANSWER_LIMIT).await;
     answer.is_ok_and(|(status, body)| {
         matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE)
             && body.contains("\"live\":")
