@@ -8,7 +8,7 @@ use crate::harness::asks::{Answer, address, ask, status_when};
 use crate::harness::http::{self, Kind};
 use crate::harness::http_proxy::{Fault, HttpProxy, Which};
 use crate::harness::scene::{Scene, insert};
-use crate::harness::silt::{Signal, Silt, run};
+use crate::harness::silt::{Silt, run};
 use crate::harness::variable;
 
 const TOKEN: &str = "a-token-of-the-tests";
@@ -136,37 +136,6 @@ async fn a_collection_that_is_not_read_is_not_called_flushed() {
     let why = collections[0]["why"].as_str().unwrap();
     assert!(why.starts_with("it isn't read: halted: MongoDB: "), "{why}");
     assert_eq!(collections[1]["done"], true);
-    silt.drain();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_do_not_keep_a_signal_out() {
-    let scene = scene().await;
-    let mut silt = Silt::watching(&scene.settings, &["users", "orders"]);
-    let to = address(&mut silt);
-    let asking = std::sync::atomic::AtomicBool::new(true);
-    std::thread::scope(|threads| {
-        for _ in 0..8 {
-            threads.spawn(|| {
-                while asking.load(std::sync::atomic::Ordering::Relaxed) {
-                    assert_eq!(ask(&to, "GET", "/livez", &[]).status, 200);
-                }
-            });
-        }
-        let runtime = tokio::runtime::Handle::current();
-        for round in 0..10 {
-            let numbers = round * 3..(round + 1) * 3;
-            tokio::task::block_in_place(|| runtime.block_on(insert(&scene.users(), numbers)));
-            status_when(&mut silt, |status| {
-                status["totals"]["buffered_changes"] == 3
-            });
-            silt.signal(Signal::USR1);
-            status_when(&mut silt, |status| {
-                status["totals"]["buffered_changes"] == 0
-            });
-        }
-        asking.store(false, std::sync::atomic::Ordering::Relaxed);
-    });
     silt.drain();
 }
 
