@@ -173,10 +173,7 @@ impl From<Error> for SourceError {
                 message: message.clone(),
             },
             ErrorKind::ServerSelection { message, .. } => Self::Passing {
-                message: format!(
-                    "no server can be reached: check hosts and replicaSet of MONGODB_URI, the network \
-                     and the servers. {message}"
-                ),
+                message: format!("no server can be reached: {}. {message}", look_at(message)),
                 source: Box::new(error),
             },
             kind => {
@@ -212,6 +209,16 @@ fn by_code(code: i32, message: String, error: Error) -> SourceError {
             message,
             source: Box::new(error),
         },
+    }
+}
+
+/// What to look at when no server is suitable. The driver lists all of them with what they are: a ghost is
+/// to be a member of a replica set that isn't there yet.
+fn look_at(message: &str) -> &'static str {
+    if message.contains("Type: RsGhost") {
+        "the replica set isn't initiated; silt goes on after rs.initiate()"
+    } else {
+        "check hosts and replicaSet of MONGODB_URI, the network and the servers"
     }
 }
 
