@@ -104,17 +104,24 @@ impl Checkpoints for LakeCheckpoints {
         let failed = CheckpointError::Lake;
         let put = self.lake.put(&path, None, bytes.clone()).await;
         let version = put.map_err(failed)?;
-        let read = self.lake.get(&path).await.map_err(failed)?;
-        if read.is_none_or(|object| object.bytes != bytes) {
-            return Err(CheckpointError::Unreadable {
-                feed: path.to_string(),
-                reason: "what was written is not what is read".to_owned(),
-            });
-        }
-        match self.lake.remove_probe(&path, &version).await {
-            Ok(()) => Ok(Probed::Removed),
-            Err(LakeError::Forbidden { .. }) => Ok(Probed::Stays(path.to_string())),
-            Err(error) => Err(failed(error)),
+        let read = self.lake.get(&path).await;
+        // Whatever came of it: nothing of a look is left where that can be helped.
+        let removed = self.lake.remove_probe(&path, &version).await;
+        let unreadable = |reason: String| CheckpointError::Unreadable {
+            feed: path.to_string(),
+            reason,
+        };
+        match (read, removed) {
+            (Ok(Some(object)), removed) if object.bytes == bytes => match removed {
+                Ok(()) => Ok(Probed::Removed),
+                Err(LakeError::Forbidden { .. }) => Ok(Probed::Stays(path.to_string())),
+                Err(error) => Err(failed(error)),
+            },
+            (Ok(_), _) => Err(unreadable(
+                "what was written is not what is read".to_owned(),
+            )),
+            (Err(error), Ok(())) => Err(failed(error)),
+            (Err(error), Err(_)) => Err(unreadable(format!("{error}; it stays"))),
         }
     }
 }

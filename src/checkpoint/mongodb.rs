@@ -14,7 +14,7 @@ use mongodb::options::{
 use super::record::{Record, writer_name};
 use super::{CheckpointError, Checkpoints, FeedId, Probed};
 use crate::archive::position::{Checkpoint, Stored};
-use crate::source::{Deployment, SourceError};
+use crate::source::{Deployment, SourceError, without_command};
 
 const DUPLICATE_KEY: i32 = 11000;
 const UNAUTHORIZED: i32 = 13;
@@ -88,7 +88,9 @@ fn classify(error: Error) -> CheckpointError {
         _ => None,
     };
     match message {
-        Some(message) => CheckpointError::Forbidden { message },
+        Some(message) => CheckpointError::Forbidden {
+            message: without_command(&message),
+        },
         None => CheckpointError::Deployment(SourceError::from(error)),
     }
 }

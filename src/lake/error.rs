@@ -33,6 +33,16 @@ pub enum LakeError {
         /// What to look at.
         mend: &'static str,
     },
+    /// Entra ID gives no token, so the lake wasn't asked.
+    #[error("no token for the lake: {reason}; {mend}")]
+    NoToken {
+        /// What the credential said.
+        reason: String,
+        /// Whether that passes by itself: the network, or a service that can't serve now.
+        is_passing: bool,
+        /// What to look at.
+        mend: &'static str,
+    },
     /// The credential is good but not for this.
     #[error("the lake forbids it: {reason}; {mend}")]
     Forbidden {
@@ -112,7 +122,11 @@ impl LakeError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Stale { .. } => Disposition::Reload,
-            Self::NoRoot { .. }
+            Self::NoToken {
+                is_passing: true, ..
+            } => Disposition::RETRY,
+            Self::NoToken { .. }
+            | Self::NoRoot { .. }
             | Self::Unauthenticated { .. }
             | Self::Forbidden { .. }
             | Self::Blocked { .. }
@@ -134,6 +148,7 @@ impl LakeError {
             Self::Stale { .. } => "lake_stale",
             Self::NoRoot { .. } => "lake_no_root",
             Self::Unauthenticated { .. } => "lake_unauthenticated",
+            Self::NoToken { .. } => "lake_no_token",
             Self::Forbidden { .. } => "lake_forbidden",
             Self::Blocked { .. } => "lake_blocked",
             Self::Damaged { .. } => "lake_damaged",

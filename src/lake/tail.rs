@@ -1,6 +1,10 @@
 //! Finds a collection's newest hour file and reads what it holds.
 
-use super::{Lake, LakeError, LakePath, Opened, Version};
+use std::num::NonZeroU16;
+
+use tokio::sync::mpsc;
+
+use super::{Found, Lake, LakeError, LakePath, Opened, Version};
 use crate::archive::frame::Origin;
 use crate::archive::hour_file::{HourFile, HourFileName};
 use crate::archive::names;
@@ -8,6 +12,12 @@ use crate::archive::tail::{Damage, Scan, Step};
 
 /// A newest file keeps being replaced while it is read: after so many times something is wrong.
 const READS_MAX: u32 = 5;
+
+/// Files in a page; Azure gives no more.
+const PAGE_FILES: NonZeroU16 = match NonZeroU16::new(5000) {
+    Some(files) => files,
+    None => NonZeroU16::MIN,
+};
 
 /// Commits of a file that can't take more, whatever the limit.
 const FULL: u32 = u32::MAX;
@@ -30,13 +40,71 @@ pub async fn load(
     lake: &dyn Lake,
     origin: &Origin,
 ) -> Result<Option<(HourFile, Version)>, LakeError> {
+    newest(lake, origin, Finding::ByList).await
+}
+
+/// Reads a collection's newest hour file beside a silt that may be at work: takes no locks, and clears
+/// nothing away.
+///
+/// # Errors
+///
+/// The same.
+pub async fn look(lake: &dyn Lake, origin: &Origin) -> Result<Option<HourFile>, LakeError> {
+    let found = newest(lake, origin, Finding::ByWalk).await?;
+    Ok(found.map(|(file, _)| file))
+}
+
+/// How the newest file is found.
+#[derive(Clone, Copy)]
+enum Finding {
+    /// As a writer does, who clears leftovers away.
+    ByList,
+    /// As who only looks.
+    ByWalk,
+}
+
+async fn newest_name(
+    lake: &dyn Lake,
+    folder: &str,
+    finding: Finding,
+) -> Result<Option<HourFileName>, LakeError> {
+    if let Finding::ByList = finding {
+        let files = lake.list(folder).await?;
+        return Ok(youngest(files.iter().map(|file| file.name.as_str())));
+    }
+    let (pages, mut found) = mpsc::channel::<Vec<Found>>(1);
+    let gathering = async {
+        let mut name = None;
+        while let Some(page) = found.recv().await {
+            let here = page.iter().filter(|file| file.path.folder == folder);
+            let youngest = youngest(here.map(|file| file.path.name.as_str()));
+            name = name
+                .into_iter()
+                .chain(youngest)
+                .max_by_key(HourFileName::age_key);
+        }
+        name
+    };
+    let (walked, name) = futures::join!(lake.walk(folder, PAGE_FILES, pages), gathering);
+    walked.map(|_| name)
+}
+
+fn youngest<'a>(names: impl Iterator<Item = &'a str>) -> Option<HourFileName> {
+    let names = names.filter_map(|name| name.parse::<HourFileName>().ok());
+    names.max_by_key(HourFileName::age_key)
+}
+
+/// Reads the file that `find` names.
+async fn newest(
+    lake: &dyn Lake,
+    origin: &Origin,
+    finding: Finding,
+) -> Result<Option<(HourFile, Version)>, LakeError> {
+    let folder = names::encode(&origin.collection);
     for _ in 0..READS_MAX {
-        let files = lake.list(&names::encode(&origin.collection)).await?;
-        let newest = files
-            .iter()
-            .filter_map(|file| file.name.parse::<HourFileName>().ok())
-            .max_by_key(HourFileName::age_key);
-        let Some(name) = newest else { return Ok(None) };
+        let Some(name) = newest_name(lake, &folder, finding).await? else {
+            return Ok(None);
+        };
         let path = path(origin, name);
         // Gone or replaced since: look again.
         let Some(opened) = lake.open(&path).await? else {
@@ -48,9 +116,7 @@ pub async fn load(
             Err(error) => return Err(error),
         }
     }
-    Err(LakeError::Stale {
-        path: names::encode(&origin.collection),
-    })
+    Err(LakeError::Stale { path: folder })
 }
 
 async fn scan(

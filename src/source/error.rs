@@ -224,7 +224,7 @@ fn look_at(message: &str) -> &'static str {
 
 /// The server's refusal without the command that it quotes: session and cluster time in it make every
 /// refusal another text, and the pipeline says nothing that helps.
-fn without_command(message: &str) -> String {
+pub(crate) fn without_command(message: &str) -> String {
     match message.split_once(" to execute command ") {
         Some((refusal, _)) => format!("{refusal} (13)"),
         None => message.to_owned(),

@@ -20,6 +20,7 @@ use crate::archive::hour_file::Separator;
 use crate::archive::position::ClusterTime;
 use crate::extjson::Mode;
 pub use error::SourceError;
+pub(crate) use error::without_command;
 pub use patience::Patience;
 pub use reader::{Reader, Reading};
 

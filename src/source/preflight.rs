@@ -61,6 +61,8 @@ pub struct Greeting {
 pub struct Account {
     /// Name and database of the user; `None` without a login.
     pub user: Option<(String, String)>,
+    /// Names and databases of its roles, those within others too.
+    roles: Vec<(String, String)>,
     privileges: Vec<Privilege>,
 }
 
@@ -73,6 +75,29 @@ struct Privilege {
     actions: BTreeSet<String>,
 }
 
+/// Roles that every deployment has, which take no more privileges.
+const BUILT_IN_ROLES: [&str; 19] = [
+    "read",
+    "readWrite",
+    "dbAdmin",
+    "userAdmin",
+    "dbOwner",
+    "clusterAdmin",
+    "clusterManager",
+    "clusterMonitor",
+    "hostManager",
+    "enableSharding",
+    "backup",
+    "restore",
+    "readAnyDatabase",
+    "readWriteAnyDatabase",
+    "userAdminAnyDatabase",
+    "dbAdminAnyDatabase",
+    "directShardOperations",
+    "root",
+    "__system",
+];
+
 /// A collection as the deployment lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
@@ -80,8 +105,8 @@ pub struct Listing {
     pub name: String,
     /// `collection`, `view` or `timeseries`.
     pub kind: String,
-    /// Whether it keeps pre- and post-images of changes.
-    pub keeps_images: bool,
+    /// Whether it keeps pre- and post-images of changes; `None` if silt may not see it.
+    pub keeps_images: Option<bool>,
 }
 
 impl Address {
@@ -197,16 +222,18 @@ impl Account {
             return Self::default();
         };
         let list = |name: &str| info.get_array(name).map_or(&[][..], Vec::as_slice);
-        let user = list("authenticatedUsers")
-            .iter()
-            .find_map(Bson::as_document)
-            .and_then(|user| {
-                let part = |name| user.get_str(name).ok().map(str::to_owned);
-                Some((part("user")?, part("db")?))
+        let named = |list: &[Bson], key: &str| -> Vec<(String, String)> {
+            let documents = list.iter().filter_map(Bson::as_document);
+            let named = documents.filter_map(|document| {
+                let part = |name| document.get_str(name).ok().map(str::to_owned);
+                Some((part(key)?, part("db")?))
             });
+            named.collect()
+        };
         let privileges = list("authenticatedUserPrivileges");
         Self {
-            user,
+            user: named(list("authenticatedUsers"), "user").into_iter().next(),
+            roles: named(list("authenticatedUserRoles"), "role"),
             privileges: privileges
                 .iter()
                 .filter_map(Bson::as_document)
@@ -218,18 +245,39 @@ impl Account {
     /// Whether it may do this to a collection. Without a login the server decides by itself.
     #[must_use]
     pub fn may(&self, action: &str, database: &str, collection: &str) -> bool {
-        let covers = |privilege: &Privilege| {
-            let is_ordinary = !collection.starts_with("system.");
-            privilege.actions.contains(action)
-                && (privilege.database.is_empty() || privilege.database == database)
-                && (privilege.collection.is_empty() && is_ordinary
-                    || privilege.collection == collection)
+        let allows = |privilege: &Privilege| {
+            privilege.actions.contains(action) && privilege.covers(database, collection)
         };
+        self.user.is_none() || self.privileges.iter().any(allows)
+    }
+
+    /// Whether it may do anything at all to a collection, so that the deployment tells of it.
+    #[must_use]
+    pub fn knows(&self, database: &str, collection: &str) -> bool {
+        let covers = |privilege: &Privilege| privilege.covers(database, collection);
         self.user.is_none() || self.privileges.iter().any(covers)
+    }
+
+    /// Name and database of the role to which privileges on this database can be added: the only one that
+    /// somebody made for it.
+    #[must_use]
+    pub fn own_role(&self, database: &str) -> Option<(&str, &str)> {
+        let is_own = |(role, of): &&(String, String)| {
+            !BUILT_IN_ROLES.contains(&role.as_str()) && (of == "admin" || of == database)
+        };
+        let mut own = self.roles.iter().filter(is_own);
+        let (role, of) = own.next()?;
+        own.next().is_none().then_some((role, of))
     }
 }
 
 impl Privilege {
+    fn covers(&self, database: &str, collection: &str) -> bool {
+        let is_ordinary = !collection.starts_with("system.");
+        (self.database.is_empty() || self.database == database)
+            && (self.collection.is_empty() && is_ordinary || self.collection == collection)
+    }
+
     fn of(privilege: &Document) -> Option<Self> {
         let resource = privilege.get_document("resource").ok()?;
         let is_any = resource.get_bool("anyResource").unwrap_or(false);
@@ -292,11 +340,41 @@ impl Deployment {
                 .ok()
                 .and_then(|kind| kind.as_str().map(str::to_owned))
                 .unwrap_or_default(),
-            keeps_images: found
-                .options
-                .change_stream_pre_and_post_images
-                .is_some_and(|images| images.enabled),
+            keeps_images: Some(
+                found
+                    .options
+                    .change_stream_pre_and_post_images
+                    .is_some_and(|images| images.enabled),
+            ),
             name: found.name,
+        };
+        Ok(found.into_iter().map(listing).collect())
+    }
+
+    /// The same for who may not list collections: those to which it may do anything, by name and kind
+    /// alone.
+    ///
+    /// # Errors
+    ///
+    /// silt may do nothing there, or the deployment can't be reached.
+    pub async fn listings_of_own(
+        &self,
+        database: &str,
+        names: &[String],
+    ) -> Result<Vec<Listing>, SourceError> {
+        let database = self.client.database(database);
+        let question = database.run_cursor_command(doc! {
+            "listCollections": 1,
+            "nameOnly": true,
+            "authorizedCollections": true,
+            "filter": { "name": { "$in": names } },
+        });
+        let found = async { question.await?.try_collect::<Vec<Document>>().await };
+        let found = self.bounded(Box::pin(found)).await?;
+        let listing = |found: Document| Listing {
+            name: found.get_str("name").unwrap_or_default().to_owned(),
+            kind: found.get_str("type").unwrap_or_default().to_owned(),
+            keeps_images: None,
         };
         Ok(found.into_iter().map(listing).collect())
     }
@@ -339,6 +417,10 @@ mod tests {
     fn privileges_cover_what_they_name() {
         let account = Account::of(&doc! { "authInfo": {
             "authenticatedUsers": [{ "user": "silt", "db": "admin" }],
+            "authenticatedUserRoles": [
+                { "role": "read", "db": "mydb" }, { "role": "archiver", "db": "admin" },
+                { "role": "helper", "db": "other" },
+            ],
             "authenticatedUserPrivileges": [
                 { "resource": { "db": "mydb", "collection": "" }, "actions": ["find"] },
                 { "resource": { "db": "mydb", "collection": "users" }, "actions": ["changeStream"] },
@@ -362,6 +444,9 @@ mod tests {
                 "{action} {database}.{collection}"
             );
         }
+        assert!(account.knows("mydb", "orders") && !account.knows("other", "users"));
+        assert_eq!(account.own_role("mydb"), Some(("archiver", "admin")));
+        assert_eq!(account.own_role("other"), None, "either could be meant");
         assert!(Account::default().may("find", "mydb", "users"), "no login");
         let any = Account::of(&doc! { "authInfo": {
             "authenticatedUsers": [{ "user": "root", "db": "admin" }],

@@ -3,9 +3,11 @@
 use silt::lake::Lake as _;
 
 use super::{checks, expect, row};
+use crate::harness::http::Kind;
+use crate::harness::http_proxy::{Fault, HttpProxy, Which};
 use crate::harness::scene::Scene;
 use crate::harness::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at};
-use crate::harness::silt::{run, run_bound_by_modes};
+use crate::harness::silt::{Signal, Silt, run, run_bound_by_modes};
 use crate::harness::{python, unique};
 
 /// A signature for a container of Azurite.
@@ -67,6 +69,12 @@ async fn trouble_with_azure_is_told_apart() {
             ["FAIL", "the first commit fails", "SAS rights rwl"],
         ),
         (
+            sas("wdl", 500),
+            1,
+            "commits",
+            ["FAIL", "reading back fails", "SAS rights rwl"],
+        ),
+        (
             sas("rwdl", 500),
             0,
             "commits",
@@ -91,7 +99,11 @@ async fn trouble_with_azure_is_told_apart() {
         let secret = secret.split('&').next().unwrap();
         assert!(!output.contains(secret), "{output}");
     }
-    assert_eq!(scene.azurite().list("_silt/check").await.unwrap(), []);
+    assert_eq!(
+        scene.azurite().list("_silt/check").await.unwrap(),
+        [],
+        "also what failed is cleared away"
+    );
     let mut settings = scene.settings.clone();
     settings.remove("AZURE_STORAGE_ACCOUNT_KEY");
     settings.insert(
@@ -101,6 +113,20 @@ async fn trouble_with_azure_is_told_apart() {
     let (code, output) = run(&settings, &["check"]);
     assert_eq!(code, 0, "{output}");
     expect(&row(&output, "commits"), &["warn", "stays: _silt/check/"]);
+    settings.insert(
+        "AZURE_STORAGE_SAS_TOKEN".into(),
+        signature(&container, "wl", 500),
+    );
+    let (code, output) = run(&settings, &["check"]);
+    assert_eq!(code, 1, "{output}");
+    expect(
+        &row(&output, "commits"),
+        &["FAIL", "reading back fails", "stays: _silt/check/"],
+    );
+    settings.insert(
+        "AZURE_STORAGE_SAS_TOKEN".into(),
+        signature(&container, "rwl", 500),
+    );
 
     settings.insert("AZURE_ADLS_FILESYSTEM".into(), unique("none"));
     let (code, output) = run(&settings, &["check"]);
@@ -139,4 +165,67 @@ async fn a_folder_that_may_not_be_written_is_told() {
         &row(&output, "commits"),
         &["FAIL", "Permission denied", "the right to write there"],
     );
+}
+
+#[tokio::test]
+async fn a_probe_whose_outcome_is_unknown_is_cleared_away() {
+    let scene = Scene::new().await.on_azurite();
+    scene.azurite().prepare().await.unwrap();
+    let proxy = HttpProxy::new(&scene.direct_lake);
+    for nth in [1, 2] {
+        proxy.fail(Which::nth(Kind::Commit, nth), Fault::LoseReply);
+        let (code, output) = run(&scene.settings_behind(&proxy), &["check"]);
+        assert_eq!(code, 1, "{output}");
+        let row = row(&output, "commits");
+        expect(&row, &["FAIL", "commit", "fails"]);
+        assert!(!row.contains("stays"), "{row}");
+        assert_eq!(scene.azurite().list("_silt/check").await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn trouble_with_entra_id_is_not_taken_for_an_answer_of_the_lake() {
+    let scene = Scene::new().await;
+    let mut settings = scene.settings.clone();
+    settings.remove("LAKE_URL");
+    let identity = "00000000-0000-0000-0000-000000000001";
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let reached = format!("https://{}/account", listener.local_addr().unwrap());
+    for (name, value) in [
+        ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+        ("AZURE_AUTHORITY_HOST", "https://127.0.0.1:1/"),
+        ("AZURE_TENANT_ID", identity),
+        ("AZURE_CLIENT_ID", identity),
+        ("AZURE_CLIENT_SECRET", "canary-5e1f"),
+    ] {
+        settings.insert(name.to_owned(), value.to_owned());
+    }
+    for (endpoint, what, mark) in [
+        ("https://nowhere.invalid/", "DNS", "FAIL"),
+        ("https://127.0.0.1:1/account", "TCP", "FAIL"),
+        (reached.as_str(), "TCP", "ok"),
+    ] {
+        settings.insert("AZURE_STORAGE_ENDPOINT".into(), endpoint.to_owned());
+        let (code, output) = run(&settings, &["check"]);
+        assert_eq!(code, 1, "{output}");
+        let of_lake = output.split_once("Lake\n").unwrap().1;
+        expect(&row(of_lake, what), &[mark]);
+        expect(&row(of_lake, "TLS"), &["skip"]);
+        expect(
+            &row(of_lake, "credential"),
+            &[
+                "FAIL",
+                "no token",
+                "Connection refused",
+                "the way to Entra ID",
+            ],
+        );
+        assert!(!of_lake.contains("by a proxy"), "{of_lake}");
+    }
+    // It passes, so a start waits for it.
+    let mut silt = Silt::start(&settings);
+    let told = silt.wait_for("can't start yet, tries again");
+    expect(told["error"].as_str().unwrap(), &["no token"]);
+    silt.signal(Signal::TERM);
+    silt.wait();
 }

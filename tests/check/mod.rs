@@ -2,6 +2,7 @@
 
 mod lake;
 mod mongodb;
+mod newest;
 mod tls;
 
 use bson::doc;
@@ -86,17 +87,29 @@ async fn where_all_is_there_the_status_is_0_and_nothing_is_left() {
 #[tokio::test]
 async fn a_feed_that_runs_is_no_hindrance_and_its_position_is_told() {
     let scene = Scene::new().await.with("HTTP_ADDR", "127.0.0.1:0");
+    let scene_lake = scene.lake();
     let mut silt = Silt::watching(&scene.settings, &["users"]);
-    insert(&scene.users(), 0..3).await;
-    scene.flush_until(&mut silt, "users", 3).await;
+    for round in 0..2 {
+        insert(&scene.users(), round * 3..round * 3 + 3).await;
+        let count = usize::try_from(round * 3 + 3).unwrap();
+        scene.flush_until(&mut silt, "users", count).await;
+    }
+    let hidden = || {
+        let folder = std::fs::read_dir(scene_lake.join("users")).unwrap();
+        let names = folder.map(|entry| entry.unwrap().file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = hidden();
     let address = silt.log.iter().find_map(|line| line["address"].as_str());
     let scene = scene.with("HTTP_ADDR", address.unwrap());
     let output = checks(&scene, 0, &["by a silt that runs"]);
     assert!(row(&output, "users").contains("there"), "{output}");
     let checkpoint = row(&output, "users checkpoint");
     assert!(checkpoint.contains("the oplog holds it"), "{output}");
-    insert(&scene.users(), 3..6).await;
-    scene.flush_until(&mut silt, "users", 6).await;
+    expect(&row(&output, "users newest file"), &["ok", "up to"]);
+    assert_eq!(hidden(), before, "what a writer keeps is left to it");
+    insert(&scene.users(), 6..9).await;
+    scene.flush_until(&mut silt, "users", 9).await;
     silt.drain();
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
@@ -166,7 +179,10 @@ async fn servers_that_keep_silent_do_not_hold_it_up() {
         .with("LAKE_TIMEOUT_SECONDS", "5");
     let output = checks(&scene, 1, &["is taken by another program"]);
     expect(&row(&output, "TCP"), &["ok"]);
-    expect(&row(&output, "TLS"), &["FAIL", "gives no answer"]);
+    expect(&row(&output, "TLS"), &["ok", "off"]);
+    expect(&row(&output, "answer"), &["FAIL", "gives no answer"]);
     let of_lake = output.split_once("Lake\n").unwrap().1;
-    expect(&row(of_lake, "TLS"), &["FAIL", "no answer within 5000 ms"]);
+    expect(&row(of_lake, "TLS"), &["ok", "off"]);
+    let limit = "no answer within 5000 ms (LAKE_TIMEOUT_SECONDS)";
+    expect(&row(of_lake, "answer"), &["FAIL", limit]);
 }

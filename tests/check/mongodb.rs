@@ -37,13 +37,14 @@ async fn a_privilege_that_is_missing_is_named_and_its_mend_mends() {
     let server = Server::mongod_with(&["--auth"]);
     let root = Client::with_uri_str(server.uri()).await.unwrap();
     let write = &["find", "insert", "update", "remove"];
-    for (name, on_data, on_meta, what, missing) in [
+    for (name, on_data, on_meta, what, missing, actions) in [
         (
             "no-stream",
             &["find"][..],
             &write[..],
             "users stream",
             "changeStream on DB.users is missing",
+            &["changeStream"][..],
         ),
         (
             "no-find",
@@ -51,6 +52,7 @@ async fn a_privilege_that_is_missing_is_named_and_its_mend_mends() {
             write,
             "users stream",
             "find on DB.users is missing",
+            &["find"],
         ),
         (
             "neither",
@@ -58,6 +60,7 @@ async fn a_privilege_that_is_missing_is_named_and_its_mend_mends() {
             write,
             "users stream",
             "find and changeStream on DB.users are missing",
+            &["find", "changeStream"],
         ),
         (
             "no-write",
@@ -65,6 +68,7 @@ async fn a_privilege_that_is_missing_is_named_and_its_mend_mends() {
             &["find"],
             "store",
             "may not use the checkpoint collection",
+            &["insert", "update"],
         ),
     ] {
         let scene = Scene::on(&server.uri()).await;
@@ -82,18 +86,25 @@ async fn a_privilege_that_is_missing_is_named_and_its_mend_mends() {
         let row = row(&output, what);
         expect(&row, &["FAIL", &missing.replace("DB", &database)]);
         assert_eq!(output.matches("FAIL").count(), 1, "{output}");
-        let (role, on) = if what == "store" {
-            ("readWrite", &meta)
-        } else {
-            ("read", &database)
+        let (on, collection) = match what {
+            "store" => (&meta, "change_stream_state"),
+            _ => (&database, "users"),
         };
+        let resource = format!("{{resource: {{db: \"{on}\", collection: \"{collection}\"}}");
+        let listed = format!("\"{}\"", actions.join("\", \""));
         let mend = format!(
-            "db.getSiblingDB(\"admin\").grantRolesToUser(\"{name}\", [{{role: \"{role}\", db: \"{on}\"}}])"
+            "db.getSiblingDB(\"admin\").grantPrivilegesToRole(\"role-{name}\", [{resource}, actions: [{listed}]}}])"
         );
         expect(&row, &[&mend]);
+        assert!(!row.contains("execute command"), "{row}");
         assert!(!output.contains("canary-5e1f"), "{output}");
+        let privilege = doc! {
+            "resource": { "db": on, "collection": collection }, "actions": actions.to_vec(),
+        };
         root.database("admin")
-            .run_command(doc! { "grantRolesToUser": name, "roles": [{ "role": role, "db": on }] })
+            .run_command(doc! {
+                "grantPrivilegesToRole": format!("role-{name}"), "privileges": [privilege],
+            })
             .await
             .unwrap();
         let output = checks(&scene, 0, &[]);
@@ -116,7 +127,9 @@ async fn a_privilege_that_is_missing_is_named_and_its_mend_mends() {
         settings.insert("MONGODB_URI".into(), uri);
         let (code, output) = run(&settings, &["check"]);
         assert_eq!(code, 1, "{output}");
-        expect(&row(&output, "login"), &["FAIL", found, mend]);
+        let row = row(&output, "login");
+        expect(&row, &["FAIL", found, mend]);
+        assert!(!row.contains("Grant"), "{row}");
         assert!(!output.contains("canary-5e1f"), "{output}");
     }
     let uri = user(
@@ -146,6 +159,62 @@ async fn a_privilege_that_is_missing_is_named_and_its_mend_mends() {
         1,
         "they don't pile up"
     );
+}
+
+#[tokio::test]
+async fn with_the_least_role_what_cannot_be_seen_is_told_and_nothing_else() {
+    let server = Server::mongod_with(&["--auth"]);
+    let root = Client::with_uri_str(server.uri()).await.unwrap();
+    let scene = Scene::on(&server.uri()).await;
+    std::fs::create_dir(scene.lake()).unwrap();
+    let database = scene.database.name().to_owned();
+    insert(&scene.users(), 0..1).await;
+    let view = doc! { "create": "seen", "viewOn": "users", "pipeline": [] };
+    scene.database.run_command(view).await.unwrap();
+    let on = |database: &str, collection: &str, actions: &[&str]| {
+        doc! { "resource": { "db": database, "collection": collection }, "actions": actions }
+    };
+    let meta = format!("{database}-meta");
+    let state = ["find", "insert", "update", "remove"];
+    let role = vec![
+        on(&database, "users", &["find", "changeStream"]),
+        on(&database, "seen", &["find", "changeStream"]),
+        on(&meta, "change_stream_state", &state),
+        on("local", "oplog.rs", &["find"]),
+    ];
+    let uri = user(&server, "least", role).await;
+    let scene = scene.with("MONGODB_URI", &uri);
+    let output = checks(&scene, 0, &[]);
+    assert!(!output.contains("listCollections"), "{output}");
+
+    let scene = scene.with("FULL_DOCUMENT", "required");
+    let output = checks(&scene, 0, &["as far as could be checked"]);
+    let mend = format!(
+        "db.getSiblingDB(\"admin\").grantPrivilegesToRole(\"role-least\", [{{resource: {{db: \"{database}\", \
+         collection: \"\"}}, actions: [\"listCollections\"]}}])"
+    );
+    let missing = format!("listCollections on {database} is missing");
+    expect(&row(&output, "users images"), &["skip", &missing, &mend]);
+    let privilege = on(&database, "", &["listCollections"]);
+    root.database("admin")
+        .run_command(doc! { "grantPrivilegesToRole": "role-least", "privileges": [privilege] })
+        .await
+        .unwrap();
+    let output = checks(&scene, 1, &[]);
+    expect(
+        &row(&output, "users images"),
+        &["FAIL", "halts at the first update"],
+    );
+
+    let scene = scene.with("MONGODB_COLLECTIONS", "seen");
+    root.database("admin")
+        .run_command(doc! {
+            "revokePrivilegesFromRole": "role-least",
+            "privileges": [on(&database, "", &["listCollections"])],
+        })
+        .await
+        .unwrap();
+    expect(&row(&checks(&scene, 1, &[]), "seen"), &["FAIL", "a view"]);
 }
 
 #[tokio::test]
@@ -299,5 +368,9 @@ async fn a_server_that_is_not_there_or_another_is_told_apart() {
         expect(&row, &["FAIL"]);
         expect(&row, &words);
         expect(&output, &["  skip users"]);
+        if what == "kind" {
+            let skipped = super::row(&output, "login");
+            expect(&skipped, &["skip", "names another replica set"]);
+        }
     }
 }

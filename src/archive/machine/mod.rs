@@ -26,6 +26,7 @@ use super::gap::Gap;
 use super::hour_file::HourFile;
 use super::position::{Checkpoint, LastChange, Position};
 use commits::CommitState;
+pub use start::refuse_lake_behind;
 pub use view::{Activity, Archived};
 
 /// An operation at an edge that is tried until it works.

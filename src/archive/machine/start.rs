@@ -159,7 +159,11 @@ impl Feed {
 
 /// A lake whose tail is older than the checkpoint's last change was restored or lost files. No file
 /// at all is no such case: lifecycle rules delete old ones.
-fn refuse_lake_behind(checkpoint: &Checkpoint, tail: Option<&HourFile>) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// The halt of a feed.
+pub fn refuse_lake_behind(checkpoint: &Checkpoint, tail: Option<&HourFile>) -> Result<(), Failure> {
     let (Some(last_change), Some(file)) = (&checkpoint.last_change, tail) else {
         return Ok(());
     };

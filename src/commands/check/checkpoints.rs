@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use super::grants::Missing;
 use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
-use super::{ROW_LIMIT, in_time};
+use super::{ROW_LIMIT, in_time, words};
 use crate::checkpoint::{CheckpointError, Checkpoints, LakeCheckpoints, Probed};
 use crate::edges;
 use crate::lake::Lake;
 use crate::settings::{CheckpointSettings, Settings};
 
 const WHAT: &str = "store";
+/// What silt does to the checkpoint collection.
+const ACTIONS: [&str; 3] = ["find", "insert", "update"];
 
 /// Checks the store by writing to it. Returns it if it can be read.
 pub(super) async fn check(
@@ -71,13 +74,32 @@ fn good(settings: &CheckpointSettings, probed: &Probed) -> Row {
 }
 
 fn bad(settings: &Settings, reached: Option<&Reached>, error: &CheckpointError) -> Row {
-    let row = Row::failure(WHAT, format!("{}: {error}", settings.checkpoints));
+    let row = Row::failure(
+        WHAT,
+        format!("{}: {}", settings.checkpoints, words::of_store(error)),
+    );
     match (&settings.checkpoints, reached, error) {
         (
-            CheckpointSettings::MongoDb { database, .. },
+            CheckpointSettings::MongoDb {
+                database,
+                collection,
+            },
             Some(reached),
             CheckpointError::Forbidden { .. },
-        ) => row.mended_by(super::collections::grant(reached, "readWrite", database)),
+        ) => {
+            let account = &reached.account;
+            let missing = ACTIONS.into_iter();
+            let missing: Vec<&str> = missing
+                .filter(|action| !account.may(action, database, collection))
+                .collect();
+            let missing = Missing {
+                database,
+                collection,
+                actions: &missing,
+                role: "readWrite",
+            };
+            row.mended_by(missing.mend(account))
+        }
         _ => row,
     }
 }

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use super::grants::{Missing, quoted};
 use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
+use super::{ROW_LIMIT, in_time, words};
 use crate::archive::frame::Origin;
-use crate::archive::machine::{OnHistoryLost, StartAt};
+use crate::archive::hour_file::HourFile;
+use crate::archive::machine::{OnHistoryLost, StartAt, refuse_lake_behind};
 use crate::archive::position::{ClusterTime, Position, Stored};
 use crate::checkpoint::{Checkpoints, FeedId};
 use crate::edges;
+use crate::lake::{self, Lake};
 use crate::settings::{FullDocument, Settings};
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
@@ -20,6 +24,7 @@ const ACTIONS: [&str; 2] = ["find", "changeStream"];
 pub(super) async fn check(
     settings: &Settings,
     reached: Option<&Reached>,
+    lake: Option<&Arc<dyn Lake>>,
     store: Option<&Arc<dyn Checkpoints>>,
     table: &Table<'_>,
 ) {
@@ -28,7 +33,7 @@ pub(super) async fn check(
     match reached {
         Some(reached) => {
             let database = &settings.source.database;
-            let listings = reached.deployment.listings(database, names).await;
+            let listings = listings(reached, database, names).await;
             if let Err(error) = &listings {
                 add(unlisted(reached, database, error));
             }
@@ -38,6 +43,8 @@ pub(super) async fn check(
                 let feed = Feed {
                     settings,
                     reached,
+                    lake,
+                    store,
                     name,
                 };
                 if let Some(reason) = &unreachable {
@@ -45,7 +52,7 @@ pub(super) async fn check(
                     continue;
                 }
                 table.progress(&format!("{database}.{name}: opens a change stream"));
-                unreachable = feed.check(listings.as_deref(), store, table).await;
+                unreachable = feed.check(listings.as_deref(), table).await;
             }
         }
         None => add(Row::skipped(&names.join(", "), "MongoDB can't be used")),
@@ -53,99 +60,91 @@ pub(super) async fn check(
     table.done(Part::Collections);
 }
 
-fn unlisted(reached: &Reached, database: &str, error: &SourceError) -> Row {
-    let found = match error {
-        SourceError::Unauthorized { .. } => {
-            format!(
-                "listCollections on {database} is missing: it isn't known what the collections are"
-            )
+/// The collections as far as silt may see them.
+async fn listings(
+    reached: &Reached,
+    database: &str,
+    names: &[String],
+) -> Result<Vec<Listing>, SourceError> {
+    match reached.deployment.listings(database, names).await {
+        Err(SourceError::Unauthorized { .. }) => {
+            reached.deployment.listings_of_own(database, names).await
         }
-        other => other.to_string(),
-    };
-    Row::warning("list", found).mended_by(grant(reached, "read", database))
+        other => other,
+    }
 }
 
-/// How to give silt's user a role.
-pub(super) fn grant(reached: &Reached, role: &str, database: &str) -> String {
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let role = format!("{{role: {}, db: {}}}", quoted(role), quoted(database));
-    match &reached.account.user {
-        Some((user, of)) => format!(
-            "db.getSiblingDB({}).grantRolesToUser({}, [{role}])",
-            quoted(of),
-            quoted(user)
-        ),
-        None => format!("grant silt's user the role {role}"),
+fn unlisted(reached: &Reached, database: &str, error: &SourceError) -> Row {
+    match error {
+        SourceError::Unauthorized { .. } => {
+            let found = format!(
+                "listCollections on {database} is missing: it isn't known what the collections are"
+            );
+            Row::warning("list", found).mended_by(may_list(reached, database))
+        }
+        other => Row::warning("list", words::of_source(other)),
     }
+}
+
+/// How to let silt see what collections are.
+fn may_list(reached: &Reached, database: &str) -> String {
+    let missing = Missing {
+        database,
+        collection: "",
+        actions: &["listCollections"],
+        role: "read",
+    };
+    missing.mend(&reached.account)
 }
 
 struct Feed<'a> {
     settings: &'a Settings,
     reached: &'a Reached,
+    lake: Option<&'a Arc<dyn Lake>>,
+    store: Option<&'a Arc<dyn Checkpoints>>,
     name: &'a str,
 }
 
 impl Feed<'_> {
     /// Checks one collection. Returns why there is no use in looking at others.
-    async fn check(
-        &self,
-        listings: Option<&[Listing]>,
-        store: Option<&Arc<dyn Checkpoints>>,
-        table: &Table<'_>,
-    ) -> Option<&'static str> {
+    async fn check(&self, listings: Option<&[Listing]>, table: &Table<'_>) -> Option<&'static str> {
         let add = |row| table.add(Part::Collections, row);
-        let what = |what: &str| format!("{} {what}", self.name);
-        let listing = listings.map(|all| all.iter().find(|listing| listing.name == self.name));
+        let what = self.what("stream");
+        let listing = self.listing(listings);
         if let Some(listing) = listing {
             let (row, is_fit) = self.kind(listing);
             add(row);
             if !is_fit {
-                add(Row::skipped(
-                    &what("stream"),
-                    "it is no ordinary collection",
-                ));
+                add(Row::skipped(&what, "it is no ordinary collection"));
                 return None;
             }
-            self.images(listing).into_iter().for_each(add);
         }
-        let loaded = match store {
-            Some(store) => Some(store.load(&self.id()).await),
-            None => None,
+        self.images(listing).into_iter().for_each(add);
+        let Ok(stored) = self.stored().await.map_err(add) else {
+            add(Row::skipped(&what, "it isn't known where it stands"));
+            return None;
         };
-        let stored = match loaded {
-            Some(Ok(stored)) => {
-                add(self.checkpoint(stored.as_ref()));
-                stored
-            }
-            Some(Err(error)) => {
-                add(Row::failure(&what("checkpoint"), error.to_string()));
-                add(Row::skipped(
-                    &what("stream"),
-                    "it isn't known where it stands",
-                ));
-                return None;
-            }
-            None => {
-                add(Row::skipped(&what("checkpoint"), "the store can't be used"));
-                None
-            }
-        };
-        let position = match self.position(stored).await {
+        let (newest, tail) = self.newest(stored.as_ref()).await;
+        match self.store {
+            Some(_) => add(self.checkpoint(stored.as_ref(), tail.as_ref())),
+            None => add(Row::skipped(
+                &self.what("checkpoint"),
+                "the store can't be used",
+            )),
+        }
+        add(newest);
+        let position = match self.position(stored, tail).await {
             Ok(position) => position,
             Err(error) => {
-                add(Row::failure(&what("stream"), error.to_string()));
+                add(Row::failure(&what, words::of_source(&error)));
                 return Some("the deployment gives no answer");
             }
         };
         let options = edges::stream_options(self.settings);
-        let origin = Origin {
-            database: self.settings.source.database.clone(),
-            collection: self.name.to_owned(),
-        };
         let tried = self
             .reached
             .deployment
-            .try_stream(&origin, &options, &position)
+            .try_stream(&self.origin(), &options, &position)
             .await;
         let is_gone = matches!(
             tried,
@@ -153,6 +152,61 @@ impl Feed<'_> {
         );
         add(self.stream(tried));
         is_gone.then_some("the deployment gives no answer")
+    }
+
+    /// The name of a row.
+    fn what(&self, what: &str) -> String {
+        format!("{} {what}", self.name)
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            database: self.settings.source.database.clone(),
+            collection: self.name.to_owned(),
+        }
+    }
+
+    /// How the deployment lists it (inner `None`: not at all), if that can be known.
+    fn listing<'l>(&self, listings: Option<&'l [Listing]>) -> Option<Option<&'l Listing>> {
+        let listing = listings?.iter().find(|listing| listing.name == self.name);
+        let account = &self.reached.account;
+        let is_told = listing.is_some() || account.knows(&self.settings.source.database, self.name);
+        is_told.then_some(listing)
+    }
+
+    /// Its checkpoint, or a row that says why it can't be had.
+    async fn stored(&self) -> Result<Option<Stored>, Row> {
+        let Some(store) = self.store else {
+            return Ok(None);
+        };
+        let loaded = store.load(&self.id()).await;
+        loaded.map_err(|error| Row::failure(&self.what("checkpoint"), words::of_store(&error)))
+    }
+
+    /// The newest file, judged as a feed does at its start.
+    async fn newest(&self, stored: Option<&Stored>) -> (Row, Option<HourFile>) {
+        let what = self.what("newest file");
+        let Some(lake) = self.lake else {
+            return (Row::skipped(&what, "the lake can't be used"), None);
+        };
+        let seen = async { Ok(lake::tail::look(lake.as_ref(), &self.origin()).await) };
+        let tail = match in_time(ROW_LIMIT, seen).await {
+            Ok(Ok(tail)) => tail,
+            Ok(Err(error)) => return (super::lake::failure(&what, &error), None),
+            Err(silence) => return (Row::failure(&what, silence), None),
+        };
+        let judged = stored.map_or(Ok(()), |stored| {
+            refuse_lake_behind(&stored.checkpoint, tail.as_ref())
+        });
+        let row = match (judged, &tail) {
+            (Err(halt), _) => Row::failure(&what, halt.message),
+            (Ok(()), Some(file)) => {
+                let last = file.last.cluster_time;
+                Row::good(&what, format!("{}, up to {last}", file.name))
+            }
+            (Ok(()), None) => Row::good(&what, "none"),
+        };
+        (row, tail)
     }
 
     fn id(&self) -> FeedId {
@@ -187,8 +241,8 @@ impl Feed<'_> {
     }
 
     /// Whether it keeps post-images, where that matters.
-    fn images(&self, listing: Option<&Listing>) -> Option<Row> {
-        let what = format!("{} images", self.name);
+    fn images(&self, listing: Option<Option<&Listing>>) -> Option<Row> {
+        let what = self.what("images");
         let full_document = self.settings.source.full_document;
         if !matches!(
             full_document,
@@ -196,11 +250,25 @@ impl Feed<'_> {
         ) {
             return None;
         }
-        if listing.is_some_and(|listing| listing.keeps_images) {
-            return Some(Row::good(&what, "changeStreamPreAndPostImages is enabled"));
+        let keeps_images = match listing {
+            None => None,
+            Some(None) => Some(false),
+            Some(Some(listing)) => listing.keeps_images,
+        };
+        match keeps_images {
+            Some(true) => {
+                return Some(Row::good(&what, "changeStreamPreAndPostImages is enabled"));
+            }
+            Some(false) => {}
+            None => {
+                let database = &self.settings.source.database;
+                let reason = format!("listCollections on {database} is missing");
+                let mend = may_list(self.reached, database);
+                return Some(Row::skipped(&what, reason).mended_by(mend));
+            }
         }
+        let listing = listing.flatten();
         let (database, name) = (&self.settings.source.database, self.name);
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let verb = if listing.is_some() {
             "collMod"
         } else {
@@ -222,8 +290,8 @@ impl Feed<'_> {
     }
 
     /// The checkpoint, or the start that is set, against the oplog.
-    fn checkpoint(&self, stored: Option<&Stored>) -> Row {
-        let what = format!("{} checkpoint", self.name);
+    fn checkpoint(&self, stored: Option<&Stored>, tail: Option<&HourFile>) -> Row {
+        let what = self.what("checkpoint");
         let (position, found) = match stored {
             Some(stored) => {
                 let time = stored.checkpoint.position.cluster_time();
@@ -231,6 +299,10 @@ impl Feed<'_> {
                     format!(", of {time}, {}", age(time, chrono::Utc::now().timestamp()))
                 });
                 (time, format!("save {}{age}", stored.revision))
+            }
+            None if let Some(file) = tail => {
+                let found = format!("none yet: begins behind the end of {}", file.name);
+                (Some(file.last.cluster_time), found)
             }
             None => match self.settings.start_at {
                 StartAt::Now => return Row::good(&what, "none yet: begins with what comes then"),
@@ -268,16 +340,23 @@ impl Feed<'_> {
         }
     }
 
-    async fn position(&self, stored: Option<Stored>) -> Result<Position, SourceError> {
-        Ok(match (stored, self.settings.start_at) {
-            (Some(stored), _) => stored.checkpoint.position,
-            (None, StartAt::Time(time)) => Position::At(time),
-            (None, StartAt::Now) => Position::At(self.reached.deployment.cluster_time().await?),
+    async fn position(
+        &self,
+        stored: Option<Stored>,
+        tail: Option<HourFile>,
+    ) -> Result<Position, SourceError> {
+        Ok(match (stored, tail, self.settings.start_at) {
+            (Some(stored), ..) => stored.checkpoint.position,
+            (None, Some(file), _) => Position::After(file.last.token),
+            (None, None, StartAt::Time(time)) => Position::At(time),
+            (None, None, StartAt::Now) => {
+                Position::At(self.reached.deployment.cluster_time().await?)
+            }
         })
     }
 
     fn stream(&self, tried: Result<(), SourceError>) -> Row {
-        let what = format!("{} stream", self.name);
+        let what = self.what("stream");
         let database = &self.settings.source.database;
         match tried {
             Ok(()) => Row::good(&what, "opened and closed"),
@@ -297,13 +376,19 @@ impl Feed<'_> {
                         if missing.len() == 1 { "is" } else { "are" }
                     )
                 };
-                Row::failure(&what, found).mended_by(grant(self.reached, "read", database))
+                let missing = Missing {
+                    database,
+                    collection: self.name,
+                    actions: &missing,
+                    role: "read",
+                };
+                Row::failure(&what, found).mended_by(missing.mend(account))
             }
             Err(SourceError::HistoryLost { message, .. }) => self.lost(
                 &what,
                 &format!("the oplog no longer holds where it stands: {message}"),
             ),
-            Err(error) => Row::failure(&what, error.to_string()),
+            Err(error) => Row::failure(&what, words::of_source(&error)),
         }
     }
 }

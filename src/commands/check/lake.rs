@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 use tokio::net::TcpStream;
 use url::{Url, form_urlencoded};
 
-use super::probe::{self, Proof};
+use super::probe::{self, Fault, Proof};
 use super::row::{Part, Row, Table};
 use super::{ANSWER_LIMIT, ROW_LIMIT, in_time, words};
 use crate::archive::names;
@@ -56,8 +56,8 @@ pub(super) async fn check(settings: &Settings, table: &Table<'_>) -> Option<Arc<
 }
 
 /// A row of the lake's words; the mend stands at their end.
-fn failure(what: &str, error: &LakeError) -> Row {
-    let text = error.to_string();
+pub(super) fn failure(what: &str, error: &LakeError) -> Row {
+    let text = words::of_lake(error);
     match text.rsplit_once("; ") {
         Some((found, mend)) => Row::failure(what, found).mended_by(mend),
         None => Row::failure(what, text),
@@ -66,21 +66,32 @@ fn failure(what: &str, error: &LakeError) -> Row {
 
 async fn commits(settings: &Settings, lake: &dyn Lake) -> Row {
     let now_unix_ms = Utc::now().timestamp_millis();
-    let probing = async { Ok(probe::run(lake, settings.files.format, now_unix_ms).await) };
     let good = "committed three times, refused a stale write, read back";
-    match in_time(ROW_LIMIT, probing).await {
-        Ok(Ok(Proof::Whole)) => Row::good(PROBE, format!("{good}, removed")),
-        Ok(Ok(Proof::Stays(path))) => Row::warning(
-            PROBE,
-            format!("{good}; the file may not be removed, which silt needn't, and stays: {path}"),
-        ),
-        Ok(Err(failed)) => {
-            let mut row = failure(PROBE, &failed.error);
-            row.found = format!("{} fails: {}", failed.step, row.found);
+    let failed = match probe::run(lake, settings.files.format, now_unix_ms, ROW_LIMIT).await {
+        Ok(Proof::Whole) => return Row::good(PROBE, format!("{good}, removed")),
+        Ok(Proof::Stays(path)) => {
+            let found = format!(
+                "{good}; the file may not be removed, which silt needn't, and stays: {path}"
+            );
+            return Row::warning(PROBE, found);
+        }
+        Err(failed) => failed,
+    };
+    let mut row = match &failed.why {
+        Fault::At(step, error) => {
+            let mut row = failure(PROBE, error);
+            row.found = format!("{step} fails: {}", row.found);
             row
         }
-        Err(silence) => Row::failure(PROBE, silence),
+        Fault::Late(silence) => Row::failure(PROBE, silence),
+    };
+    if let Some(path) = &failed.stays {
+        row.found = format!(
+            "{}; what was written can't be removed and stays: {path}",
+            row.found
+        );
     }
+    row
 }
 
 /// Whether the folder is there, or why not.
@@ -165,20 +176,18 @@ async fn azure(
             limit_ms: u64::try_from(ANSWER_LIMIT.as_millis()).unwrap_or(u64::MAX),
         }),
     };
-    let has_answered = !matches!(
-        listed,
-        Err(LakeError::TimedOut { .. }
-            | LakeError::Unavailable {
-                source: Some(_),
-                ..
-            })
-    );
-    if !reach(endpoint, &network, has_answered, &listed, &add) {
+    let kind = credential_text(credential, Utc::now());
+    let is_reached = reach(endpoint, &network, &listed, &add);
+    if let Err(error @ LakeError::NoToken { .. }) = &listed {
+        add(refused(&kind, error));
+        add(Row::skipped("file system", "no token to ask with"));
+        return Err("no token to ask with");
+    }
+    if !is_reached {
         add(Row::skipped("credential", "no answer"));
         add(Row::skipped("file system", "no answer"));
         return Err("no answer");
     }
-    let kind = credential_text(credential, Utc::now());
     match listed {
         Ok(()) => {
             add(accepted(credential, &kind));
@@ -191,9 +200,7 @@ async fn azure(
             Err("the file system isn't there")
         }
         Err(error @ (LakeError::Unauthenticated { .. } | LakeError::Forbidden { .. })) => {
-            let mut row = failure("credential", &error);
-            row.found = format!("{kind}: {}", row.found);
-            add(row);
+            add(refused(&kind, &error));
             add(Row::skipped("file system", "the credential is refused"));
             Err("the credential is refused")
         }
@@ -204,16 +211,36 @@ async fn azure(
     }
 }
 
+fn refused(kind: &str, error: &LakeError) -> Row {
+    let mut row = failure("credential", error);
+    row.found = format!("{kind}: {}", row.found);
+    row
+}
+
+/// Whether the service has said something, be it a refusal.
+fn has_answered(listed: &Result<(), LakeError>) -> bool {
+    let silence = matches!(
+        listed,
+        Err(LakeError::TimedOut { .. }
+            | LakeError::NoToken { .. }
+            | LakeError::Unavailable {
+                source: Some(_),
+                ..
+            })
+    );
+    !silence
+}
+
 /// The rows of the network. What the service answers itself is proof enough: a proxy may know hosts
 /// that this machine doesn't.
 fn reach(
     endpoint: &Url,
     network: &Network,
-    has_answered: bool,
     listed: &Result<(), LakeError>,
     add: &impl Fn(Row),
 ) -> bool {
     let host = endpoint.host_str().unwrap_or_default();
+    let has_answered = has_answered(listed);
     let other_way = "not from here, yet the service answers: by a proxy";
     match (&network.found, has_answered) {
         (Ok(addresses), _) => {
@@ -242,22 +269,29 @@ fn reach(
             return false;
         }
     }
-    match listed {
-        _ if has_answered && endpoint.scheme() == "https" => add(Row::good("TLS", "on")),
-        _ if has_answered => add(Row::good("TLS", "off (http)")),
-        Err(error) => {
-            let text = error.to_string();
-            add(match words::tls(&text, "AZURE_STORAGE_ENDPOINT") {
-                Some((what, mend)) => {
-                    Row::failure("TLS", format!("{what} ({text})")).mended_by(mend)
-                }
-                None => Row::failure("TLS", format!("the service gives no answer: {text}"))
-                    .mended_by("look at the endpoint, and at what stands between"),
-            });
-        }
-        Ok(()) => {}
-    }
+    answer(endpoint, listed).into_iter().for_each(add);
     has_answered
+}
+
+/// The rows of TLS and of what came over the connection.
+fn answer(endpoint: &Url, listed: &Result<(), LakeError>) -> Vec<Row> {
+    let has_tls = endpoint.scheme() == "https";
+    let encryption = || Row::good("TLS", if has_tls { "on" } else { "off (http)" });
+    let error = match listed {
+        Err(LakeError::NoToken { .. }) => return vec![Row::skipped("TLS", "no token to ask with")],
+        Err(error) if !has_answered(listed) => error,
+        _ => return vec![encryption()],
+    };
+    let text = words::of_lake(error);
+    let found = format!("the service gives no answer: {text}");
+    let mend = "look at the endpoint, and at what stands between";
+    if !has_tls {
+        return vec![encryption(), Row::failure("answer", found).mended_by(mend)];
+    }
+    vec![match words::tls(&text, "AZURE_STORAGE_ENDPOINT") {
+        Some((what, mend)) => Row::failure("TLS", format!("{what} ({text})")).mended_by(mend),
+        None => Row::failure("TLS", found).mended_by(mend),
+    }]
 }
 
 /// What of a signature may be told: its end, and never itself.

@@ -5,6 +5,7 @@
 
 mod checkpoints;
 mod collections;
+mod grants;
 mod http;
 mod lake;
 mod mongodb;
@@ -39,7 +40,14 @@ pub async fn run(settings: &Settings, warnings: &[String], screen: Screen<'_>) -
         lake::check(&settings, &table)
     );
     let store = checkpoints::check(&settings, deployment.as_ref(), lake.as_ref(), &table).await;
-    collections::check(&settings, deployment.as_ref(), store.as_ref(), &table).await;
+    collections::check(
+        &settings,
+        deployment.as_ref(),
+        lake.as_ref(),
+        store.as_ref(),
+        &table,
+    )
+    .await;
     http::check(&settings, &table).await;
     table.progress("");
     let (text, is_good) = table.summary();

@@ -74,6 +74,9 @@ async fn reach(settings: &Settings, table: &Table<'_>) -> Option<Reached> {
     let greeting = match greeting {
         Ok(greeting) => greeting,
         Err(error) => {
+            if !address.has_tls() {
+                add(Row::good("TLS", "off"));
+            }
             add(no_greeting(&address, &error));
             skip(&["kind", "login", "version", "oplog"], "no server answers");
             return None;
@@ -81,14 +84,10 @@ async fn reach(settings: &Settings, table: &Table<'_>) -> Option<Reached> {
     };
     let tls = if address.has_tls() { "on" } else { "off" };
     add(Row::good("TLS", tls));
-    let row = kind_row(&address, &greeting);
-    let is_fit = row.mark == super::row::Mark::Good;
+    let (row, unfit) = kind_row(&address, &greeting);
     add(row);
-    if !is_fit {
-        skip(
-            &["login", "version", "oplog"],
-            "it is no deployment with change streams",
-        );
+    if let Some(reason) = unfit {
+        skip(&["login", "version", "oplog"], reason);
         return None;
     }
     log_in(settings, &address, &greeting, table).await
@@ -101,7 +100,7 @@ async fn address(settings: &Settings) -> Result<Address, Row> {
         Ok(Err(error @ SourceError::BadUri { .. })) => {
             return Err(Row::failure("address", error.to_string()));
         }
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => words::of_source(&error),
         Err(late) => late,
     };
     let mend = "look at the host of MONGODB_URI: its SRV record _mongodb._tcp.HOST must be known to this \
@@ -196,40 +195,48 @@ fn tcp_row(connected: &Found<()>) -> Row {
 }
 
 fn no_greeting(address: &Address, error: &str) -> Row {
-    if let Some((what, mend)) = words::tls(error, "MONGODB_URI") {
-        return Row::failure("TLS", format!("{what} ({error})")).mended_by(mend);
+    let found = format!("the server gives no answer: {error}");
+    if !address.has_tls() {
+        return Row::failure("answer", found)
+            .mended_by("look at the server's log; if it wants TLS, add tls=true to MONGODB_URI");
     }
-    let mend = if address.has_tls() {
-        "look at the server's log; whether it speaks TLS, and which"
-    } else {
-        "look at the server's log; if it wants TLS, add tls=true to MONGODB_URI"
-    };
-    Row::failure("TLS", format!("the server gives no answer: {error}")).mended_by(mend)
+    match words::tls(error, "MONGODB_URI") {
+        Some((what, mend)) => Row::failure("TLS", format!("{what} ({error})")).mended_by(mend),
+        None => Row::failure("TLS", found)
+            .mended_by("look at the server's log; whether it speaks TLS, and which"),
+    }
 }
 
-fn kind_row(address: &Address, greeting: &Greeting) -> Row {
+/// What it is, and why there is no use in going on, if there is none.
+fn kind_row(address: &Address, greeting: &Greeting) -> (Row, Option<&'static str>) {
+    const NO_STREAMS: Option<&str> = Some("it is no deployment with change streams");
+    const WHAT: &str = "kind";
     if greeting.is_router {
-        return Row::good("kind", "sharded cluster");
+        return (Row::good(WHAT, "sharded cluster"), None);
     }
     let Some(name) = &greeting.replica_set else {
-        return if greeting.is_uninitiated {
-            Row::failure("kind", "a replica set that nobody has initiated")
-                .mended_by("rs.initiate()")
+        let row = if greeting.is_uninitiated {
+            Row::failure(WHAT, "a replica set that nobody has initiated").mended_by("rs.initiate()")
         } else {
-            Row::failure("kind", "standalone, which has no change streams").mended_by(
+            Row::failure(WHAT, "standalone, which has no change streams").mended_by(
                 "run it as a replica set (one member will do): --replSet rs0 and rs.initiate()",
             )
         };
+        return (row, NO_STREAMS);
     };
     if let Some(wanted) = address.replica_set().filter(|wanted| wanted != name) {
         let found = format!("replica set {name}, but MONGODB_URI says replicaSet={wanted}");
-        return Row::failure("kind", found).mended_by(format!("replicaSet={name} in MONGODB_URI"));
+        let row = Row::failure(WHAT, found).mended_by(format!("replicaSet={name} in MONGODB_URI"));
+        return (row, Some("MONGODB_URI names another replica set"));
     }
     let primary = match &greeting.primary {
         Some(primary) => format!("primary {primary}"),
         None => "no primary at this moment".to_owned(),
     };
-    Row::good("kind", format!("replica set {name}, {primary}"))
+    (
+        Row::good(WHAT, format!("replica set {name}, {primary}")),
+        None,
+    )
 }
 
 async fn log_in(
@@ -263,7 +270,7 @@ async fn log_in(
     let facts = match deployment.facts().await {
         Ok(facts) => facts,
         Err(error) => {
-            add(Row::failure("version", error.to_string()));
+            add(Row::failure("version", words::of_source(&error)));
             add(Row::skipped("oplog", "the server doesn't say what it is"));
             return None;
         }
@@ -283,14 +290,15 @@ async fn log_in(
 }
 
 fn no_login(address: &Address, greeting: &Greeting, error: &SourceError) -> Row {
-    let row = Row::failure("login", error.to_string());
+    let row = Row::failure("login", words::of_source(error));
     match error {
         SourceError::Unauthenticated { message } => Row::failure("login", message).mended_by(
             "look at user and password in MONGODB_URI (special letters are percent-encoded), and at \
              authSource=DATABASE, where the user was created",
         ),
-        SourceError::Unauthorized { .. } if !address.has_credential() => {
-            row.mended_by("the server asks for a login: mongodb://USER:PASSWORD@… in MONGODB_URI")
+        SourceError::Unauthorized { message } if !address.has_credential() => {
+            Row::failure("login", message)
+                .mended_by("the server asks for a login: mongodb://USER:PASSWORD@… in MONGODB_URI")
         }
         SourceError::Passing { .. } | SourceError::Unanswered { .. }
             if !greeting.members.is_empty() && !address.is_direct() =>
@@ -360,7 +368,7 @@ async fn oplog(deployment: &Deployment, facts: &Facts, table: &Table<'_>) -> Opt
                         without";
             (Row::warning("oplog", found).mended_by(mend), None)
         }
-        Err(error) => (Row::warning("oplog", error.to_string()), None),
+        Err(error) => (Row::warning("oplog", words::of_source(&error)), None),
     };
     table.add(Part::MongoDb, row);
     window

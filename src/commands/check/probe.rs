@@ -1,8 +1,11 @@
 //! Commits to the lake as a feed does, in silt's own folder, and removes what it wrote.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::{ANSWER_LIMIT, in_time};
 use crate::archive::batch::{Batch, Changes};
+use crate::archive::failure::Disposition;
 use crate::archive::frame::{self, Commit, Origin};
 use crate::archive::hour_file::{FileFormat, Hour, HourFileName};
 use crate::archive::names;
@@ -19,63 +22,55 @@ pub(super) enum Proof {
     Stays(String),
 }
 
-/// Why a probe failed: in which step, and how.
+/// Why a probe failed, and the file that stays, if one does.
 #[derive(Debug)]
 pub(super) struct Failed {
-    pub step: &'static str,
-    pub error: LakeError,
+    pub why: Fault,
+    pub stays: Option<String>,
 }
 
-fn at(step: &'static str) -> impl Fn(LakeError) -> Failed {
-    move |error| Failed { step, error }
+/// What went wrong.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// In which step, and how.
+    At(&'static str, LakeError),
+    /// It took too long.
+    Late(String),
 }
 
-/// Commits three times, has a stale writer refused, reads all back and removes the file.
+fn at(step: &'static str) -> impl Fn(LakeError) -> Fault {
+    move |error| Fault::At(step, error)
+}
+
+/// Commits three times, has a stale writer refused and reads all back within this limit. Whatever came of
+/// that, the file is removed.
 pub(super) async fn run(
     lake: &dyn Lake,
     format: FileFormat,
     now_unix_ms: i64,
+    limit: Duration,
 ) -> Result<Proof, Failed> {
-    let probe = Probe::new(format, now_unix_ms);
-    let first = probe.commit(None, 0..2)?;
-    let version = lake.append(&probe.path, None, &first).await;
-    let version = version.map_err(at("the first commit"))?;
-    let (second, stale) = (probe.commit(Some(&first), 2..5)?, version.clone());
-    let version = lake
-        .append(&probe.path, Some(base(&first, &version)), &second)
-        .await;
-    let version = version.map_err(at("a commit to what is there"))?;
-    let third = probe.commit(Some(&second), 5..6)?;
-    let version = lake
-        .append(&probe.path, Some(base(&second, &version)), &third)
-        .await;
-    let version = version.map_err(at("a commit to what is there"))?;
-    match lake
-        .append(&probe.path, Some(base(&first, &stale)), &second)
-        .await
-    {
-        Err(LakeError::Stale { .. }) => {}
-        Err(error) => return Err(at("a stale write")(error)),
-        Ok(_) => {
-            return Err(probe.broken(
-                "a stale write",
-                "it was not refused: the lake doesn't fence writers",
-            ));
-        }
-    }
-    let expected = [
-        third.head.as_slice(),
-        &first.chunk,
-        &second.chunk,
-        &third.chunk,
-        &third.foot,
-    ]
-    .concat();
-    let version = probe.read_back(lake, &version, &expected, &third).await?;
-    match lake.remove_probe(&probe.path, &version).await {
-        Ok(()) => Ok(Proof::Whole),
-        Err(LakeError::Forbidden { .. }) => Ok(Proof::Stays(probe.path.to_string())),
-        Err(error) => Err(at("the removal")(error)),
+    let mut probe = Probe::new(format, now_unix_ms);
+    let tried = in_time(limit, async { Ok(probe.try_all(lake).await) }).await;
+    let tried = tried.unwrap_or_else(|late| Err(Fault::Late(late)));
+    let removing = async { Ok(probe.remove(lake).await) };
+    let removed = in_time(ANSWER_LIMIT, removing).await;
+    let path = probe.path.to_string();
+    match (tried, removed) {
+        (Ok(()), Ok(Ok(()))) => Ok(Proof::Whole),
+        (Ok(()), Ok(Err(LakeError::Forbidden { .. }))) => Ok(Proof::Stays(path)),
+        (Ok(()), Ok(Err(error))) => Err(Failed {
+            why: Fault::At("the removal", error),
+            stays: Some(path),
+        }),
+        (Ok(()), Err(late)) => Err(Failed {
+            why: Fault::Late(late),
+            stays: Some(path),
+        }),
+        (Err(why), removed) => Err(Failed {
+            why,
+            stays: (!matches!(removed, Ok(Ok(())))).then_some(path),
+        }),
     }
 }
 
@@ -93,6 +88,10 @@ struct Probe {
     path: LakePath,
     cluster_seconds: u32,
     now_unix_ms: i64,
+    /// The last state that is known.
+    version: Option<Version>,
+    /// Whether a commit may have happened of which nothing is known.
+    is_unsure: bool,
 }
 
 impl Probe {
@@ -120,14 +119,86 @@ impl Probe {
             path,
             cluster_seconds,
             now_unix_ms,
+            version: None,
+            is_unsure: false,
         }
     }
 
-    fn broken(&self, step: &'static str, what: &str) -> Failed {
+    async fn try_all(&mut self, lake: &dyn Lake) -> Result<(), Fault> {
+        const FIRST: &str = "the first commit";
+        const NEXT: &str = "a commit to what is there";
+        const STALE: &str = "a stale write";
+        let first = self.commit(None, 0..2)?;
+        let stale = self.append(lake, None, &first).await.map_err(at(FIRST))?;
+        let second = self.commit(Some(&first), 2..5)?;
+        let base = Some((&first, &stale));
+        let version = self.append(lake, base, &second).await.map_err(at(NEXT))?;
+        let third = self.commit(Some(&second), 5..6)?;
+        let base = Some((&second, &version));
+        let version = self.append(lake, base, &third).await.map_err(at(NEXT))?;
+        match self.append(lake, Some((&first, &stale)), &second).await {
+            Err(LakeError::Stale { .. }) => {}
+            Err(error) => return Err(at(STALE)(error)),
+            Ok(_) => {
+                return Err(
+                    self.broken(STALE, "it was not refused: the lake doesn't fence writers")
+                );
+            }
+        }
+        let expected = [
+            third.head.as_slice(),
+            &first.chunk,
+            &second.chunk,
+            &third.chunk,
+            &third.foot,
+        ]
+        .concat();
+        self.read_back(lake, &version, &expected, &third).await
+    }
+
+    /// Commits, and keeps in mind what is there.
+    async fn append(
+        &mut self,
+        lake: &dyn Lake,
+        on: Option<(&Commit, &Version)>,
+        commit: &Commit,
+    ) -> Result<Version, LakeError> {
+        self.is_unsure = true;
+        let base = on.map(|(on, version)| base(on, version));
+        let appended = lake.append(&self.path, base, commit).await;
+        match &appended {
+            Ok(version) => self.version = Some(version.clone()),
+            Err(error) if matches!(error.disposition(), Disposition::Retry { .. }) => {
+                return appended;
+            }
+            // Refused: all is as it was.
+            Err(_) => {}
+        }
+        self.is_unsure = false;
+        appended
+    }
+
+    /// Removes what may be there.
+    async fn remove(&self, lake: &dyn Lake) -> Result<(), LakeError> {
+        if let Some(version) = &self.version {
+            match lake.remove_probe(&self.path, version).await {
+                Err(LakeError::Stale { .. }) => {}
+                removed => return removed,
+            }
+        } else if !self.is_unsure {
+            return Ok(());
+        }
+        match lake.open(&self.path).await? {
+            Some(opened) => lake.remove_probe(&self.path, &opened.version).await,
+            None => Ok(()),
+        }
+    }
+
+    fn broken(&self, step: &'static str, what: &str) -> Fault {
         let error = LakeError::Refused {
             reason: format!("{}: {what}", self.path),
         };
-        Failed { step, error }
+        Fault::At(step, error)
     }
 
     /// A commit of these made-up changes.
@@ -135,7 +206,7 @@ impl Probe {
         &self,
         base: Option<&Commit>,
         numbers: std::ops::Range<u32>,
-    ) -> Result<Commit, Failed> {
+    ) -> Result<Commit, Fault> {
         let separator = self.name.format.separator();
         let mut changes = Changes::default();
         for number in numbers {
@@ -183,7 +254,7 @@ impl Probe {
         version: &Version,
         expected: &[u8],
         last: &Commit,
-    ) -> Result<Version, Failed> {
+    ) -> Result<(), Fault> {
         const STEP: &str = "reading back";
         let opened = lake.open(&self.path).await.map_err(at(STEP))?;
         let Some(opened) = opened else {
@@ -197,12 +268,11 @@ impl Probe {
         if bytes.map_err(at(STEP))? != expected {
             return Err(self.broken(STEP, "what was read isn't what was written"));
         }
-        let damaged = |damage| Failed {
-            step: STEP,
-            error: LakeError::Damaged {
+        let damaged = |damage| {
+            at(STEP)(LakeError::Damaged {
                 path: self.path.to_string(),
                 damage,
-            },
+            })
         };
         let begun = Scan::begin(&self.origin, self.name, opened.len_bytes);
         let (mut scan, mut range) = begun.map_err(damaged)?;
@@ -210,7 +280,7 @@ impl Probe {
             let bytes = lake.read(&self.path, &opened.version, range).await;
             match scan.feed(&bytes.map_err(at(STEP))?).map_err(damaged)? {
                 Step::Read(next) => range = next,
-                Step::Done(file) if file.last == last.file.last => return Ok(opened.version),
+                Step::Done(file) if file.last == last.file.last => return Ok(()),
                 Step::Done(_) => return Err(self.broken(STEP, "its last change is another")),
             }
         }

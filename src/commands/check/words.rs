@@ -1,5 +1,44 @@
 //! What network and certificate errors mean, in clear words.
 
+use super::ANSWER_LIMIT;
+use crate::checkpoint::CheckpointError;
+use crate::lake::LakeError;
+use crate::source::SourceError;
+
+/// The lake's words. A check waits no longer than its own limit, so it names no setting that wouldn't
+/// lengthen that.
+pub(super) fn of_lake(error: &LakeError) -> String {
+    let own_limit_ms = ANSWER_LIMIT.as_millis();
+    match error {
+        LakeError::TimedOut { limit_ms } if u128::from(*limit_ms) >= own_limit_ms => {
+            format!("the lake gave no answer within {} s", limit_ms / 1000)
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The deployment's words, likewise.
+pub(super) fn of_source(error: &SourceError) -> String {
+    match error {
+        SourceError::Unanswered { limit_seconds } if *limit_seconds >= ANSWER_LIMIT.as_secs() => {
+            format!("MongoDB gave no answer within {limit_seconds} s")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The store's words, likewise.
+pub(super) fn of_store(error: &CheckpointError) -> String {
+    match error {
+        CheckpointError::Deployment(error) => of_source(error),
+        CheckpointError::Lake(error) => of_lake(error),
+        CheckpointError::TimedOut { limit_seconds } if *limit_seconds >= ANSWER_LIMIT.as_secs() => {
+            format!("no answer within {limit_seconds} s")
+        }
+        other => other.to_string(),
+    }
+}
+
 /// What an error of a TLS handshake means, and what to do; `None` if it is of another kind. `address` is
 /// the setting that names the server.
 pub(super) fn tls(error: &str, address: &str) -> Option<(&'static str, String)> {
@@ -54,6 +93,17 @@ pub(super) fn tls(error: &str, address: &str) -> Option<(&'static str, String)> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_is_named_only_where_it_is_what_limits() {
+        let lake = |limit_ms| of_lake(&LakeError::TimedOut { limit_ms });
+        assert!(lake(5_000).ends_with("within 5000 ms (LAKE_TIMEOUT_SECONDS)"));
+        assert!(lake(12_000).ends_with("within 12 s"));
+        let source = |limit_seconds| SourceError::Unanswered { limit_seconds };
+        assert!(of_source(&source(5)).ends_with("(MONGODB_TIMEOUT_SECONDS)"));
+        let store = CheckpointError::Deployment(source(12));
+        assert!(of_store(&store).ends_with("within 12 s"));
+    }
 
     #[test]
     fn certificate_trouble_is_named() {

@@ -45,10 +45,16 @@ pub(super) fn classify(target: Target<'_>, error: azure_core::Error) -> LakeErro
             raw_response.as_deref(),
         ),
         ErrorKind::Credential => {
-            return LakeError::Unauthenticated {
-                reason: first_line(&error.to_string()),
-                mend: "look at the workload identity, managed identity or AZURE_ variables of the \
-                       credential",
+            let is_passing = is_passing(&error);
+            return LakeError::NoToken {
+                reason: with_causes(&error),
+                is_passing,
+                mend: if is_passing {
+                    "look at the way to Entra ID (login.microsoftonline.com, or AZURE_AUTHORITY_HOST)"
+                } else {
+                    "look at the workload identity, managed identity or AZURE_ variables of the \
+                     credential"
+                },
             };
         }
         _ => {
@@ -183,6 +189,25 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
+/// Whether a token didn't come for a reason that passes. The SDK wraps what happened; a file that can't be
+/// read or a program that isn't there is no error of its own.
+pub(super) fn is_passing(error: &azure_core::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        let kind = inner
+            .downcast_ref::<azure_core::Error>()
+            .map(|error| error.kind());
+        match kind {
+            Some(ErrorKind::Connection | ErrorKind::Io) => return true,
+            Some(ErrorKind::HttpResponse { status, .. }) => {
+                return matches!(u16::from(*status), 408 | 429 | 500..=599);
+            }
+            _ => cause = inner.source(),
+        }
+    }
+    false
+}
+
 /// A network error says what happened only in its causes.
 fn with_causes(error: &azure_core::Error) -> String {
     let mut text = first_line(&error.to_string());
@@ -258,6 +283,57 @@ mod tests {
                 expected,
                 "{status} {code}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_that_the_network_holds_up_is_waited_for() {
+        let wrapped = |inner: azure_core::Error| {
+            let inner = azure_core::Error::with_error(ErrorKind::Credential, inner, "one fails");
+            azure_core::Error::with_error(ErrorKind::Credential, inner, "all fail")
+        };
+        let refused = |status: u16| {
+            wrapped(azure_core::Error::new(
+                ErrorKind::HttpResponse {
+                    status: status.into(),
+                    error_code: None,
+                    raw_response: None,
+                },
+                "the login service's words",
+            ))
+        };
+        let io = || std::io::Error::other("no such file");
+        let target = Target {
+            filesystem: "fs",
+            path: None,
+        };
+        for (error, disposition) in [
+            (
+                wrapped(azure_core::Error::new(ErrorKind::Connection, io())),
+                Disposition::RETRY,
+            ),
+            (
+                wrapped(azure_core::Error::new(ErrorKind::Io, io())),
+                Disposition::RETRY,
+            ),
+            (refused(503), Disposition::RETRY),
+            (refused(429), Disposition::RETRY),
+            (refused(400), Disposition::Halt),
+            (refused(401), Disposition::Halt),
+            // The file of a federated token, or a program that is not there.
+            (
+                azure_core::Error::new(ErrorKind::Credential, io()),
+                Disposition::Halt,
+            ),
+            (
+                azure_core::Error::with_message(ErrorKind::Credential, "no identity"),
+                Disposition::Halt,
+            ),
+        ] {
+            let text = format!("{error:?}");
+            let error = classify(target, error);
+            assert!(matches!(error, LakeError::NoToken { .. }), "{error}");
+            assert_eq!(error.disposition(), disposition, "{text}");
         }
     }
 

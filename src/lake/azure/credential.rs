@@ -6,11 +6,14 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
+use azure_core::http::{ClientOptions, RetryOptions};
 use azure_identity::{
-    ClientSecretCredential, DeveloperToolsCredential, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialOptions,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
+    UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
+
+use super::classify::is_passing;
 
 /// How requests are authorized.
 #[derive(Clone)]
@@ -60,8 +63,12 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
         federated_token_file,
     } = identity;
     let mut chain: Vec<(&'static str, Arc<dyn TokenCredential>)> = Vec::new();
+    // All that is set comes first.
     if let (Some(tenant), Some(client), Some(file)) = (tenant_id, client_id, federated_token_file) {
         let options = WorkloadIdentityCredentialOptions {
+            credential_options: ClientAssertionCredentialOptions {
+                client_options: once(),
+            },
             tenant_id: Some(tenant.clone()),
             client_id: Some(client.clone()),
             token_file_path: Some(file.into()),
@@ -73,9 +80,14 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
         ));
     }
     if let (Some(tenant), Some(client), Some(secret)) = (tenant_id, client_id, client_secret) {
-        let secret = ClientSecretCredential::new(tenant, client.clone(), secret.clone(), None)?;
+        let options = ClientSecretCredentialOptions {
+            client_options: once(),
+        };
+        let (client, secret) = (client.clone(), secret.clone());
+        let secret = ClientSecretCredential::new(tenant, client, secret, Some(options))?;
         chain.push(("client secret", secret));
     }
+    let set = chain.len();
     let options = ManagedIdentityCredentialOptions {
         user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
         ..Default::default()
@@ -87,14 +99,25 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
     chain.push(("developer login", DeveloperToolsCredential::new(None)?));
     Ok(Arc::new(Chain {
         chain,
+        set,
         chosen: OnceLock::new(),
     }))
+}
+
+/// The state machine retries, as it does the lake's requests: so an outage isn't taken for the lake's silence.
+fn once() -> ClientOptions {
+    ClientOptions {
+        retry: RetryOptions::none(),
+        ..ClientOptions::default()
+    }
 }
 
 /// The first credential that gives a token is used from then on.
 #[derive(Debug)]
 struct Chain {
     chain: Vec<(&'static str, Arc<dyn TokenCredential>)>,
+    /// So many are set; the others are there to be tried, and that nobody answers there says nothing.
+    set: usize,
     chosen: OnceLock<usize>,
 }
 
@@ -116,6 +139,8 @@ impl TokenCredential for Chain {
                     let _ = self.chosen.set(at);
                     return Ok(token);
                 }
+                // Another identity must not be taken for good because the way to this one is cut.
+                Err(error) if at < self.set && is_passing(&error) => return Err(error),
                 Err(error) => {
                     let text = error.to_string();
                     refusals.push(format!(
@@ -133,5 +158,51 @@ impl TokenCredential for Chain {
             ErrorKind::Credential,
             message,
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives no token, for a reason of this kind.
+    #[derive(Debug)]
+    struct Refusing(ErrorKind);
+
+    #[async_trait]
+    impl TokenCredential for Refusing {
+        async fn get_token(
+            &self,
+            _: &[&str],
+            _: Option<TokenRequestOptions<'_>>,
+        ) -> azure_core::Result<AccessToken> {
+            let inner = azure_core::Error::with_message(self.0.clone(), "none");
+            Err(azure_core::Error::with_error(
+                ErrorKind::Credential,
+                inner,
+                "it fails",
+            ))
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_is_set_can_be_held_up() {
+        let refused = ErrorKind::Credential;
+        for (kinds, set, expected) in [
+            ([ErrorKind::Connection, refused.clone()], 1, true),
+            ([refused.clone(), ErrorKind::Connection], 1, false),
+            ([ErrorKind::Connection, refused.clone()], 0, false),
+        ] {
+            let link = |kind| -> (&'static str, Arc<dyn TokenCredential>) {
+                ("one", Arc::new(Refusing(kind)))
+            };
+            let chain = Chain {
+                chain: kinds.map(link).into(),
+                set,
+                chosen: OnceLock::new(),
+            };
+            let error = chain.get_token(&["scope"], None).await.unwrap_err();
+            assert_eq!(is_passing(&error), expected, "{error:?}");
+        }
     }
 }
