@@ -1,6 +1,7 @@
 //! Secrets are planted in every setting that takes one, and looked for in everything that silt lets out.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bson::doc;
 use serde_json::Value;
@@ -22,7 +23,7 @@ struct Outside(BTreeMap<String, String>);
 
 impl Outside {
     fn add(&mut self, place: &str, text: String) {
-        assert!(!text.is_empty(), "{place} says nothing at all");
+        assert!(!text.trim().is_empty(), "{place} says nothing at all");
         self.0.entry(place.to_owned()).or_default().push_str(&text);
     }
 
@@ -154,7 +155,7 @@ fn run_all(outside: &mut Outside, place: &str, settings: &Settings) {
         let works = command == "ls" && place.contains("MONGODB_URI");
         assert!(code != 0 || works, "{place} {command}: {output}");
         assert!(!output.contains("panicked"), "{place}: {output}");
-        outside.add(&format!("{place}, {command} in {format}"), output + " ");
+        outside.add(&format!("{place}, {command} in {format}"), output);
     }
 }
 
@@ -175,15 +176,59 @@ async fn a_refused_secret_is_not_let_out_by_the_refusal() {
         let mut plain = settings.clone();
         plain.insert(name.to_owned(), secret.clone());
         run_all(&mut outside, name, &plain);
-        let path = folder.path().join(name);
-        std::fs::write(&path, &secret).unwrap();
-        let mut by_file = settings;
-        by_file.remove(name);
-        by_file.insert(format!("{name}_FILE"), path.display().to_string());
+        let by_file = by_file(settings, name, &secret, folder.path());
         run_all(&mut outside, &format!("{name}_FILE"), &by_file);
     }
     let key = wrong_secrets()[0].1.clone();
     outside.holds_none_of(&[PASSWORD, AZURITE_KEY, &key]);
+}
+
+/// The same secret in a file.
+fn by_file(mut settings: Settings, name: &str, secret: &str, folder: &Path) -> Settings {
+    let path = folder.join(name);
+    std::fs::write(&path, secret).unwrap();
+    settings.remove(name);
+    settings.insert(format!("{name}_FILE"), path.display().to_string());
+    settings
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_not_let_out() {
+    let scene = guarded_scene().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut outside = Outside::default();
+    for token in ["canary-short", "canary with white space in it"] {
+        let mut plain = scene.settings.clone();
+        plain.insert("HTTP_TOKEN".to_owned(), token.to_owned());
+        let filed = by_file(scene.settings.clone(), "HTTP_TOKEN", token, folder.path());
+        for (name, settings) in [("HTTP_TOKEN", plain), ("HTTP_TOKEN_FILE", filed)] {
+            for command in ["run", "check", "flush"] {
+                let (code, output) = run(&settings, &[command]);
+                assert_ne!(code, 0, "{command}: {output}");
+                assert!(output.contains("HTTP_TOKEN"), "{command}: {output}");
+                outside.add(&format!("{name}, {command}"), output);
+            }
+        }
+    }
+    outside.holds_none_of(&[PASSWORD, AZURITE_KEY]);
+}
+
+#[tokio::test]
+async fn a_token_in_a_file_is_taken_and_not_let_out() {
+    let scene = guarded_scene().await.with("HTTP_ADDR", "127.0.0.1:0");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = scene.settings.clone();
+    let mut settings = by_file(settings, "HTTP_TOKEN", TOKEN, folder.path());
+    settings.insert("LOG_LEVEL".to_owned(), "trace".to_owned());
+    let mut outside = Outside::default();
+    let mut silt = Silt::watching(&settings, &["users"]);
+    settings.insert("HTTP_ADDR".to_owned(), address(&mut silt));
+    let (code, output) = run(&settings, &["flush"]);
+    assert_eq!(code, 0, "it opens: {output}");
+    outside.add("flush", output);
+    outside.add("ps", command_line(&silt));
+    outside.add("the log", log(&silt.drain()));
+    outside.holds_none_of(&[PASSWORD, TOKEN, AZURITE_KEY]);
 }
 
 #[tokio::test]
@@ -197,11 +242,14 @@ async fn a_login_that_fails_lets_no_client_secret_and_no_token_out() {
     let tenant = "00000000-0000-0000-0000-000000000001";
     for (name, value) in [
         ("AZURE_STORAGE_ACCOUNT_NAME", "nosuchaccount"),
-        ("AZURE_STORAGE_ENDPOINT", "https://127.0.0.1:1/"),
+        (
+            "AZURE_STORAGE_ENDPOINT",
+            "https://127.0.0.1:1/nosuchaccount",
+        ),
         ("AZURE_AUTHORITY_HOST", "https://127.0.0.1:1/"),
         ("AZURE_TENANT_ID", tenant),
         ("AZURE_CLIENT_ID", tenant),
-        ("LAKE_TIMEOUT_SECONDS", "2"),
+        ("LOG_LEVEL", "trace"),
     ] {
         settings.insert(name.to_owned(), value.to_owned());
     }
@@ -211,9 +259,25 @@ async fn a_login_that_fails_lets_no_client_secret_and_no_token_out() {
         ("AZURE_CLIENT_SECRET", "canary-client-secret"),
         ("AZURE_FEDERATED_TOKEN_FILE", token_file.as_str()),
     ] {
-        let mut settings = settings.clone();
-        settings.insert(name.to_owned(), value.to_owned());
-        run_all(&mut outside, name, &settings);
+        let mut plain = settings.clone();
+        plain.insert(name.to_owned(), value.to_owned());
+        let mut cases = vec![(name.to_owned(), plain)];
+        if name == "AZURE_CLIENT_SECRET" {
+            let filed = by_file(settings.clone(), name, value, folder.path());
+            cases.push((format!("{name}_FILE"), filed));
+        }
+        for (place, settings) in cases {
+            for command in ["check", "ls"] {
+                let (code, output) = run(&settings, &[command]);
+                assert_eq!(code, 1, "{place} {command}: {output}");
+                assert!(output.contains("no token"), "{place} {command}: {output}");
+                outside.add(&format!("{place}, {command}"), output);
+            }
+            let mut silt = Silt::start(&settings);
+            silt.wait_for("can't start yet, tries again");
+            silt.signal(Signal::TERM);
+            outside.add(&format!("{place}, run"), log(&silt.wait().1));
+        }
     }
     outside.holds_none_of(&["canary-client-secret", "canary.federated.token"]);
 }
