@@ -59,9 +59,15 @@ fn perform(command: &Command, warnings: &[String]) -> anyhow::Result<ExitCode> {
         Command::Check(settings) => answer(&on_screen(|screen| {
             runtime.block_on(check::run(settings, warnings, screen))
         })),
-        Command::List { lake, list } => answer(&on_screen(|screen| {
-            runtime.block_on(ls::run(lake, list, screen))
-        })),
+        Command::List { lake, list } => {
+            match on_screen(|screen| runtime.block_on(ls::run(lake, list, screen))) {
+                Ok(report) => answer(&report),
+                Err(error) => tell(&Report {
+                    text: format!("lake: {error}"),
+                    is_good: false,
+                }),
+            }
+        }
     };
     // What still hangs at a server must not hold the exit up.
     runtime.shutdown_background();
@@ -101,7 +107,7 @@ fn error_line(text: &str) {
 
 /// Lets a command show what it does: lines on the standard output, progress on the terminal, if there is
 /// one.
-fn on_screen(command: impl FnOnce(Screen<'_>) -> Report) -> Report {
+fn on_screen<T>(command: impl FnOnce(Screen<'_>) -> T) -> T {
     const WIDTH: usize = 78;
     let watched = std::io::stderr().is_terminal();
     let progress = |text: &str| {

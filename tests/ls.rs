@@ -7,9 +7,13 @@ use silt::archive::hour_file::HourFile;
 use silt::lake::{self, Base, Lake, LakePath, Version};
 
 use crate::harness::changes::{commit, name, origin};
+use crate::harness::http::{Answer, Kind};
+use crate::harness::http_proxy::{Fault, HttpProxy, Which};
 use crate::harness::scene::{Scene, insert};
 use crate::harness::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Place};
-use crate::harness::silt::{Settings, Silt, run, run_on_terminal, settings};
+use crate::harness::silt::{
+    Settings, Silt, run, run_apart, run_bound_by_modes, run_on_terminal, settings,
+};
 use crate::harness::variable;
 
 /// What silt must be told to find the place.
@@ -199,6 +203,68 @@ async fn a_lake_that_is_not_there_is_told() {
         output.contains("LAKE_URL") && !output.contains("MONGODB_URI"),
         "{output}"
     );
+}
+
+#[tokio::test]
+async fn an_error_is_no_listing_and_goes_to_the_standard_error() {
+    for place in Place::all() {
+        for arguments in [&["ls", "--json"][..], &["ls"]] {
+            let (code, listing, told) = run_apart(&settings_of(&place), arguments);
+            assert_eq!((code, listing.as_str()), (1, ""), "{told}");
+            assert!(told.contains("is not there"), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_may_not_be_read_is_told_and_the_rest_is_listed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::all().into_iter().next().unwrap();
+    let Place::Local(folder) = &place else {
+        panic!("the first is local")
+    };
+    let lake = place.prepared().await;
+    write(lake.as_ref(), "users", "json", 2).await;
+    let settings = settings_of(&place);
+    for (name, status) in [("lost+found", 0), ("orders", 1)] {
+        let path = folder.path().join("lake").join(name);
+        std::fs::create_dir(&path).unwrap();
+        let set = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set(0o000);
+        let (code, output) = run_bound_by_modes(&settings, &["ls"]);
+        let (_, json) = run_bound_by_modes(&settings, &["ls", "--json"]);
+        let (named_code, named) = run_bound_by_modes(&settings, &["ls", name]);
+        set(0o755);
+        std::fs::remove_dir(&path).unwrap();
+        assert_eq!(code, status, "{output}");
+        assert!(output.contains("users           1"), "{output}");
+        let told = format!("not readable: {name}: ");
+        assert!(output.contains(&told), "{output}");
+        let listing: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(listing["unreadable"][0]["path"], name);
+        assert_eq!(named_code, 1, "{named}");
+        assert!(named.contains("the right to read there"), "{named}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_fails_is_asked_for_again() {
+    let scene = Scene::new().await.on_azurite();
+    scene.azurite().prepare().await.unwrap();
+    write(&scene.azurite(), "users", "json", 2).await;
+    let proxy = HttpProxy::new(&scene.direct_lake);
+    let settings = scene.settings_behind(&proxy);
+    let busy = || Fault::Answer(Answer::new(503, "ServerBusy"));
+    proxy.fail(Which::nth(Kind::List, 1), busy());
+    proxy.fail(Which::nth(Kind::List, 2), Fault::Reset);
+    let (code, listing) = listed(&settings, &[]);
+    assert_eq!((code, &listing["total"]["changes"]), (0, &6.into()));
+    proxy.fail(Which::every(Kind::List), busy());
+    let (code, output) = run(&settings, &["ls"]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("503 ServerBusy"), "{output}");
 }
 
 #[tokio::test]

@@ -163,13 +163,22 @@ impl LakeError {
 
     /// Sorts an error of the file system.
     pub(super) fn from_io(path: &std::path::Path, source: io::Error) -> Self {
+        Self::sorted(path, source, "give silt's user the right to write there")
+    }
+
+    /// The same where something was to be read.
+    pub(super) fn from_reading(path: &std::path::Path, source: io::Error) -> Self {
+        Self::sorted(path, source, "give silt's user the right to read there")
+    }
+
+    fn sorted(path: &std::path::Path, source: io::Error, mend: &'static str) -> Self {
         let path = path.display().to_string();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::Forbidden {
                     reason: format!("{path}: {source}"),
-                    mend: "give silt's user the right to write there",
+                    mend,
                 }
             }
             io::ErrorKind::AlreadyExists => Self::Stale { path },

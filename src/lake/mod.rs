@@ -86,6 +86,15 @@ pub struct Found {
     pub len_bytes: u64,
 }
 
+/// A folder that may not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Its path below the root.
+    pub folder: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// A small file, read whole.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -117,13 +126,13 @@ pub trait Lake: Send + Sync + fmt::Debug {
 
     /// Sends all files below a folder, those of deeper folders too, in pages of at most this many and
     /// in no order; an empty folder stands for the whole lake. Changes nothing, and leaves out what is hidden. Ends early
-    /// if nobody takes the pages.
+    /// if nobody takes the pages. Answers with the deeper folders that it may not read.
     async fn walk(
         &self,
         folder: &str,
         page_files: NonZeroU16,
         pages: mpsc::Sender<Vec<Found>>,
-    ) -> Result<(), LakeError>;
+    ) -> Result<Vec<Unread>, LakeError>;
 
     /// The state of a file, or `None` if it isn't there.
     async fn open(&self, path: &LakePath) -> Result<Option<Opened>, LakeError>;

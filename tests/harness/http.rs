@@ -18,6 +18,8 @@ pub enum Kind {
     Commit,
     ReadCheckpoint,
     SaveCheckpoint,
+    /// Of what a look has made.
+    Remove,
 }
 
 /// A request, ready to be passed on.
@@ -75,6 +77,7 @@ impl Request {
             ("GET", false) => Kind::ReadFile,
             ("PUT", false) if has("comp=blocklist") => Kind::Commit,
             ("PUT", false) if has("comp=block") => Kind::Block(1),
+            ("DELETE", _) => Kind::Remove,
             (method, _) => panic!(
                 "a request that silt has no use for: {method} {}",
                 self.target

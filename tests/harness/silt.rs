@@ -280,13 +280,23 @@ pub fn run_on_terminal(settings: &Settings, arguments: &[&str]) -> String {
     super::python(SCRIPT, &all)
 }
 
-fn run_to_end(mut command: Command, arguments: &[&str]) -> (i32, String) {
+/// The same, with standard output and standard error apart.
+pub fn run_apart(settings: &Settings, arguments: &[&str]) -> (i32, String, String) {
+    ended(command(settings), arguments)
+}
+
+fn run_to_end(command: Command, arguments: &[&str]) -> (i32, String) {
+    let (code, output, errors) = ended(command, arguments);
+    (code, output + &errors)
+}
+
+fn ended(mut command: Command, arguments: &[&str]) -> (i32, String, String) {
     let output = command
         .args(arguments)
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8(text).unwrap();
-    (output.status.code().unwrap_or(-1), text)
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap_or(-1);
+    (code, text(output.stdout), text(output.stderr))
 }

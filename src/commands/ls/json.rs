@@ -14,6 +14,8 @@ struct Listing<'a> {
     /// Files that aren't silt's.
     others: u64,
     damaged: Vec<Damaged<'a>>,
+    /// Folders that may not be read.
+    unreadable: Vec<Damaged<'a>>,
 }
 
 #[derive(Serialize)]
@@ -116,6 +118,14 @@ pub(super) fn text(lake: &str, tally: &Tally) -> String {
             .damaged
             .iter()
             .map(|(path, why)| Damaged { path, why })
+            .collect(),
+        unreadable: tally
+            .unread
+            .iter()
+            .map(|unread| Damaged {
+                path: &unread.folder,
+                why: &unread.reason,
+            })
             .collect(),
     };
     // Neither maps with odd keys nor anything else that could fail is in it.

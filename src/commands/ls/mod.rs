@@ -34,26 +34,27 @@ const PAGES_MAX: usize = 2;
 /// Progress is shown after so many files.
 const PROGRESS_FILES: u64 = 50;
 
-/// Looks the lake through.
-pub async fn run(settings: &LakeSettings, list: &ListSettings, screen: Screen<'_>) -> Report {
+/// Looks the lake through. An error, which says why there is no listing, is none itself.
+///
+/// # Errors
+///
+/// The lake can't be looked through.
+pub async fn run(
+    settings: &LakeSettings,
+    list: &ListSettings,
+    screen: Screen<'_>,
+) -> Result<Report, LakeError> {
     (screen.progress)("looks for files");
     let looked = look_through(settings, list, screen).await;
     (screen.progress)("");
-    match looked {
-        Ok(tally) => {
-            let is_good = tally.is_good();
-            let text = if list.as_json {
-                json::text(&settings.url_for_people, &tally)
-            } else {
-                table::text(&tally, list)
-            };
-            Report { text, is_good }
-        }
-        Err(error) => Report {
-            text: format!("lake: {error}"),
-            is_good: false,
-        },
-    }
+    let tally = looked?;
+    let is_good = tally.is_good();
+    let text = if list.as_json {
+        json::text(&settings.url_for_people, &tally)
+    } else {
+        table::text(&tally, list)
+    };
+    Ok(Report { text, is_good })
 }
 
 async fn look_through(
@@ -71,18 +72,19 @@ async fn look_through(
         if list.collections.is_empty() {
             return lake.walk("", PAGE_FILES, pages).await;
         }
+        let mut unread = Vec::new();
         for collection in &list.collections {
             let folder = names::encode(collection);
-            lake.walk(&folder, PAGE_FILES, pages.clone()).await?;
+            unread.extend(lake.walk(&folder, PAGE_FILES, pages.clone()).await?);
         }
         drop(pages);
-        Ok(())
+        Ok(unread)
     };
     let reading = read(lake.as_ref(), found, list.counts_lines, &mut tally, screen);
     let (walked, was_read) = futures::join!(walking, reading);
     // A read that fails ends the walk early, so it is the one to tell of.
     was_read?;
-    walked?;
+    tally.unread = walked?;
     Ok(tally)
 }
 

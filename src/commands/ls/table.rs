@@ -41,6 +41,9 @@ pub(super) fn text(tally: &Tally, list: &ListSettings) -> String {
         1 => notes.push("1 other file, which isn't silt's".to_owned()),
         others => notes.push(format!("{others} other files, which aren't silt's")),
     }
+    let unread = tally.unread.iter();
+    notes
+        .extend(unread.map(|unread| format!("not readable: {}: {}", unread.folder, unread.reason)));
     let damaged = tally.damaged.iter();
     notes.extend(damaged.map(|(path, why)| format!("damaged: {path}: {why}")));
     for (number, note) in notes.iter().enumerate() {

@@ -3,8 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::{GapSeen, HourSeen, Seen};
+use crate::archive::gap;
 use crate::archive::hour_file::Hour;
+use crate::archive::names;
 use crate::archive::position::ClusterTime;
+use crate::lake::Unread;
+
+/// What ext4 keeps for itself at the root of a mount.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// What the lake holds.
 #[derive(Debug)]
@@ -14,6 +20,8 @@ pub(super) struct Tally {
     pub others: u64,
     /// Files that are damaged, and how.
     pub damaged: Vec<(String, String)>,
+    /// Folders that may not be read.
+    pub unread: Vec<Unread>,
     keeps_files: bool,
 }
 
@@ -41,6 +49,7 @@ impl Tally {
             collections: BTreeMap::new(),
             others: 0,
             damaged: Vec::new(),
+            unread: Vec::new(),
             keeps_files,
         }
     }
@@ -79,10 +88,13 @@ impl Tally {
         }
     }
 
-    /// Nothing is damaged, and what was asked for is there.
+    /// Nothing is damaged, and what was asked for is there and could be read.
     pub(super) fn is_good(&self) -> bool {
         let mut sums = self.collections.values();
-        self.damaged.is_empty() && !sums.any(Sum::is_missing)
+        let mut unread = self.unread.iter();
+        self.damaged.is_empty()
+            && !sums.any(Sum::is_missing)
+            && !unread.any(|unread| may_hold_changes(&unread.folder))
     }
 
     /// All collections together.
@@ -129,6 +141,44 @@ impl Sum {
     }
 }
 
+/// Whether a folder may be one of a collection, by its path.
+fn may_hold_changes(folder: &str) -> bool {
+    let (first, deeper) = match folder.split_once('/') {
+        Some((first, deeper)) => (first, Some(deeper)),
+        None => (folder, None),
+    };
+    first != LOST_AND_FOUND
+        && first != names::OWN_FOLDER
+        && names::decode(first).is_some()
+        && deeper.is_none_or(|deeper| deeper == gap::FOLDER)
+}
+
 fn add(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     Some(one? + other?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_hold_changes_must_be_readable() {
+        for (folder, may) in [
+            ("users", true),
+            ("users/_gaps", true),
+            ("users/notes", false),
+            ("a%2Fb", true),
+            ("%zz", false),
+            ("_silt", false),
+            ("lost+found", false),
+        ] {
+            let mut tally = Tally::new(false);
+            let folder = folder.to_owned();
+            tally.unread.push(Unread {
+                folder: folder.clone(),
+                reason: String::new(),
+            });
+            assert_eq!(!tally.is_good(), may, "{folder}");
+        }
+    }
 }

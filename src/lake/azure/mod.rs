@@ -32,7 +32,9 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
 
-use super::{Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Version};
+use super::{
+    Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
+};
 use crate::archive::frame::Commit;
 use classify::Target;
 pub use credential::Access;
@@ -347,7 +349,7 @@ impl Lake for AzureLake {
         folder: &str,
         page_files: NonZeroU16,
         pages: mpsc::Sender<Vec<Found>>,
-    ) -> Result<(), LakeError> {
+    ) -> Result<Vec<Unread>, LakeError> {
         survey::walk(self, folder, page_files, pages).await
     }
 

@@ -150,11 +150,27 @@ impl Folder {
 
     /// Sorts an error; a lake whose root is gone says so.
     pub(super) fn error(&self, path: &Path, source: io::Error) -> LakeError {
-        if source.kind() == io::ErrorKind::NotFound && !self.root.is_dir() {
-            let (root, reason) = (self.root.display().to_string(), source.to_string());
-            return LakeError::NoRoot { root, reason };
+        if self.is_rootless(&source) {
+            return self.no_root(&source);
         }
         LakeError::from_io(path, source)
+    }
+
+    /// The same where something was to be read.
+    fn read_error(&self, path: &Path, source: io::Error) -> LakeError {
+        if self.is_rootless(&source) {
+            return self.no_root(&source);
+        }
+        LakeError::from_reading(path, source)
+    }
+
+    fn is_rootless(&self, source: &io::Error) -> bool {
+        source.kind() == io::ErrorKind::NotFound && !self.root.is_dir()
+    }
+
+    fn no_root(&self, source: &io::Error) -> LakeError {
+        let (root, reason) = (self.root.display().to_string(), source.to_string());
+        LakeError::NoRoot { root, reason }
     }
 
     /// Keeps other processes from writing here. A process that was stopped while it held the lock
@@ -219,18 +235,18 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => {
                 return Ok(Vec::new());
             }
-            Err(error) => return Err(self.error(&self.path, error)),
+            Err(error) => return Err(self.read_error(&self.path, error)),
         };
         // What is found here is relied on: a rename by a process that was killed before its sync
         // must not be undone by a power loss.
-        sync_folder(&self.path).map_err(|error| self.error(&self.path, error))?;
+        sync_folder(&self.path).map_err(|error| self.read_error(&self.path, error))?;
         let mut files = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|error| self.error(&self.path, error))?;
+            let entry = entry.map_err(|error| self.read_error(&self.path, error))?;
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(self.error(&entry.path(), error)),
+                Err(error) => return Err(self.read_error(&entry.path(), error)),
             };
             if metadata.is_file()
                 && let Ok(name) = entry.file_name().into_string()
@@ -249,7 +265,7 @@ impl Folder {
         match File::open(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => Ok(None),
-            Err(error) => Err(self.error(path, error)),
+            Err(error) => Err(self.read_error(path, error)),
         }
     }
 
@@ -258,7 +274,9 @@ impl Folder {
         let Some(file) = self.open_file(&path)? else {
             return Ok(None);
         };
-        let metadata = file.metadata().map_err(|error| self.error(&path, error))?;
+        let metadata = file
+            .metadata()
+            .map_err(|error| self.read_error(&path, error))?;
         let version = version(&metadata);
         Ok(Some(Opened {
             version,
@@ -272,7 +290,7 @@ impl Folder {
         match fs::metadata(path) {
             Ok(metadata) if version(&metadata) == *expected => Ok(()),
             Err(error) if error.kind() != io::ErrorKind::NotFound || !self.root.is_dir() => {
-                Err(self.error(path, error))
+                Err(self.read_error(path, error))
             }
             _ => Err(LakeError::Stale {
                 path: path.display().to_string(),
@@ -296,7 +314,7 @@ impl Folder {
         };
         file.seek(SeekFrom::Start(range.start))
             .and_then(|_| file.take(range.end - range.start).read_to_end(&mut bytes))
-            .map_err(|error| self.error(&path, error))?;
+            .map_err(|error| self.read_error(&path, error))?;
         Ok(bytes)
     }
 
@@ -387,7 +405,7 @@ impl Folder {
         let metadata = file
             .read_to_end(&mut bytes)
             .and_then(|_| file.metadata())
-            .map_err(|error| self.error(&path, error))?;
+            .map_err(|error| self.read_error(&path, error))?;
         Ok(Some(Object {
             bytes,
             version: version(&metadata),

@@ -19,7 +19,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{
-    Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Version, expect_own,
+    Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
+    expect_own,
 };
 use crate::archive::frame::Commit;
 use files::{Folder, Tracked};
@@ -175,7 +176,7 @@ impl Lake for LocalLake {
         folder: &str,
         page_files: NonZeroU16,
         pages: mpsc::Sender<Vec<Found>>,
-    ) -> Result<(), LakeError> {
+    ) -> Result<Vec<Unread>, LakeError> {
         let folder = folder.to_owned();
         self.blocking(move |shared| survey::walk(&shared.root, folder, page_files, &pages))
             .await

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tokio::sync::mpsc;
 
-use super::super::{Found, LakeError, LakePath, Version};
+use super::super::{Found, LakeError, LakePath, Unread, Version};
 use super::files::{Folder, sync_folder};
 
 /// Takes no locks: a silt may be at work.
@@ -16,27 +16,60 @@ pub(super) fn walk(
     folder: String,
     page_files: NonZeroU16,
     pages: &mpsc::Sender<Vec<Found>>,
-) -> Result<(), LakeError> {
+) -> Result<Vec<Unread>, LakeError> {
     if !root.is_dir() {
         let reason = "no such folder".to_owned();
         let root = root.display().to_string();
         return Err(LakeError::NoRoot { root, reason });
     }
-    let mut folders = vec![folder];
-    let mut page = Vec::new();
-    while let Some(folder) = folders.pop() {
-        let path = root.join(&folder);
+    let mut walk = Walk {
+        root,
+        page_files: page_files.get().into(),
+        pages,
+        page: Vec::new(),
+        folders: Vec::new(),
+    };
+    let mut unread = Vec::new();
+    // What was asked for must be read; beside silt's folders there may be anybody's, as at the root of a
+    // mount.
+    let mut is_wanted = walk.read(&folder)?;
+    while let Some(folder) = walk.folders.pop().filter(|_| is_wanted) {
+        is_wanted = match walk.read(&folder) {
+            Err(LakeError::Forbidden { reason, .. }) => {
+                unread.push(Unread { folder, reason });
+                true
+            }
+            read => read?,
+        };
+    }
+    walk.send();
+    Ok(unread)
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    page_files: usize,
+    pages: &'a mpsc::Sender<Vec<Found>>,
+    page: Vec<Found>,
+    /// Those that are still to be read.
+    folders: Vec<String>,
+}
+
+impl Walk<'_> {
+    /// Reads one folder. Returns whether anybody still listens.
+    fn read(&mut self, folder: &str) -> Result<bool, LakeError> {
+        let path = self.root.join(folder);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(LakeError::from_io(&path, error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(LakeError::from_reading(&path, error)),
         };
         for entry in entries {
-            let entry = entry.map_err(|error| LakeError::from_io(&path, error))?;
+            let entry = entry.map_err(|error| LakeError::from_reading(&path, error))?;
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(LakeError::from_io(&entry.path(), error)),
+                Err(error) => return Err(LakeError::from_reading(&entry.path(), error)),
             };
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
@@ -45,31 +78,31 @@ pub(super) fn walk(
                 continue;
             }
             if metadata.is_dir() {
-                folders.push(match folder.as_str() {
+                self.folders.push(match folder {
                     "" => name,
                     above => format!("{above}/{name}"),
                 });
             } else if metadata.is_file() {
-                page.push(Found {
+                self.page.push(Found {
                     path: LakePath {
-                        folder: folder.clone(),
+                        folder: folder.to_owned(),
                         name,
                     },
                     len_bytes: metadata.len(),
                 });
             }
-            if page.len() >= usize::from(page_files.get())
-                && pages.blocking_send(std::mem::take(&mut page)).is_err()
-            {
-                return Ok(());
+            if self.page.len() >= self.page_files && !self.send() {
+                return Ok(false);
             }
         }
+        Ok(true)
     }
-    if !page.is_empty() {
-        // Whether anybody still listens at the end makes no difference.
-        let _ = pages.blocking_send(page);
+
+    /// Sends what was found. Returns whether anybody listens.
+    fn send(&mut self) -> bool {
+        let page = std::mem::take(&mut self.page);
+        page.is_empty() || self.pages.blocking_send(page).is_ok()
     }
-    Ok(())
 }
 
 /// Removes a file that must be in this state.
