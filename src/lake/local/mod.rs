@@ -5,6 +5,7 @@
 //! so it costs its own bytes and not the file's, and a reader always sees a whole file. A twin that
 //! a reader still holds from before the swap is left to him, and the file is copied instead.
 
+mod disk;
 mod files;
 mod readers;
 mod survey;

@@ -8,7 +8,8 @@ use std::path::Path;
 use tokio::sync::mpsc;
 
 use super::super::{Found, LakeError, LakePath, Unread, Version};
-use super::files::{Folder, sync_folder};
+use super::disk::sync_folder;
+use super::files::Folder;
 
 /// Takes no locks: a silt may be at work.
 pub(super) fn walk(

@@ -1,0 +1,142 @@
+//! What only a local lake must do.
+
+use std::fs;
+use std::io::Read as _;
+
+use super::*;
+use silt::lake::local::LocalLake;
+
+#[tokio::test]
+async fn a_slow_reader_sees_the_file_that_he_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    let origin = origin("users");
+    let (mut file, mut version) = written(&lake, "users", "json", 4).await;
+    let path = lake::tail::path(&origin, file.name);
+    let on_disk = folder.path().join(path.to_string());
+    let mut readers = Vec::new();
+    for number in 4..14 {
+        let mut reader = fs::File::open(&on_disk).unwrap();
+        // A quick reader beside the slow one: equal events of the two are merged.
+        fs::read(&on_disk).unwrap();
+        let mut beginning = vec![0; 700];
+        reader.read_exact(&mut beginning).unwrap();
+        readers.push((number, reader, beginning));
+        (file, version) = append_next(&lake, "users", (&file, &version), number)
+            .await
+            .unwrap();
+    }
+    for (commits, mut reader, mut bytes) in readers {
+        reader.read_to_end(&mut bytes).unwrap();
+        let expected: Vec<u32> = (0..commits * 3).collect();
+        assert_eq!(numbers(&bytes, file.name.format), expected);
+    }
+}
+
+#[tokio::test]
+async fn without_readers_a_commit_reuses_the_twin() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    let origin = origin("users");
+    let (mut file, mut version) = written(&lake, "users", "json", 3).await;
+    let path = lake::tail::path(&origin, file.name);
+    let mut inodes = std::collections::BTreeSet::new();
+    for number in 3..20 {
+        (file, version) = append_next(&lake, "users", (&file, &version), number)
+            .await
+            .unwrap();
+        let metadata = fs::metadata(folder.path().join(path.to_string())).unwrap();
+        inodes.insert(metadata.ino());
+    }
+    assert_eq!(
+        inodes.len(),
+        2,
+        "two files take turns, so no commit copies the whole"
+    );
+}
+
+#[tokio::test]
+async fn a_rival_that_sweeps_or_dies_half_way_harms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    let origin = origin("users");
+    let (mut file, mut version) = written(&lake, "users", "json", 4).await;
+    let path = lake::tail::path(&origin, file.name);
+    for number in 4..8 {
+        let hidden = folder.path().join("users/.2024-01-15-14.json.twin");
+        if number % 2 == 0 {
+            LocalLake::new(folder.path().to_owned())
+                .list("users")
+                .await
+                .unwrap();
+        }
+        fs::write(hidden, "half a copy").unwrap();
+        // A twin that was swept away is noticed at the latest when it is to be swapped in.
+        let appended = append_next(&lake, "users", (&file, &version), number).await;
+        (file, version) = match appended {
+            Ok(state) => state,
+            Err(_) => append_next(&lake, "users", (&file, &version), number)
+                .await
+                .unwrap(),
+        };
+        let bytes = whole(&lake, &path).await;
+        let expected: Vec<u32> = (0..number * 3 + 3).collect();
+        assert_eq!(numbers(&bytes, file.name.format), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_nothing_that_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    written(&lake, "users", "json", 3).await;
+    let users = folder.path().join("users");
+    fs::write(users.join(".2024-01-15-13.json.twin"), "left behind").unwrap();
+    fs::write(users.join(".2024-01-15-13.json.new"), "left behind").unwrap();
+    // A new process, beside which the old one is gone.
+    LocalLake::new(folder.path().to_owned())
+        .list("users")
+        .await
+        .unwrap();
+    drop(lake);
+    let mut names: Vec<String> = fs::read_dir(&users)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, [".silt.lock", "2024-01-15-14.json"]);
+}
+
+#[tokio::test]
+async fn a_lost_folder_is_named_and_works_again_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("lake");
+    let lake = LocalLake::new(root.clone());
+    lake.prepare().await.unwrap();
+    let (file, version) = written(&lake, "users", "json", 2).await;
+    let path = lake::tail::path(&origin("users"), file.name);
+    let commit = commit(&origin("users"), Some(&file), file.name, 6..9);
+    fs::rename(&root, folder.path().join("away")).unwrap();
+    let error = lake
+        .append(&path, Some(base(&file, &version)), &commit)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LakeError::NoRoot { .. }), "{error}");
+    fs::rename(folder.path().join("away"), &root).unwrap();
+    lake.append(&path, Some(base(&file, &version)), &commit)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_file_cut_short_is_not_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    let (file, _) = written(&lake, "users", "json", 2).await;
+    let path = folder.path().join("users").join(file.name.to_string());
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    let error = lake::tail::load(&lake, &origin("users")).await.unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
