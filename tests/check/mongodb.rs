@@ -193,7 +193,7 @@ async fn with_the_least_role_what_cannot_be_seen_is_told_and_nothing_else() {
         "db.getSiblingDB(\"admin\").grantPrivilegesToRole(\"role-least\", [{{resource: {{db: \"{database}\", \
          collection: \"\"}}, actions: [\"listCollections\"]}}])"
     );
-    let missing = format!("listCollections on {database} is missing");
+    let missing = format!("without listCollections on {database}");
     expect(&row(&output, "users images"), &["skip", &missing, &mend]);
     let privilege = on(&database, "", &["listCollections"]);
     root.database("admin")

@@ -97,6 +97,16 @@ fn may_list(reached: &Reached, database: &str) -> String {
     missing.mend(&reached.account)
 }
 
+/// How the deployment lists a collection.
+#[derive(Clone, Copy)]
+enum Listed<'a> {
+    /// silt may not see it.
+    Unknown,
+    /// It isn't there yet.
+    Missing,
+    There(&'a Listing),
+}
+
 struct Feed<'a> {
     settings: &'a Settings,
     reached: &'a Reached,
@@ -111,13 +121,11 @@ impl Feed<'_> {
         let add = |row| table.add(Part::Collections, row);
         let what = self.what("stream");
         let listing = self.listing(listings);
-        if let Some(listing) = listing {
-            let (row, is_fit) = self.kind(listing);
-            add(row);
-            if !is_fit {
-                add(Row::skipped(&what, "it is no ordinary collection"));
-                return None;
-            }
+        let (row, is_fit) = self.kind(listing);
+        row.into_iter().for_each(add);
+        if !is_fit {
+            add(Row::skipped(&what, "it is no ordinary collection"));
+            return None;
         }
         self.images(listing).into_iter().for_each(add);
         let Ok(stored) = self.stored().await.map_err(add) else {
@@ -166,12 +174,16 @@ impl Feed<'_> {
         }
     }
 
-    /// How the deployment lists it (inner `None`: not at all), if that can be known.
-    fn listing<'l>(&self, listings: Option<&'l [Listing]>) -> Option<Option<&'l Listing>> {
-        let listing = listings?.iter().find(|listing| listing.name == self.name);
+    fn listing<'l>(&self, listings: Option<&'l [Listing]>) -> Listed<'l> {
+        let Some(listings) = listings else {
+            return Listed::Unknown;
+        };
         let account = &self.reached.account;
-        let is_told = listing.is_some() || account.knows(&self.settings.source.database, self.name);
-        is_told.then_some(listing)
+        match listings.iter().find(|listing| listing.name == self.name) {
+            Some(listing) => Listed::There(listing),
+            None if account.knows(&self.settings.source.database, self.name) => Listed::Missing,
+            None => Listed::Unknown,
+        }
     }
 
     /// Its checkpoint, or a row that says why it can't be had.
@@ -217,10 +229,14 @@ impl Feed<'_> {
     }
 
     /// What the collection is, and whether it can be watched.
-    fn kind(&self, listing: Option<&Listing>) -> (Row, bool) {
-        let Some(listing) = listing else {
-            let found = "not there yet, which is fine: its feed waits for it";
-            return (Row::good(self.name, found), true);
+    fn kind(&self, listing: Listed<'_>) -> (Option<Row>, bool) {
+        let listing = match listing {
+            Listed::Unknown => return (None, true),
+            Listed::Missing => {
+                let found = "not there yet, which is fine: its feed waits for it";
+                return (Some(Row::good(self.name, found)), true);
+            }
+            Listed::There(listing) => listing,
         };
         let (kind, mend) = match listing.kind.as_str() {
             "view" => (
@@ -231,17 +247,15 @@ impl Feed<'_> {
                 "a time-series collection, which has no change streams",
                 "name an ordinary collection",
             ),
-            _ => return (Row::good(self.name, "there"), true),
+            _ => return (Some(Row::good(self.name, "there")), true),
         };
         let row = Row::failure(self.name, kind);
-        (
-            row.mended_by(format!("{mend} in MONGODB_COLLECTIONS")),
-            false,
-        )
+        let row = row.mended_by(format!("{mend} in MONGODB_COLLECTIONS"));
+        (Some(row), false)
     }
 
     /// Whether it keeps post-images, where that matters.
-    fn images(&self, listing: Option<Option<&Listing>>) -> Option<Row> {
+    fn images(&self, listing: Listed<'_>) -> Option<Row> {
         let what = self.what("images");
         let full_document = self.settings.source.full_document;
         if !matches!(
@@ -250,10 +264,10 @@ impl Feed<'_> {
         ) {
             return None;
         }
-        let keeps_images = match listing {
-            None => None,
-            Some(None) => Some(false),
-            Some(Some(listing)) => listing.keeps_images,
+        let (keeps_images, verb) = match listing {
+            Listed::Unknown => (None, ""),
+            Listed::Missing => (Some(false), "create"),
+            Listed::There(listing) => (listing.keeps_images, "collMod"),
         };
         match keeps_images {
             Some(true) => {
@@ -262,18 +276,12 @@ impl Feed<'_> {
             Some(false) => {}
             None => {
                 let database = &self.settings.source.database;
-                let reason = format!("listCollections on {database} is missing");
+                let reason = format!("it can't be seen without listCollections on {database}");
                 let mend = may_list(self.reached, database);
                 return Some(Row::skipped(&what, reason).mended_by(mend));
             }
         }
-        let listing = listing.flatten();
         let (database, name) = (&self.settings.source.database, self.name);
-        let verb = if listing.is_some() {
-            "collMod"
-        } else {
-            "create"
-        };
         let mend = format!(
             "db.getSiblingDB({}).runCommand({{{verb}: {}, changeStreamPreAndPostImages: {{enabled: true}}}})",
             quoted(database),

@@ -52,7 +52,7 @@ pub(super) async fn run(
 ) -> Result<Proof, Failed> {
     let mut probe = Probe::new(format, now_unix_ms);
     let tried = in_time(limit, async { Ok(probe.try_all(lake).await) }).await;
-    let tried = tried.unwrap_or_else(|late| Err(Fault::Late(late)));
+    let tried = tried.unwrap_or_else(|silence| Err(Fault::Late(silence)));
     let removing = async { Ok(probe.remove(lake).await) };
     let removed = in_time(ANSWER_LIMIT, removing).await;
     let path = probe.path.to_string();
@@ -63,8 +63,8 @@ pub(super) async fn run(
             why: Fault::At("the removal", error),
             stays: Some(path),
         }),
-        (Ok(()), Err(late)) => Err(Failed {
-            why: Fault::Late(late),
+        (Ok(()), Err(silence)) => Err(Failed {
+            why: Fault::Late(silence),
             stays: Some(path),
         }),
         (Err(why), removed) => Err(Failed {

@@ -196,7 +196,7 @@ pub(super) fn is_passing(error: &azure_core::Error) -> bool {
     while let Some(inner) = cause {
         let kind = inner
             .downcast_ref::<azure_core::Error>()
-            .map(|error| error.kind());
+            .map(azure_core::Error::kind);
         match kind {
             Some(ErrorKind::Connection | ErrorKind::Io) => return true,
             Some(ErrorKind::HttpResponse { status, .. }) => {

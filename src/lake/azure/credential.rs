@@ -72,7 +72,6 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
             tenant_id: Some(tenant.clone()),
             client_id: Some(client.clone()),
             token_file_path: Some(file.into()),
-            ..Default::default()
         };
         chain.push((
             "workload identity",
@@ -98,7 +97,7 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
     ));
     chain.push(("developer login", DeveloperToolsCredential::new(None)?));
     Ok(Arc::new(Chain {
-        chain,
+        links: chain,
         set,
         chosen: OnceLock::new(),
     }))
@@ -115,7 +114,7 @@ fn once() -> ClientOptions {
 /// The first credential that gives a token is used from then on.
 #[derive(Debug)]
 struct Chain {
-    chain: Vec<(&'static str, Arc<dyn TokenCredential>)>,
+    links: Vec<(&'static str, Arc<dyn TokenCredential>)>,
     /// So many are set; the others are there to be tried, and that nobody answers there says nothing.
     set: usize,
     chosen: OnceLock<usize>,
@@ -128,11 +127,11 @@ impl TokenCredential for Chain {
         scopes: &[&str],
         options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        if let Some((_, credential)) = self.chosen.get().and_then(|at| self.chain.get(*at)) {
+        if let Some((_, credential)) = self.chosen.get().and_then(|at| self.links.get(*at)) {
             return credential.get_token(scopes, options).await;
         }
         let mut refusals = Vec::new();
-        for (at, (name, credential)) in self.chain.iter().enumerate() {
+        for (at, (name, credential)) in self.links.iter().enumerate() {
             match credential.get_token(scopes, options.clone()).await {
                 Ok(token) => {
                     // Two first requests may race; either choice is good.
@@ -197,7 +196,7 @@ mod tests {
                 ("one", Arc::new(Refusing(kind)))
             };
             let chain = Chain {
-                chain: kinds.map(link).into(),
+                links: kinds.map(link).into(),
                 set,
                 chosen: OnceLock::new(),
             };

@@ -179,7 +179,7 @@ impl Lake for LocalLake {
         pages: mpsc::Sender<Vec<Found>>,
     ) -> Result<Vec<Unread>, LakeError> {
         let folder = folder.to_owned();
-        self.blocking(move |shared| survey::walk(&shared.root, folder, page_files, &pages))
+        self.blocking(move |shared| survey::walk(&shared.root, &folder, page_files, &pages))
             .await
     }
 

@@ -14,7 +14,7 @@ use super::files::Folder;
 /// Takes no locks: a silt may be at work.
 pub(super) fn walk(
     root: &Path,
-    folder: String,
+    folder: &str,
     page_files: NonZeroU16,
     pages: &mpsc::Sender<Vec<Found>>,
 ) -> Result<Vec<Unread>, LakeError> {
@@ -33,7 +33,7 @@ pub(super) fn walk(
     let mut unread = Vec::new();
     // What was asked for must be read; beside silt's folders there may be anybody's, as at the root of a
     // mount.
-    let mut is_wanted = walk.read(&folder)?;
+    let mut is_wanted = walk.read(folder)?;
     while let Some(folder) = walk.folders.pop().filter(|_| is_wanted) {
         is_wanted = match walk.read(&folder) {
             Err(LakeError::Forbidden { reason, .. }) => {
