@@ -130,6 +130,12 @@ async fn a_halted_collection_stands_first_with_its_remedy_and_the_others_run_on(
         "watching"
     );
 
+    // The other's lag is known, but it needn't be the worst.
+    insert(&scene.database.collection("orders"), 5..7).await;
+    browser.wait_for(&format!("{} === '2'", text("orders", ".buffered")));
+    let lagging = "document.getElementById('lagging').textContent";
+    assert_eq!(browser.value(lagging), "not known of all");
+
     fs::remove_file(&foreign).unwrap();
     visit.silt.signal(Signal::USR1);
     visit.wait_for_headline("All 2 collections are watched");
