@@ -51,6 +51,11 @@ const END: i64 = -1;
 /// Inserts that are enough for several flushes by count.
 const FOLLOWED: usize = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// After so many inserts a load pauses twice as long as at its beginning, after twice as many three times
+/// as long, and so on up to [`PAUSE_MAX`]: silt catches up with it on the slowest machine, however long a
+/// fault takes.
+const SLOWER_AFTER: u32 = 200;
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 impl Load {
     /// A load of `users` through a client of its own. `pause` stands between two writes.
@@ -128,6 +133,8 @@ struct Writer {
 impl Writer {
     async fn run(self, mut ledger: Ledger) -> Ledger {
         for number in 0_i64.. {
+            let slower = 1 + number as u32 / SLOWER_AFTER;
+            let pause = (self.pause * slower).min(PAUSE_MAX.max(self.pause));
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -145,7 +152,7 @@ impl Writer {
             if self.follow_up(number).await.is_err() {
                 ledger.unknown += 1;
             }
-            tokio::time::sleep(self.pause).await;
+            tokio::time::sleep(pause).await;
         }
         ledger
     }
