@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CARGO ?= cargo
 
-.PHONY: build chaos demo fuzz test lint mutants pictures clean-dev help
+.PHONY: bench build chaos demo fuzz test lint mutants pictures clean-dev help
 
 build: ## build the release binary, target/release/silt
 	$(CARGO) build --release --locked
@@ -15,6 +15,13 @@ test: ## all tests, against a real replica set and a real Azurite
 	$(PYTHON) dev/tools.py
 	$(PYTHON) -m unittest discover -s dev -p '*_test.py'
 	$(PYTHON) dev/servers.py run -- $(CARGO) test --locked
+
+BENCH ?=
+
+bench: ## silt beside the server's own cursor, and the encoder beside serde_json (20 minutes); BENCH=memory for a part
+	$(PYTHON) dev/tools.py
+	$(PYTHON) dev/servers.py run --oplog-mb 4096 --cache-mb 1024 -- $(CARGO) bench --locked --bench goals -- $(BENCH)
+	$(CARGO) bench --locked --bench encoder
 
 CHAOS_MINUTES ?= 60
 

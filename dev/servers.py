@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Starts real servers, MongoDB replica sets and Azurite, and leaves nothing behind.
 
-    servers.py run -- cargo test    both servers for the time of one command, whose exit status it takes over
+    servers.py run [--oplog-mb N] [--cache-mb N] -- cargo test
+                                    both servers for the time of one command, whose exit status it takes over
     servers.py mongod [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N] [--auth] [--lone KIND]
     servers.py azurite [--port P] [--location DIR] [--keep-data]
 
@@ -37,6 +38,7 @@ import tools
 from nest import READY_SECONDS, STOP_SECONDS, Nest, ServerError, Stop, ready, stop_on_signals
 
 OPLOG_MB = 256
+CACHE_MB = 256
 REPLICA_SET = "rs0"
 ALREADY_INITIALIZED, UNAUTHORIZED = 23, 13  # MongoDB's error codes
 ROOT = "root"  # name and password of the user who may do everything, where there are users
@@ -47,7 +49,7 @@ AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1
 
 
 def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OPLOG_MB, sync_seconds=60,
-                 auth=False, standalone=False):
+                 auth=False, standalone=False, cache_mb=CACHE_MB):
     """Launches the members of a replica set: a list of processes, for `replica_set`. A standalone server is no member."""
     tools.python()
     program = tools.mongod()
@@ -59,7 +61,7 @@ def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OP
         (folder / str(number)).mkdir(exist_ok=True)
         command = [
             program, "--dbpath", str(folder / str(number)), "--port", str(port), "--bind_ip", "127.0.0.1",
-            *([] if standalone else ["--replSet", REPLICA_SET, "--oplogSize", str(oplog_mb)]), "--wiredTigerCacheSizeGB", "0.25",
+            *([] if standalone else ["--replSet", REPLICA_SET, "--oplogSize", str(oplog_mb)]), "--wiredTigerCacheSizeGB", str(cache_mb / 1024),
             "--nounixsocket", "--quiet", "--syncdelay", str(sync_seconds), *login,
         ]
         for parameter in MONGOD_PARAMETERS:
@@ -207,7 +209,7 @@ def announce(processes, facts):
 
 def run(nest, options):
     """Runs the command beside both servers: its exit status."""
-    mongod = [] if os.environ.get("MONGODB_URI") else start_mongod(nest)
+    mongod = [] if os.environ.get("MONGODB_URI") else start_mongod(nest, oplog_mb=options.oplog_mb, cache_mb=options.cache_mb)
     azurite = start_azurite(nest)
     environment = {
         **os.environ,
@@ -237,6 +239,8 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="run|mongod|azurite")
     command = commands.add_parser("run")
+    command.add_argument("--oplog-mb", type=int, default=OPLOG_MB)
+    command.add_argument("--cache-mb", type=int, default=CACHE_MB, help="of mongod's storage engine")
     command.add_argument("command", nargs=argparse.REMAINDER)
     command.set_defaults(start=run)
     mongod = commands.add_parser("mongod")

@@ -243,7 +243,12 @@ async fn loses(scene: &Scene, right: Right, mut random: fastrand::Rng) {
     if random.bool() && !is_new {
         silt.kill();
         silt = start();
-        wait_for_error(&mut silt, &words);
+        // The start reads first.
+        let right = match right {
+            Right::SeeFolder => "the right to read there",
+            _ => words[2],
+        };
+        wait_for_error(&mut silt, &[words[0], words[1], right]);
     }
     set_mode(&path, 0o755);
     silt.signal(Signal::USR1);

@@ -26,6 +26,7 @@ pub enum Kind {
 pub struct Request {
     pub method: String,
     pub target: String,
+    pub body_len_bytes: usize,
     bytes: Vec<u8>,
 }
 
@@ -40,7 +41,7 @@ impl Request {
         let mut words = first.split(' ');
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
         let mut bytes = first.clone().into_bytes();
-        let mut body_len_bytes = 0;
+        let mut body_len_bytes: usize = 0;
         loop {
             let mut line = String::new();
             reader.read_line(&mut line)?;
@@ -55,10 +56,11 @@ impl Request {
             bytes.extend_from_slice(line.as_bytes());
         }
         bytes.extend_from_slice(b"Connection: close\r\n\r\n");
-        reader.take(body_len_bytes).read_to_end(&mut bytes)?;
+        reader.take(body_len_bytes as u64).read_to_end(&mut bytes)?;
         Ok(Some(Self {
             method: method.to_owned(),
             target: target.to_owned(),
+            body_len_bytes,
             bytes,
         }))
     }

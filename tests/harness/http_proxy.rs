@@ -93,6 +93,7 @@ impl Which {
 pub struct Seen {
     pub kind: Kind,
     pub at: Instant,
+    pub body_len_bytes: usize,
     /// Whether a fault hit it.
     pub is_hit: bool,
 }
@@ -267,7 +268,7 @@ impl Shared {
             // Of a try that was given up. The server acts, but it is no block of the try that came since.
             return pass().map(drop);
         }
-        let Some(fault) = self.admit(kind) else {
+        let Some(fault) = self.admit(kind, request.body_len_bytes) else {
             let reply = pass()?;
             if kind == Kind::List {
                 self.state.lock().unwrap().blocks = 0;
@@ -294,13 +295,14 @@ impl Shared {
     }
 
     /// Notes a request, and says what is to happen to it.
-    fn admit(&self, kind: Kind) -> Option<Fault> {
+    fn admit(&self, kind: Kind, body_len_bytes: usize) -> Option<Fault> {
         let mut state = self.state.lock().unwrap();
         let kind = state.count_block(kind);
         let fault = state.fault(kind);
         state.seen.push(Seen {
             kind,
             at: Instant::now(),
+            body_len_bytes,
             is_hit: fault.is_some(),
         });
         self.changed.notify_all();

@@ -15,6 +15,9 @@ pub struct Round {
     pub seed: u64,
 }
 
+/// Of a failure, in the summary of all.
+const REASON_LINES_MAX: usize = 12;
+
 /// The last digits of a seed are the round's number: kinds that alternate by it are replayed too.
 const NUMBERS: u64 = 10_000;
 
@@ -77,19 +80,37 @@ pub fn at_once<T, F: Future<Output = ()>>(
     attempt: impl Fn(T) -> F + Sync,
 ) {
     let all = Mutex::new(all.fuse());
-    std::thread::scope(|scope| {
-        for _ in 0..width {
-            scope.spawn(|| {
-                let mut runtime = tokio::runtime::Builder::new_multi_thread();
-                let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
-                loop {
-                    let next = all.lock().unwrap().next();
-                    let Some(next) = next else { return };
-                    runtime.block_on(attempt(next));
-                }
-            });
+    let work = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+        loop {
+            let next = all.lock().unwrap().next();
+            let Some(next) = next else { return };
+            runtime.block_on(attempt(next));
         }
+    };
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..width).map(|_| scope.spawn(work)).collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        ended.filter_map(Result::err).map(reason).collect()
     });
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// How a thread's panic ended. What it holds of silt's log is long, and the newest lines stand last.
+fn reason(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast::<&str>().map_or_else(
+            |_| "a panic without a word".to_owned(),
+            |text| (*text).to_owned(),
+        ),
+    };
+    let mut lines: Vec<&str> = text.lines().collect();
+    if lines.len() > REASON_LINES_MAX {
+        lines.drain(1..=lines.len() - REASON_LINES_MAX);
+    }
+    lines.join("\n")
 }
 
 /// When a run of `make chaos` is over. Every fault is tried as often as in `make test` all the same.

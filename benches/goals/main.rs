@@ -1,0 +1,65 @@
+//! silt beside the server's own cursor, in one run and in turns: `make bench`.
+//!
+//! It prints docs/performance.md's table. A word after `--` measures that part alone, such as `memory`.
+#![allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark is plain, and prints"
+)]
+#![allow(
+    dead_code,
+    reason = "the harness is the tests'; not all of it is needed here"
+)]
+
+mod documents;
+mod encoder;
+mod flushes;
+mod idle;
+mod latency;
+mod load;
+mod memory;
+mod process;
+mod raw_drain;
+mod table;
+mod throughput;
+
+#[path = "../../tests/harness/mod.rs"]
+mod harness;
+
+use table::Row;
+
+fn main() {
+    if let Some(order) = raw_drain::Order::given() {
+        return runtime().block_on(raw_drain::run(order));
+    }
+    let parts: [(&str, fn() -> Vec<Row>); 6] = [
+        ("encoder", encoder::measure),
+        ("throughput", || runtime().block_on(throughput::measure())),
+        ("memory", || runtime().block_on(memory::measure())),
+        ("idle", || runtime().block_on(idle::measure())),
+        ("flushes", || runtime().block_on(flushes::measure())),
+        ("latency", || runtime().block_on(latency::measure())),
+    ];
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let wanted: Vec<&String> = words
+        .iter()
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    let mut rows = Vec::new();
+    for (name, measure) in parts {
+        if wanted.is_empty() || wanted.iter().any(|word| *word == name) {
+            eprintln!("\n{name}");
+            rows.extend(measure());
+        }
+    }
+    table::print(&rows);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}

@@ -1,0 +1,54 @@
+//! The memory of ten collections that are drained at once.
+
+use crate::harness::asks;
+use crate::harness::silt::Silt;
+use crate::load::Load;
+use crate::process;
+use crate::table::Row;
+
+const COLLECTIONS: u32 = 10;
+const CHANGES: u32 = 40_000;
+const GOAL_MIB: f64 = 40.0;
+const MIB: f64 = (1 << 20) as f64;
+
+pub async fn measure() -> Vec<Row> {
+    let load = Load::write(COLLECTIONS, CHANGES).await;
+    let scene = load.scene().await.with("HTTP_ADDR", "127.0.0.1:0");
+    let mut silt = Silt::start(&scene.settings);
+    let address = asks::address(&mut silt);
+    let pid = silt.pid().as_raw_nonzero().to_string();
+    let (mut most_in_use, mut most_besides) = (0.0_f64, 0.0_f64);
+    while silt_flushed(&mut silt) < u64::from(COLLECTIONS * CHANGES) {
+        let in_use = buffered_mib(&address);
+        most_in_use = most_in_use.max(in_use);
+        most_besides = most_besides.max(process::resident_mib(&pid) - in_use);
+    }
+    let peak = process::peak_mib(&pid);
+    silt.drain();
+    vec![Row::at_most(
+        "peak resident memory, ten busy collections, without the changes in memory",
+        GOAL_MIB,
+        " MiB",
+        // Sampled, so the peak is judged against the most that was seen in use.
+        (peak - most_in_use).max(most_besides),
+        &format!(" ({peak:.0} MiB in all, {most_in_use:.0} MiB of changes)"),
+    )]
+}
+
+fn silt_flushed(silt: &mut Silt) -> u64 {
+    silt.hear();
+    let flushed = silt.log.iter().filter(|line| line["message"] == "flushed");
+    flushed.map(|line| line["changes"].as_u64().unwrap()).sum()
+}
+
+/// What the metrics say that waits in memory.
+fn buffered_mib(address: &str) -> f64 {
+    let body = asks::ask(address, "GET", "/metrics", &[]).body;
+    let lines = body
+        .lines()
+        .filter(|line| line.starts_with("silt_buffered_bytes"));
+    let bytes: f64 = lines
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum();
+    bytes / MIB
+}
