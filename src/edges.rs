@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::options::FullDocumentType;
+use mongodb::options::{Compressor, FullDocumentType};
 
 use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
 use crate::extjson::Mode;
@@ -13,7 +13,7 @@ use crate::lake::local::LocalLake;
 use crate::lake::{Lake, LakeError};
 use crate::settings::{
     self, AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, LakeSettings,
-    Settings, SourceSettings,
+    Settings, SourceSettings, WireCompression,
 };
 use crate::source::{Deployment, SourceError, StreamOptions};
 
@@ -24,7 +24,13 @@ use crate::source::{Deployment, SourceError, StreamOptions};
 /// The connection string is wrong or its host can't be looked up.
 pub async fn connect(settings: &SourceSettings) -> Result<Deployment, SourceError> {
     let streams = settings.collections.len();
-    Deployment::connect(settings.uri.reveal(), streams, settings.timeout).await
+    let compressor = match settings.wire_compression {
+        WireCompression::None => None,
+        WireCompression::Snappy => Some(Compressor::Snappy),
+        WireCompression::Zlib => Some(Compressor::Zlib { level: None }),
+        WireCompression::Zstd => Some(Compressor::Zstd { level: None }),
+    };
+    Deployment::connect(settings.uri.reveal(), streams, settings.timeout, compressor).await
 }
 
 /// The store of the checkpoints. Nothing is sent yet.
@@ -65,6 +71,7 @@ pub fn stream_options(settings: &Settings) -> StreamOptions {
             FullDocument::WhenAvailable => Some(FullDocumentType::WhenAvailable),
             FullDocument::Required => Some(FullDocumentType::Required),
         },
+        cursor_batch_changes: settings.source.cursor_batch_changes,
         mode: match settings.files.json_mode {
             JsonMode::Relaxed => Mode::Relaxed,
             JsonMode::Canonical => Mode::Canonical,

@@ -22,9 +22,6 @@ use crate::settings::{LakeLocation, Schedule, Settings, next_flush};
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
 
-/// Commits at the lake at once, over all feeds.
-const UPLOADS_MAX: usize = 8;
-
 /// The oplog moves on slowly.
 const OPLOG_LOOK_EVERY: Duration = Duration::from_mins(1);
 
@@ -246,7 +243,8 @@ async fn start(
         stream_options: edges::stream_options(settings),
         budget: Budget::new(settings.files.buffer_limit_bytes),
         feed_limit_bytes: settings.files.buffer_limit_bytes / (2 * streams.max(1) as u64),
-        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        uploads: Arc::new(Semaphore::new(settings.lake.concurrency)),
+        gzip_level: settings.files.gzip_level,
         clock,
     };
     Ok((edges, facts))

@@ -5,6 +5,7 @@ mod local;
 
 use std::sync::Arc;
 
+use silt::archive::frame::GzipLevel;
 use silt::archive::hour_file::HourFile;
 use silt::lake::{self, Base, Lake, LakeError, LakePath, Prepared, Version};
 
@@ -221,9 +222,15 @@ async fn a_head_that_grows_moves_the_body() {
             let long = format!("{{\"_data\":\"{}\"}}", "7".repeat(3000));
             let mut batch = crate::harness::changes::batch(6..7, file.name.format);
             batch.last.token.replace_canonical(&long);
-            let commit =
-                silt::archive::frame::commit(&origin, Some(&file), file.name, &batch.into(), 0)
-                    .unwrap();
+            let commit = silt::archive::frame::commit(
+                &origin,
+                Some(&file),
+                file.name,
+                &batch.into(),
+                GzipLevel::default(),
+                0,
+            )
+            .unwrap();
             assert!(commit.file.head_len_bytes > file.head_len_bytes);
             let version = lake
                 .append(&path, Some(base(&file, &version)), &commit)

@@ -67,7 +67,12 @@ impl Load {
     pub async fn scene(&self) -> Scene {
         let time = chrono::DateTime::from_timestamp(i64::from(self.begun_at.time), 0).unwrap();
         let start_at = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let scene = Scene::new().await;
+        let mut scene = Scene::new().await;
+        for word in std::env::args() {
+            if let Some((name, value)) = word.split_once('=') {
+                scene.set(name, value);
+            }
+        }
         scene
             .with("MONGODB_DATABASE", self.database.name())
             .with("MONGODB_COLLECTIONS", &self.collections.join(","))

@@ -1,6 +1,7 @@
 //! silt beside the server's own cursor, in one run and in turns: `make bench`.
 //!
-//! It prints docs/performance.md's table. A word after `--` measures that part alone, such as `memory`.
+//! It prints docs/performance.md's table. A word after `--` measures that part alone, such as
+//! `memory`, and `NAME=VALUE` is a setting of every silt.
 #![allow(
     missing_docs,
     clippy::pedantic,
@@ -47,7 +48,7 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let wanted: Vec<&String> = words
         .iter()
-        .filter(|word| !word.starts_with("--"))
+        .filter(|word| !word.starts_with("--") && !word.contains('='))
         .collect();
     let mut rows = Vec::new();
     for (name, measure) in parts {

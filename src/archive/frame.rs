@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::hour_file::{Compression, FileFormat, HourFile, HourFileName, OutputFormat};
 use super::position::{ClusterTime, LastChange, ResumeToken};
+pub use super::zip::GzipLevel;
 use super::zip::{self, Trailer};
 
 /// Heads are padded with spaces to a multiple of this.
@@ -68,6 +69,7 @@ pub fn commit(
     base: Option<&HourFile>,
     name: HourFileName,
     batch: &Arc<Batch>,
+    gzip_level: GzipLevel,
     now_unix_ms: i64,
 ) -> io::Result<Commit> {
     let mut file = HourFile {
@@ -88,7 +90,7 @@ pub fn commit(
     };
     let least_head_len_bytes = base.map_or(0, |base| base.head_len_bytes);
     let head = head(origin, &file, least_head_len_bytes, now_unix_ms)?;
-    let chunk = chunk(&file, base.is_none(), batch)?;
+    let chunk = chunk(&file, base.is_none(), batch, gzip_level)?;
     let foot = foot(name.format)?;
     let body_len_bytes = base.map_or(0, |base| {
         base.len_bytes - base.head_len_bytes - base.foot_len_bytes
@@ -108,8 +110,9 @@ pub fn commit(
 /// The most bytes that a commit of a batch of this length can add to a file, compressed or not.
 #[must_use]
 pub fn chunk_limit_bytes(batch_len_bytes: u64) -> u64 {
-    // Deflate may store: 5 bytes a block, and the frames of a member and a trailer.
-    batch_len_bytes + batch_len_bytes / 1024 + 256
+    // The quickest level takes nine bits for a byte that it knows no better word for; besides the frames of
+    // a member and a trailer.
+    batch_len_bytes + batch_len_bytes / 8 + 256
 }
 
 fn head(
@@ -164,7 +167,12 @@ impl AsRef<[u8]> for Lines {
     }
 }
 
-fn chunk(file: &HourFile, is_first: bool, batch: &Arc<Batch>) -> io::Result<Bytes> {
+fn chunk(
+    file: &HourFile,
+    is_first: bool,
+    batch: &Arc<Batch>,
+    gzip_level: GzipLevel,
+) -> io::Result<Bytes> {
     let FileFormat {
         output,
         compression,
@@ -177,7 +185,7 @@ fn chunk(file: &HourFile, is_first: bool, batch: &Arc<Batch>) -> io::Result<Byte
     if compression == Compression::None {
         return Ok(text);
     }
-    let mut member = zip::member(&text)?;
+    let mut member = zip::member(&text, gzip_level)?;
     if output == OutputFormat::Ndjson {
         let trailer = Trailer {
             member_len_bytes: member.len() as u64,
@@ -325,7 +333,15 @@ pub(super) mod tests {
         let mut base: Option<HourFile> = None;
         for number in 0..commits {
             let batch = batch(number * 3 + 1, 3, format.separator());
-            let commit = commit(&origin(), base.as_ref(), name, &batch, 7_200_000).unwrap();
+            let commit = commit(
+                &origin(),
+                base.as_ref(),
+                name,
+                &batch,
+                GzipLevel::default(),
+                7_200_000,
+            )
+            .unwrap();
             apply(&mut bytes, base.as_ref(), &commit);
             assert_eq!(bytes.len() as u64, commit.file.len_bytes);
             base = Some(commit.file);
@@ -417,7 +433,7 @@ pub(super) mod tests {
             collection: collection.to_owned(),
             ..origin()
         };
-        commit(&origin, base, name, &batch, 0).unwrap()
+        commit(&origin, base, name, &batch, GzipLevel::default(), 0).unwrap()
     }
 
     #[test]
@@ -450,10 +466,17 @@ pub(super) mod tests {
     #[test]
     fn a_chunk_is_never_longer_than_its_limit() {
         let mut random = fastrand::Rng::with_seed(7);
-        for format in formats() {
+        // What a level finds no short word for.
+        let least = [0, 144];
+        for ((format, least), level) in formats()
+            .into_iter()
+            .flat_map(|format| least.map(|least| (format, least)))
+            .flat_map(|case| [1, 2, 6, 9].map(|level| (case, GzipLevel::new(level))))
+        {
             for len in [1, 100, 10_000, 1_000_000] {
                 let Separator { before, after } = format.separator();
-                let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
+                let noise = std::iter::repeat_with(|| random.u8(least..));
+                let noise: Vec<u8> = noise.take(len).collect();
                 let mut batch = Batch::clone(&batch(1, 1, format.separator()));
                 batch.lines = [before, &noise, after].concat();
                 let batch = Arc::new(batch);
@@ -462,11 +485,11 @@ pub(super) mod tests {
                     part: 1,
                     format,
                 };
-                let base = commit(&origin(), None, name, &batch, 0).unwrap().file;
-                let Commit { chunk, .. } = commit(&origin(), Some(&base), name, &batch, 0).unwrap();
+                let base = commit(&origin(), None, name, &batch, level, 0).unwrap();
+                let next = commit(&origin(), Some(&base.file), name, &batch, level, 0).unwrap();
                 assert!(
-                    chunk.len() as u64 <= chunk_limit_bytes(batch.len_bytes()),
-                    "{format:?} {len}"
+                    next.chunk.len() as u64 <= chunk_limit_bytes(batch.len_bytes()),
+                    "{format:?} {level:?} {len}"
                 );
             }
         }

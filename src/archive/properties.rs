@@ -60,7 +60,14 @@ fn go_on(mut bytes: Vec<u8>, read: &HourFile) -> Result<(), TestCaseError> {
     let frame_len_bytes = read.head_len_bytes.saturating_add(read.foot_len_bytes);
     prop_assert!(frame_len_bytes <= read.len_bytes);
     let batch = batch(90, 2, read.name.format.separator());
-    let commit = frame::commit(&origin(), Some(read), read.name, &batch, 0);
+    let commit = frame::commit(
+        &origin(),
+        Some(read),
+        read.name,
+        &batch,
+        frame::GzipLevel::default(),
+        0,
+    );
     let commit = commit.map_err(|error| TestCaseError::fail(error.to_string()))?;
     apply(&mut bytes, Some(read), &commit);
     prop_assert_eq!(bytes.len() as u64, commit.file.len_bytes);

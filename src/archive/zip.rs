@@ -1,5 +1,6 @@
 //! gzip members (RFC 1952). A file of concatenated members is a valid gzip file.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 
 use flate2::GzBuilder;
@@ -9,10 +10,39 @@ use flate2::bufread::GzDecoder;
 const SUBFIELD: [u8; 2] = *b"SL";
 const TRAILER_PAYLOAD_LEN_BYTES: u8 = 20;
 
+/// How hard gzip tries: 1, quick, to 9, small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GzipLevel(u32);
+
+impl GzipLevel {
+    /// The quickest, and the default: docs/performance.md has the figures.
+    pub const LEAST: u32 = 1;
+    /// The slowest.
+    pub const MOST: u32 = 9;
+
+    /// The level nearest to this one.
+    #[must_use]
+    pub fn new(level: u32) -> Self {
+        Self(level.clamp(Self::LEAST, Self::MOST))
+    }
+}
+
+impl fmt::Display for GzipLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Default for GzipLevel {
+    fn default() -> Self {
+        Self(Self::LEAST)
+    }
+}
+
 /// Compresses `data` into one member.
-pub(super) fn member(data: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn member(data: &[u8], level: GzipLevel) -> io::Result<Vec<u8>> {
     let out = Vec::with_capacity(data.len() / 6 + 64);
-    let mut encoder = GzBuilder::new().write(out, flate2::Compression::default());
+    let mut encoder = GzBuilder::new().write(out, flate2::Compression::new(level.0));
     encoder.write_all(data)?;
     encoder.finish()
 }
@@ -106,7 +136,7 @@ mod tests {
 
     #[test]
     fn members_concatenate() {
-        let mut file = member(b"one\n").unwrap();
+        let mut file = member(b"one\n", GzipLevel::default()).unwrap();
         let first_len = file.len();
         file.extend(stored_member(b"two\n").unwrap());
         let mut text = String::new();
@@ -141,7 +171,10 @@ mod tests {
         let bytes = trailer.write().unwrap();
         assert_eq!(bytes.len() as u64, Trailer::len_bytes().unwrap());
         assert_eq!(Trailer::read(&bytes), Some(trailer));
-        assert_eq!(Trailer::read(&member(b"").unwrap()), None);
+        assert_eq!(
+            Trailer::read(&member(b"", GzipLevel::default()).unwrap()),
+            None
+        );
         assert_eq!(Trailer::read(&bytes[1..]), None);
     }
 

@@ -19,6 +19,7 @@ use super::{
     CheckpointSettings, Command, FileSettings, HttpSettings, InstanceSettings, LakeSettings,
     LogSettings, Settings, SourceSettings, lake_location, table,
 };
+use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::FileFormat;
 use crate::archive::limits::Limits;
 use crate::archive::machine::StartAt;
@@ -83,11 +84,13 @@ fn settings(values: &mut Values, now_unix_ms: i64) -> Option<Settings> {
 fn lake(values: &mut Values) -> Option<LakeSettings> {
     let location = lake_location::read(values);
     let timeout_seconds = values.number(&table::LAKE_TIMEOUT_SECONDS);
+    let concurrency = values.number_u32(&table::LAKE_CONCURRENCY);
     let (location, url_for_people) = location?;
     Some(LakeSettings {
         location,
         url_for_people,
         timeout: Duration::from_secs(timeout_seconds?),
+        concurrency: concurrency? as usize,
     })
 }
 
@@ -148,6 +151,8 @@ fn source(values: &mut Values) -> Option<SourceSettings> {
     let database = values.parse(&table::MONGODB_DATABASE, parse_database);
     let collections = collections(values, database.as_deref());
     let full_document = values.choice(&table::FULL_DOCUMENT);
+    let cursor_batch_changes = values.number_u32(&table::CURSOR_BATCH_SIZE);
+    let wire_compression = values.choice(&table::WIRE_COMPRESSION);
     let timeout_seconds = values.number(&table::MONGODB_TIMEOUT_SECONDS);
     let (uri, uri_for_people) = uri?;
     Some(SourceSettings {
@@ -156,6 +161,8 @@ fn source(values: &mut Values) -> Option<SourceSettings> {
         database: database?,
         collections: collections?,
         full_document: full_document?,
+        cursor_batch_changes: cursor_batch_changes?,
+        wire_compression: wire_compression?,
         timeout: Duration::from_secs(timeout_seconds?),
     })
 }
@@ -193,6 +200,7 @@ fn collections(values: &mut Values, database: Option<&str>) -> Option<Vec<String
 fn files(values: &mut Values) -> Option<FileSettings> {
     let output = values.choice(&table::OUTPUT_FORMAT);
     let compression = values.choice(&table::COMPRESSION);
+    let gzip_level = values.number_u32(&table::GZIP_LEVEL);
     let json_mode = values.choice(&table::JSON_MODE);
     let buffer_limit_bytes = values.number(&table::BUFFER_LIMIT_BYTES);
     let limits = limits(values, buffer_limit_bytes);
@@ -201,6 +209,7 @@ fn files(values: &mut Values) -> Option<FileSettings> {
             output: output?,
             compression: compression?,
         },
+        gzip_level: GzipLevel::new(gzip_level?),
         json_mode: json_mode?,
         limits: limits?,
         buffer_limit_bytes: buffer_limit_bytes?,

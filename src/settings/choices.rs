@@ -27,6 +27,19 @@ pub enum FullDocument {
     Required,
 }
 
+/// How what MongoDB sends is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WireCompression {
+    /// Not at all.
+    None,
+    /// Quick and weak.
+    Snappy,
+    /// Slow and good.
+    Zlib,
+    /// Quick and good.
+    Zstd,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogFormat {
@@ -100,6 +113,15 @@ impl Words for FullDocument {
         ("default", Self::Default),
         ("whenAvailable", Self::WhenAvailable),
         ("required", Self::Required),
+    ];
+}
+
+impl Words for WireCompression {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("snappy", Self::Snappy),
+        ("zlib", Self::Zlib),
+        ("zstd", Self::Zstd),
     ];
 }
 

@@ -30,13 +30,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use azure::{AzureCredential, EntraIdentity};
-pub use choices::{FullDocument, JsonMode, LogFormat};
+pub use choices::{FullDocument, JsonMode, LogFormat, WireCompression};
 pub use lake_location::LakeLocation;
 pub use load::{Command, Exit, Loaded, Surroundings, load, load_from_process};
 pub use problems::{Problem, Problems};
 pub use schedule::{Schedule, next_flush};
 pub use secret::Secret;
 
+use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::FileFormat;
 use crate::archive::limits::Limits;
 use crate::archive::machine::{OnHistoryLost, StartAt};
@@ -73,6 +74,8 @@ pub struct LakeSettings {
     pub url_for_people: String,
     /// Longest wait for an answer.
     pub timeout: Duration,
+    /// Flushes that are on their way at the same time.
+    pub concurrency: usize,
 }
 
 /// What silt says of itself over HTTP.
@@ -119,6 +122,10 @@ pub struct SourceSettings {
     pub collections: Vec<String>,
     /// What updates carry.
     pub full_document: FullDocument,
+    /// Changes in one reply of the server.
+    pub cursor_batch_changes: u32,
+    /// How replies are compressed.
+    pub wire_compression: WireCompression,
     /// Longest wait for an answer.
     pub timeout: Duration,
 }
@@ -128,6 +135,8 @@ pub struct SourceSettings {
 pub struct FileSettings {
     /// Frame and compression.
     pub format: FileFormat,
+    /// How hard gzip tries.
+    pub gzip_level: GzipLevel,
     /// The Extended JSON of the changes.
     pub json_mode: JsonMode,
     /// Limits of each feed.

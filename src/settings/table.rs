@@ -2,8 +2,9 @@
 
 use tracing::Level;
 
-use super::choices::{FullDocument, JsonMode, LogFormatWord, StoreWord, words};
+use super::choices::{FullDocument, JsonMode, LogFormatWord, StoreWord, WireCompression, words};
 use super::setting::{Empty, Fallback, Heading, Kind, Secrecy, Setting, flag_bytes};
+use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::{Compression, OutputFormat};
 use crate::archive::limits::COMMITS_PER_FILE_MAX;
 use crate::archive::machine::OnHistoryLost;
@@ -69,6 +70,20 @@ settings! {
         value_name: "MODE",
         fallback: Fallback::Value("updateLookup"),
         help: "What an update carries besides what it changed: nothing (default), the document as it is by then (updateLookup), or as it was right after the change (whenAvailable, required; the collection must keep post-images).",
+    }
+    CURSOR_BATCH_SIZE {
+        heading: Heading::Source,
+        kind: Kind::Whole { least: 1, most: 100_000, unit: "changes" },
+        value_name: "CHANGES",
+        fallback: Fallback::Value("1000"),
+        help: "Changes that the server may send in one reply, which also ends at 16 MiB. Lower it where documents are large and memory is short.",
+    }
+    WIRE_COMPRESSION {
+        heading: Heading::Source,
+        kind: Kind::Choice(words::<WireCompression>),
+        value_name: "METHOD",
+        fallback: Fallback::Value("none"),
+        help: "Compression of what MongoDB sends, for lines that are slow or paid by the byte, if the server knows it: none, snappy, zlib or zstd. What compressors= in MONGODB_URI names goes before it.",
     }
     LAKE_URL {
         heading: Heading::Lake,
@@ -226,6 +241,20 @@ settings! {
         value_name: "METHOD",
         fallback: Fallback::Value("none"),
         help: "Compression of the files. gzip appends .gz to their names.",
+    }
+    GZIP_LEVEL {
+        heading: Heading::Files,
+        kind: Kind::Whole { least: GzipLevel::LEAST as u64, most: GzipLevel::MOST as u64, unit: "" },
+        value_name: "LEVEL",
+        fallback: Fallback::Value("1"),
+        help: "How hard gzip tries: 1 is quickest, 9 smallest. docs/performance.md has the figures.",
+    }
+    LAKE_CONCURRENCY {
+        heading: Heading::Lake,
+        kind: Kind::Whole { least: 1, most: 256, unit: "flushes" },
+        value_name: "FLUSHES",
+        fallback: Fallback::Value("8"),
+        help: "Flushes of different collections that are on their way to the lake at the same time. One collection has one at a time.",
     }
     CHECKPOINT_STORE {
         heading: Heading::Checkpoints,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::Client;
-use mongodb::options::{ClientOptions, FullDocumentType, Tls, TlsOptions};
+use mongodb::options::{ClientOptions, Compressor, FullDocumentType, Tls, TlsOptions};
 
 use crate::archive::hour_file::Separator;
 use crate::archive::position::ClusterTime;
@@ -28,8 +28,6 @@ pub use reader::{Reader, Reading};
 const SERVER_SELECTION_LIMIT_MS: u64 = 10_000;
 /// Connections beside those of the streams: checkpoints, questions.
 const SPARE_CONNECTIONS: u32 = 16;
-/// Changes in one reply of the server, which also ends at 16 MiB.
-const CURSOR_BATCH_CHANGES: u32 = 1000;
 /// How long the server waits for a change before it answers with none.
 const AWAIT_LIMIT_MS: u64 = 1000;
 
@@ -38,6 +36,8 @@ const AWAIT_LIMIT_MS: u64 = 1000;
 pub struct StreamOptions {
     /// `fullDocument` of an update; `None` is the server's default, which has none.
     pub full_document: Option<FullDocumentType>,
+    /// Changes in one reply of the server, which also ends at 16 MiB.
+    pub cursor_batch_changes: u32,
     /// How changes are written.
     pub mode: Mode,
     /// What stands between two changes.
@@ -105,7 +105,9 @@ impl OplogWindow {
 }
 
 impl Deployment {
-    /// Prepares the connections of so many streams; no request may take longer than the limit. Only a `mongodb+srv` address is looked up here.
+    /// Prepares the connections of so many streams; no request may take longer than the limit. Replies are
+    /// compressed as the connection string says, or else by `compressor`. Only a `mongodb+srv` address is
+    /// looked up here.
     ///
     /// # Errors
     ///
@@ -114,8 +116,12 @@ impl Deployment {
         uri: &str,
         streams: usize,
         request_limit: Duration,
+        compressor: Option<Compressor>,
     ) -> Result<Self, SourceError> {
         let mut options = ClientOptions::parse(uri).await?;
+        if options.compressors.is_none() {
+            options.compressors = compressor.map(|compressor| vec![compressor]);
+        }
         options.app_name.get_or_insert_with(|| "silt".to_owned());
         options
             .server_selection_timeout
@@ -254,7 +260,7 @@ mod tests {
     async fn a_missing_file_of_tls_is_named_with_its_option() {
         for option in ["tlsCAFile", "tlsCertificateKeyFile"] {
             let uri = format!("mongodb://h/?tls=true&{option}=/nowhere/x.pem");
-            let error = Deployment::connect(&uri, 1, Duration::from_secs(1)).await;
+            let error = Deployment::connect(&uri, 1, Duration::from_secs(1), None).await;
             let text = error.unwrap_err().to_string();
             let start = format!("MONGODB_URI can't be used: {option}=/nowhere/x.pem can't be read");
             assert!(text.starts_with(&start), "{text}");

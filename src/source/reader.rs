@@ -12,9 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::encoder::{Encoder, Read};
 use super::event::{self, Kind};
-use super::{
-    AWAIT_LIMIT_MS, CURSOR_BATCH_CHANGES, Deployment, Patience, SourceError, StreamOptions, token,
-};
+use super::{AWAIT_LIMIT_MS, Deployment, Patience, SourceError, StreamOptions, token};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
 use crate::archive::frame::{Origin, rfc3339};
@@ -252,7 +250,7 @@ pub(super) async fn open(
     let collection = deployment.collection(&origin.database, &origin.collection);
     let mut watch = collection
         .watch()
-        .batch_size(CURSOR_BATCH_CHANGES)
+        .batch_size(options.cursor_batch_changes)
         .max_await_time(Duration::from_millis(AWAIT_LIMIT_MS));
     if let Some(full_document) = &options.full_document {
         watch = watch.full_document(full_document.clone());

@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::{Durations, Edges, Tail};
 use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::{self, Origin};
+use crate::archive::frame::{self, GzipLevel, Origin};
 use crate::archive::hour_file::HourFile;
 use crate::archive::machine::WriteOrder;
 use crate::lake::{self, Base, LakeError, Version};
@@ -39,7 +39,7 @@ pub(super) async fn commit(
     };
     // The semaphore is never closed; without a permit the commit would merely not be bounded.
     let _permit = edges.uploads.acquire().await;
-    let encoded = encode(origin, order, edges.clock.now().unix_ms).await?;
+    let encoded = encode(origin, order, edges.gzip_level, edges.clock.now().unix_ms).await?;
     let path = lake::tail::path(origin, order.name);
     let base = order
         .base
@@ -78,6 +78,7 @@ pub(super) async fn commit(
 async fn encode(
     origin: &Origin,
     order: &WriteOrder,
+    gzip_level: GzipLevel,
     now_unix_ms: i64,
 ) -> Result<frame::Commit, Failure> {
     let (origin, order) = (origin.clone(), order.clone());
@@ -87,6 +88,7 @@ async fn encode(
             order.base.as_ref(),
             order.name,
             &order.batch,
+            gzip_level,
             now_unix_ms,
         )
     };

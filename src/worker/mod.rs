@@ -14,7 +14,7 @@ use tracing::{debug, trace, warn};
 
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::Origin;
+use crate::archive::frame::{GzipLevel, Origin};
 use crate::archive::hour_file::HourFileName;
 use crate::archive::machine::{Config, Feed, Input};
 use crate::archive::position::ClusterTime;
@@ -59,6 +59,8 @@ pub struct Edges {
     pub budget: Budget,
     /// Encoded bytes beyond which a feed stops reading while a commit of its own isn't done.
     pub feed_limit_bytes: u64,
+    /// How hard gzip tries.
+    pub gzip_level: GzipLevel,
     /// Bounds the commits at the lake, of all feeds.
     pub uploads: Arc<Semaphore>,
     /// The time.

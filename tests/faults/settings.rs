@@ -8,7 +8,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// Variables that take a number or a size.
-const NUMBERS: [&str; 13] = [
+const NUMBERS: [&str; 16] = [
+    "CURSOR_BATCH_SIZE",
+    "GZIP_LEVEL",
+    "LAKE_CONCURRENCY",
     "BATCH_SIZE",
     "BATCH_BYTES",
     "BUFFER_LIMIT_BYTES",
@@ -24,7 +27,8 @@ const NUMBERS: [&str; 13] = [
     "START_AT",
 ];
 /// Variables that take one of a few words, or text with rules that nonsense breaks.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 13] = [
+    "WIRE_COMPRESSION",
     "FULL_DOCUMENT",
     "OUTPUT_FORMAT",
     "JSON_MODE",

@@ -1,7 +1,7 @@
 //! Changes without a server, for tests of a lake alone.
 
 use silt::archive::batch::{Batch, Changes};
-use silt::archive::frame::{self, Commit, Origin};
+use silt::archive::frame::{self, Commit, GzipLevel, Origin};
 use silt::archive::hour_file::{FileFormat, HourFile, HourFileName};
 use silt::archive::position::ClusterTime;
 
@@ -57,6 +57,7 @@ pub fn commit(
         base,
         name,
         &batch(numbers, name.format).into(),
+        GzipLevel::default(),
         1_705_327_200_000,
     )
     .unwrap()

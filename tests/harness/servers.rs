@@ -70,6 +70,7 @@ pub async fn deployment() -> Deployment {
         &variable("SILT_TEST_MONGODB_URI"),
         4,
         super::silt::WAIT_LIMIT,
+        None,
     )
     .await
     .unwrap()

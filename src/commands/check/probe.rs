@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ANSWER_LIMIT, in_time};
 use crate::archive::batch::{Batch, Changes};
 use crate::archive::failure::Disposition;
-use crate::archive::frame::{self, Commit, Origin};
+use crate::archive::frame::{self, Commit, GzipLevel, Origin};
 use crate::archive::hour_file::{FileFormat, Hour, HourFileName};
 use crate::archive::names;
 use crate::archive::position::ClusterTime;
@@ -242,6 +242,7 @@ impl Probe {
             base,
             self.name,
             &Arc::new(batch),
+            GzipLevel::default(),
             self.now_unix_ms,
         )
         .map_err(|error| self.broken("the making", &error.to_string()))
