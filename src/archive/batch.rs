@@ -63,6 +63,11 @@ impl FlushReason {
     }
 }
 
+/// About what a line has besides its event.
+const LINE_FRAME_BYTES: usize = 64;
+/// About the length of a token's text.
+const TOKEN_LEN_BYTES: usize = 192;
+
 /// One change of [`Changes`]: where its line and its token end.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -91,6 +96,18 @@ pub struct Change<'a> {
 }
 
 impl Changes {
+    /// No changes yet, with room for so many, whose events have this length.
+    #[must_use]
+    pub fn with_room(changes: usize, events_len_bytes: u64) -> Self {
+        let events_len = usize::try_from(events_len_bytes).unwrap_or(0);
+        Self {
+            // Extended JSON of small events is longer than BSON by about a quarter.
+            lines: Vec::with_capacity(events_len + events_len / 4 + LINE_FRAME_BYTES * changes),
+            tokens: String::with_capacity(TOKEN_LEN_BYTES * changes),
+            entries: Vec::with_capacity(changes),
+        }
+    }
+
     /// Adds a change: `write` appends its line, separator included, and its token.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Encodes what a reader has read, in a task of its own.
 
-use bson::RawDocumentBuf;
 use tokio::sync::{mpsc, oneshot};
 
+use super::events::Events;
 use super::reader::Reading;
 use super::{SourceError, event};
 use crate::archive::batch::Changes;
@@ -19,7 +19,7 @@ pub(super) enum Read {
     Opened(Result<(), Failure>),
     /// Events that were received at this time.
     Events {
-        events: Vec<RawDocumentBuf>,
+        events: Events,
         received: String,
         /// The reader's turn, if it had to wait for one. It ends when the lines have their memory.
         turn: Option<Turn>,
@@ -60,9 +60,11 @@ impl Encoder {
                     turn,
                     passed,
                 } => {
-                    let (changes, error) = self.encode(&events, &received);
-                    let encoded = events.iter().take(changes.len());
-                    let read_bytes = encoded.map(|event| event.as_bytes().len() as u64).sum();
+                    let Encoded {
+                        changes,
+                        read_bytes,
+                        error,
+                    } = self.encode(&events, &received);
                     // The events' memory is free before the lines wait for theirs.
                     drop(events);
                     end = error.map(|error| Reading::Closed(Some(Failure::from(&error))));
@@ -89,16 +91,36 @@ impl Encoder {
     }
 
     /// Encodes up to the first event that can't be.
-    fn encode(&self, events: &[RawDocumentBuf], received: &str) -> (Changes, Option<SourceError>) {
-        let mut changes = Changes::default();
-        for event in events {
-            let written = changes.push(|lines, tokens| {
-                event::write(event, received, self.mode, self.separator, lines, tokens)
+    fn encode(&self, events: &Events, received: &str) -> Encoded {
+        let mut encoded = Encoded {
+            changes: Changes::with_room(events.len(), events.len_bytes()),
+            read_bytes: 0,
+            error: None,
+        };
+        for event in events.iter() {
+            let written = event.and_then(|event| {
+                encoded.changes.push(|lines, tokens| {
+                    event::write(event, received, self.mode, self.separator, lines, tokens)
+                })?;
+                Ok(event.as_bytes().len() as u64)
             });
-            if let Err(error) = written {
-                return (changes, Some(error));
+            match written {
+                Ok(len_bytes) => encoded.read_bytes += len_bytes,
+                Err(error) => {
+                    encoded.error = Some(error);
+                    break;
+                }
             }
         }
-        (changes, None)
+        encoded
     }
+}
+
+/// Events that were encoded.
+struct Encoded {
+    changes: Changes,
+    /// Length of their events.
+    read_bytes: u64,
+    /// Why it ended before the last event.
+    error: Option<SourceError>,
 }

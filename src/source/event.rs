@@ -13,9 +13,10 @@ use crate::extjson::{self, Mode};
 const RAW_EVENT: &bson::raw::CStr = cstr!("siltRawEvent");
 
 /// What else a change says that matters here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The stream goes on.
+    #[default]
     Ordinary,
     /// The server closes the stream behind it.
     Invalidate,
@@ -56,10 +57,13 @@ pub(super) fn write(
     }
     lines.push(b'}');
     lines.extend_from_slice(separator.after);
-    let mut text = Vec::with_capacity(160);
-    encode(token, Mode::Canonical, &mut text)?;
-    let text = std::str::from_utf8(&text).map_err(|error| malformed(&error.to_string()))?;
+    // The token's text is made behind the line, where there is room, and taken away again.
+    let line_end = lines.len();
+    encode(token, Mode::Canonical, lines)?;
+    let text = lines.get(line_end..).unwrap_or_default();
+    let text = simdutf8::basic::from_utf8(text).map_err(|error| malformed(&error.to_string()))?;
     tokens.push_str(text);
+    lines.truncate(line_end);
     Ok(ClusterTime {
         seconds: time.time,
         increment: time.increment,

@@ -3,6 +3,7 @@
 mod encoder;
 mod error;
 mod event;
+mod events;
 mod patience;
 pub mod preflight;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use bson::RawDocumentBuf;
+use bson::{RawDocument, RawDocumentBuf};
 use futures::poll;
 use mongodb::change_stream::ChangeStream;
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::encoder::{Encoder, Read};
 use super::event::{self, Kind};
+use super::events::Events;
 use super::{AWAIT_LIMIT_MS, Deployment, Patience, SourceError, StreamOptions, token};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
@@ -20,16 +21,17 @@ use crate::archive::position::{Position, ResumeToken};
 use crate::budget::{Budget, Taken, Turn};
 use crate::clock::Clock;
 
-/// Events that go to the encoder at once, at most.
-pub const PARCEL_LIMIT_BYTES: u64 = 1024 * 1024;
-const PARCEL_LIMIT_CHANGES: usize = 1000;
+/// Events that go to the encoder at once, at most. Some parcels make a reply of the server, so that the
+/// encoder has begun when the reader is through with it.
+pub const PARCEL_LIMIT_BYTES: u64 = 256 * 1024;
+const PARCEL_LIMIT_CHANGES: usize = 256;
 /// A change of this size is large: the driver's copies of it count.
 const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 /// How long a feed keeps its turn to read a large change while it waits for the server, which has
 /// answered by then if it doesn't look for a needle in the oplog.
 const TURN_LIMIT_MS: u64 = 2 * AWAIT_LIMIT_MS;
 /// Parcels that wait for the encoder, beside the one that it has.
-const PARCELS_MAX: usize = 1;
+const PARCELS_MAX: usize = 4;
 
 /// What a reader reports.
 #[derive(Debug)]
@@ -142,7 +144,6 @@ impl Reader {
         parcels: &mpsc::Sender<Read>,
     ) -> Result<Option<Failure>, Unheard> {
         let mut parcel = Parcel::default();
-        let mut last_kind = Kind::Ordinary;
         loop {
             self.take_turn(&mut parcel).await;
             let next = {
@@ -165,7 +166,10 @@ impl Reader {
             };
             match next {
                 Ok(Some(event)) => {
-                    last_kind = event::kind(&event);
+                    if is_large(&event) {
+                        // It isn't copied behind others.
+                        self.hand_over(&mut parcel, parcels).await?;
+                    }
                     parcel.add(event);
                     if self.is_full(&parcel) {
                         self.hand_over(&mut parcel, parcels).await?;
@@ -183,7 +187,7 @@ impl Reader {
                 }
                 Ok(None) => {
                     self.hand_over(&mut parcel, parcels).await?;
-                    let is_fault = last_kind != Kind::Invalidate;
+                    let is_fault = parcel.last_kind != Kind::Invalidate;
                     return Ok(is_fault.then(|| Failure::from(&SourceError::Closed)));
                 }
                 Err(error) => {
@@ -196,7 +200,7 @@ impl Reader {
 
     fn is_full(&self, parcel: &Parcel) -> bool {
         let limit_bytes = self.parcel_limit_bytes.min(PARCEL_LIMIT_BYTES);
-        parcel.events.len() >= PARCEL_LIMIT_CHANGES || parcel.len_bytes >= limit_bytes
+        parcel.events.len() >= PARCEL_LIMIT_CHANGES || parcel.events.len_bytes() >= limit_bytes
     }
 
     /// Waits behind a large change until the feed has it, and until it is this feed's turn: what comes
@@ -218,14 +222,11 @@ impl Reader {
         if parcel.events.is_empty() {
             return Ok(());
         }
-        let Parcel {
-            events,
-            is_large,
-            turn,
-            ..
-        } = std::mem::take(parcel);
+        parcel.last_kind = parcel.events.last().map_or(Kind::Ordinary, event::kind);
+        let events = std::mem::take(&mut parcel.events);
+        let turn = parcel.turn.take();
         let mut passed = None;
-        if is_large {
+        if std::mem::take(&mut parcel.has_large) {
             let (sender, receiver) = oneshot::channel();
             passed = Some(sender);
             parcel.passed = Some(receiver);
@@ -262,13 +263,19 @@ pub(super) async fn open(
     Ok(watch.await?.with_type())
 }
 
+/// Whether the driver's copies of an event count.
+fn is_large(event: &RawDocument) -> bool {
+    event.as_bytes().len() as u64 >= LARGE_CHANGE_BYTES
+}
+
 /// Events that were gathered and not yet handed over.
 #[derive(Debug, Default)]
 struct Parcel {
-    events: Vec<RawDocumentBuf>,
-    len_bytes: u64,
+    events: Events,
     /// Whether one of them is large.
-    is_large: bool,
+    has_large: bool,
+    /// What the last one was that was handed over.
+    last_kind: Kind,
     /// This feed's turn to read a large change.
     turn: Option<Turn>,
     /// Closes when the feed has the large change that was handed over last.
@@ -277,9 +284,7 @@ struct Parcel {
 
 impl Parcel {
     fn add(&mut self, event: RawDocumentBuf) {
-        let len_bytes = event.as_bytes().len() as u64;
-        self.is_large |= len_bytes >= LARGE_CHANGE_BYTES;
-        self.len_bytes += len_bytes;
+        self.has_large |= is_large(&event);
         self.events.push(event);
     }
 
