@@ -13,6 +13,7 @@ pub mod extjson;
 pub mod http;
 pub mod lake;
 pub mod logging;
+pub mod processors;
 pub mod service;
 pub mod settings;
 pub mod source;

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::edges;
 use crate::http::{self, About, Board, FeedView};
 use crate::lake::Prepared;
+use crate::processors::Processors;
 use crate::settings::{LakeLocation, Schedule, Settings, next_flush};
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
@@ -244,6 +245,7 @@ async fn start(
         budget: Budget::new(settings.files.buffer_limit_bytes),
         feed_limit_bytes: settings.files.buffer_limit_bytes / (2 * streams.max(1) as u64),
         uploads: Arc::new(Semaphore::new(settings.lake.concurrency)),
+        processors: Processors::all(),
         gzip_level: settings.files.gzip_level,
         clock,
     };

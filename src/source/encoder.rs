@@ -11,6 +11,7 @@ use crate::archive::hour_file::Separator;
 use crate::archive::position::ResumeToken;
 use crate::budget::{Budget, Turn};
 use crate::extjson::Mode;
+use crate::processors::Processors;
 
 /// What a reader has read, in the stream's order.
 #[derive(Debug)]
@@ -32,9 +33,13 @@ pub(super) enum Read {
     Closed(Option<Failure>),
 }
 
+/// So many bytes are worth the way to another thread.
+const WORTHWHILE_BYTES: u64 = 32 * 1024;
+
 /// Turns events into lines.
 #[derive(Debug)]
 pub(super) struct Encoder {
+    pub(super) processors: Processors,
     pub(super) mode: Mode,
     pub(super) separator: Separator,
     pub(super) budget: Budget,
@@ -64,9 +69,7 @@ impl Encoder {
                         changes,
                         read_bytes,
                         error,
-                    } = self.encode(&events, &received);
-                    // The events' memory is free before the lines wait for theirs.
-                    drop(events);
+                    } = self.encoded(events, received).await;
                     end = error.map(|error| Reading::Closed(Some(Failure::from(&error))));
                     let taken = self.budget.take(changes.len_bytes()).await;
                     drop(turn);
@@ -90,30 +93,49 @@ impl Encoder {
         }
     }
 
-    /// Encodes up to the first event that can't be.
-    fn encode(&self, events: &Events, received: &str) -> Encoded {
-        let mut encoded = Encoded {
-            changes: Changes::with_room(events.len(), events.len_bytes()),
-            read_bytes: 0,
-            error: None,
-        };
-        for event in events.iter() {
-            let written = event.and_then(|event| {
-                encoded.changes.push(|lines, tokens| {
-                    event::write(event, received, self.mode, self.separator, lines, tokens)
-                })?;
-                Ok(event.as_bytes().len() as u64)
-            });
-            match written {
-                Ok(len_bytes) => encoded.read_bytes += len_bytes,
-                Err(error) => {
-                    encoded.error = Some(error);
-                    break;
-                }
+    /// The events' lines. The events' memory is free when they are there, before they wait for theirs.
+    async fn encoded(&self, events: Events, received: String) -> Encoded {
+        let (mode, separator) = (self.mode, self.separator);
+        let is_short = events.len_bytes() < WORTHWHILE_BYTES;
+        let work = move || encode(&events, &received, mode, separator);
+        if is_short {
+            return work();
+        }
+        match self.processors.work(work).await {
+            Ok(encoded) => encoded,
+            Err(bug) => match bug.try_into_panic() {
+                // It becomes the end of all reports, like any other bug here.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// Encodes up to the first event that can't be.
+fn encode(events: &Events, received: &str, mode: Mode, separator: Separator) -> Encoded {
+    let mut encoded = Encoded {
+        changes: Changes::with_room(events.len(), events.len_bytes()),
+        read_bytes: 0,
+        error: None,
+    };
+    for event in events.iter() {
+        let written = event.and_then(|event| {
+            encoded.changes.push(|lines, tokens| {
+                event::write(event, received, mode, separator, lines, tokens)
+            })?;
+            Ok(event.as_bytes().len() as u64)
+        });
+        match written {
+            Ok(len_bytes) => encoded.read_bytes += len_bytes,
+            Err(error) => {
+                encoded.error = Some(error);
+                break;
             }
         }
-        encoded
     }
+    encoded
 }
 
 /// Events that were encoded.

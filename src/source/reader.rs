@@ -20,6 +20,7 @@ use crate::archive::frame::{Origin, rfc3339};
 use crate::archive::position::{Position, ResumeToken};
 use crate::budget::{Budget, Taken, Turn};
 use crate::clock::Clock;
+use crate::processors::Processors;
 
 /// Events that go to the encoder at once, at most. Some parcels make a reply of the server, so that the
 /// encoder has begun when the reader is through with it.
@@ -64,6 +65,8 @@ pub struct Reader {
     pub options: StreamOptions,
     /// The memory for them.
     pub budget: Budget,
+    /// Who encodes them.
+    pub processors: Processors,
     /// Bytes of events that go on their way at once; at most [`PARCEL_LIMIT_BYTES`].
     pub parcel_limit_bytes: u64,
     /// How long an answer may take.
@@ -79,6 +82,7 @@ impl Reader {
     pub async fn run(self, position: Position, reports: mpsc::Sender<Reading>) {
         let (parcels, received) = mpsc::channel(PARCELS_MAX);
         let encoder = Encoder {
+            processors: self.processors.clone(),
             mode: self.options.mode,
             separator: self.options.separator,
             budget: self.budget.clone(),

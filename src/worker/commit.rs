@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::{Durations, Edges, Tail};
 use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::{self, GzipLevel, Origin};
+use crate::archive::frame::{self, Origin};
 use crate::archive::hour_file::HourFile;
 use crate::archive::machine::WriteOrder;
 use crate::lake::{self, Base, LakeError, Version};
@@ -39,7 +39,7 @@ pub(super) async fn commit(
     };
     // The semaphore is never closed; without a permit the commit would merely not be bounded.
     let _permit = edges.uploads.acquire().await;
-    let encoded = encode(origin, order, edges.gzip_level, edges.clock.now().unix_ms).await?;
+    let encoded = encode(edges, origin, order).await?;
     let path = lake::tail::path(origin, order.name);
     let base = order
         .base
@@ -76,12 +76,12 @@ pub(super) async fn commit(
 
 /// Frames and compresses a batch beside the async runtime.
 async fn encode(
+    edges: &Edges,
     origin: &Origin,
     order: &WriteOrder,
-    gzip_level: GzipLevel,
-    now_unix_ms: i64,
 ) -> Result<frame::Commit, Failure> {
     let (origin, order) = (origin.clone(), order.clone());
+    let (gzip_level, now_unix_ms) = (edges.gzip_level, edges.clock.now().unix_ms);
     let work = move || {
         frame::commit(
             &origin,
@@ -97,7 +97,7 @@ async fn encode(
         cause: "silt_encoding",
         message: format!("a batch can't be encoded: {error}"),
     };
-    match tokio::task::spawn_blocking(work).await {
+    match edges.processors.work(work).await {
         Ok(result) => result.map_err(|error| failed(error.to_string())),
         Err(panic) => Err(failed(panic.to_string())),
     }

@@ -22,6 +22,7 @@ use crate::budget::{Budget, Share};
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::lake::{Lake, Version};
+use crate::processors::Processors;
 use crate::source::{Deployment, Patience, Reading, StreamOptions};
 pub use status::{
     CurrentFile, Durations, LastFlush, Outcome, PastError, State, Status, Tally, seconds,
@@ -59,6 +60,8 @@ pub struct Edges {
     pub budget: Budget,
     /// Encoded bytes beyond which a feed stops reading while a commit of its own isn't done.
     pub feed_limit_bytes: u64,
+    /// Who encodes and compresses.
+    pub processors: Processors,
     /// How hard gzip tries.
     pub gzip_level: GzipLevel,
     /// Bounds the commits at the lake, of all feeds.

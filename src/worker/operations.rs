@@ -62,6 +62,7 @@ impl Worker {
             origin: self.origin.clone(),
             options: self.edges.stream_options.clone(),
             budget: self.edges.budget.clone(),
+            processors: self.edges.processors.clone(),
             // What is on its way counts too.
             parcel_limit_bytes: self.edges.feed_limit_bytes / 2,
             patience: self.patience.clone(),
