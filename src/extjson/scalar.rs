@@ -2,13 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Datelike, Timelike};
 
 use super::string::hex;
 use super::{Error, Mode};
 
 /// The first millisecond of the year 10000, where ISO-8601 dates end.
-const YEAR_10000: i64 = 253_402_300_800_000;
+const YEAR_10000: u64 = 253_402_300_800_000;
 
 pub(super) fn write_int32(value: i32, mode: Mode, out: &mut Vec<u8>) {
     match mode {
@@ -59,37 +58,60 @@ pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) {
 
 /// A UTC date, in milliseconds since 1970.
 pub(super) fn write_date(millis: i64, mode: Mode, out: &mut Vec<u8>) {
-    if mode == Mode::Relaxed
-        && (0..YEAR_10000).contains(&millis)
-        && let Some(date) = DateTime::from_timestamp_millis(millis)
-    {
-        out.extend_from_slice(b"{\"$date\":\"");
-        write_iso8601(&date.naive_utc(), out);
-        out.extend_from_slice(b"\"}");
-    } else {
-        write_typed(b"{\"$date\":{\"$numberLong\":\"", millis, out);
-        out.push(b'}');
+    match u64::try_from(millis) {
+        Ok(millis) if mode == Mode::Relaxed && millis < YEAR_10000 => write_iso8601(millis, out),
+        _ => {
+            write_typed(b"{\"$date\":{\"$numberLong\":\"", millis, out);
+            out.push(b'}');
+        }
     }
 }
 
-/// Years of four digits only.
-fn write_iso8601<D: Datelike + Timelike>(date: &D, out: &mut Vec<u8>) {
-    let year = date.year().unsigned_abs();
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Milliseconds since 1970, before the year 10000.
+fn write_iso8601(millis: u64, out: &mut Vec<u8>) {
+    // Both fit: there are some three million days till then.
+    #[allow(clippy::cast_possible_truncation, reason = "they fit into 32 bits")]
+    let (day, of_day) = ((millis / DAY_MS) as u32, (millis % DAY_MS) as u32);
+    let (year, month, day) = civil_date(day);
+    let (second, millis) = (of_day / 1000, of_day % 1000);
     #[rustfmt::skip]
-    let [[y1, y2], [y3, y4], [m1, m2], [d1, d2], [h1, h2], [n1, n2], [s1, s2]] = [
-        year / 100, year, date.month(), date.day(), date.hour(), date.minute(), date.second(),
+    let [[y1, y2], [y3, y4], [m1, m2], [d1, d2], [h1, h2], [n1, n2], [s1, s2], [_, f1], [f2, f3]] = [
+        year / 100, year, month, day, second / 3600, second / 60 % 60, second % 60, millis / 100, millis,
     ]
     .map(two_digits);
+    let start = out.len();
     #[rustfmt::skip]
     out.extend_from_slice(&[
-        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2,
+        b'{', b'"', b'$', b'd', b'a', b't', b'e', b'"', b':', b'"',
+        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2, f3,
+        b'Z', b'"', b'}',
     ]);
-    let millis = date.nanosecond() / 1_000_000;
-    if millis != 0 {
-        let [[_, f1], [f2, f3]] = [millis / 100, millis].map(two_digits);
-        out.extend_from_slice(&[b'.', f1, f2, f3]);
+    if millis == 0 {
+        // The specification wants no fraction then.
+        out.truncate(start + 29);
+        out.extend_from_slice(b"Z\"}");
     }
-    out.push(b'Z');
+}
+
+/// Year, month and day of a day, counted from 1970-01-01. A year begins in March here, so that its leap day
+/// is its last; the months from March then have 153 days in every five
+/// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
+fn civil_date(day: u32) -> (u32, u32, u32) {
+    const ERA_DAYS: u32 = 146_097; // 400 years
+    let day = day + 719_468; // from 0000-03-01
+    let (era, of_era) = (day / ERA_DAYS, day % ERA_DAYS);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let year = era * 400 + year_of_era + u32::from(month <= 2);
+    (year, month, of_year - (153 * from_march + 2) / 5 + 1)
 }
 
 /// The last two digits of a number.
@@ -98,13 +120,12 @@ fn two_digits(number: u32) -> [u8; 2] {
 }
 
 pub(super) fn write_object_id(id: [u8; 12], out: &mut Vec<u8>) {
-    let mut digits = [0; 24];
+    let mut text = *b"{\"$oid\":\"000000000000000000000000\"}";
+    let (_, digits) = text.split_at_mut(9);
     for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(id) {
         *pair = hex(byte);
     }
-    out.extend_from_slice(b"{\"$oid\":\"");
-    out.extend_from_slice(&digits);
-    out.extend_from_slice(b"\"}");
+    out.extend_from_slice(&text);
 }
 
 /// A timestamp has its seconds in the upper half of 64 bits and a counter in the lower, both
@@ -145,6 +166,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const YEAR_10000: i64 = super::YEAR_10000 as i64;
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();

@@ -38,19 +38,31 @@ pub(super) fn skip_cstring(reader: &mut Reader<'_>) -> Result<(), Error> {
     }
 }
 
+/// Appends text in quotes. A block of which some bytes are taken back is quicker than the right number of
+/// bytes, because the copy needs no call.
 #[inline]
 fn write_plain(text: PlainText<'_>, out: &mut Vec<u8>) {
-    out.push(b'"');
-    match text.ahead.first_chunk::<16>() {
-        // Sixteen bytes of which some are taken back are quicker than the right number of bytes,
-        // because the copy needs no call.
-        Some(block) if text.len <= block.len() => {
-            let end = out.len() + text.len;
-            out.extend_from_slice(block);
-            out.truncate(end);
+    match (
+        text.ahead.first_chunk::<16>(),
+        text.ahead.first_chunk::<32>(),
+    ) {
+        (Some(block), _) if text.len <= 16 => write_block(block, text.len, out),
+        (_, Some(block)) if text.len <= 32 => write_block(block, text.len, out),
+        _ => {
+            out.push(b'"');
+            out.extend_from_slice(text.ahead.get(..text.len).unwrap_or_default());
+            out.push(b'"');
         }
-        _ => out.extend_from_slice(text.ahead.get(..text.len).unwrap_or_default()),
     }
+}
+
+/// Appends the first `len` bytes of a block in quotes.
+#[inline]
+fn write_block<const N: usize>(block: &[u8; N], len: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(b'"');
+    out.extend_from_slice(block);
+    out.truncate(start + 1 + len);
     out.push(b'"');
 }
 
