@@ -30,3 +30,4 @@ mod options;
 mod outages;
 mod page;
 mod readers;
+mod tuning;

@@ -14,17 +14,17 @@ pub fn order(number: u32) -> bson::Document {
     let made_at = DateTime::from_millis(BEGUN_AT_MS + i64::from(number) * 7);
     let lines: Vec<Bson> = (0..3)
         .map(|_| {
-            let cents = random.i64(100..50_000);
+            let cents = random.i32(100..50_000);
             Bson::Document(doc! {
                 "sku": word(&mut random, 8),
                 "quantity": random.i32(1..9),
-                "price": cents as f64 / 100.0,
+                "price": f64::from(cents) / 100.0,
             })
         })
         .collect();
     doc! {
         "_id": object_id(&mut random),
-        "number": number as i32,
+        "number": i64::from(number),
         "customer": { "name": word(&mut random, 18), "since": made_at, "isMember": random.bool() },
         "state": STATES[random.usize(..STATES.len())],
         "madeAt": made_at,

@@ -8,8 +8,11 @@ use mongodb::{Client, Database};
 use crate::documents::order;
 use crate::harness::ledger::operation_time;
 use crate::harness::scene::Scene;
+use crate::harness::silt::{Signal, Silt};
 use crate::harness::unique;
 
+/// The default of `BATCH_SIZE`: fewer changes wait for something else to flush them.
+const BATCH_CHANGES: u64 = 1000;
 const INSERTED_AT_ONCE: u32 = 1000;
 
 /// Collections whose changes lie in the oplog.
@@ -77,5 +80,31 @@ impl Load {
             .with("MONGODB_DATABASE", self.database.name())
             .with("MONGODB_COLLECTIONS", &self.collections.join(","))
             .with("START_AT", &start_at)
+    }
+}
+
+/// What a silt's log says that the lake has of a load.
+#[derive(Default)]
+pub struct Archived {
+    lines: usize,
+    changes: u64,
+}
+
+impl Archived {
+    /// Whether that is all. What is left of less than a batch of each collection is asked for.
+    pub fn is_all(&mut self, silt: &mut Silt, load: &Load) -> bool {
+        silt.hear();
+        for line in &silt.log[self.lines..] {
+            if line["message"] == "flushed" {
+                self.changes += line["changes"].as_u64().unwrap();
+            }
+        }
+        self.lines = silt.log.len();
+        let collections = load.collections.len() as u64;
+        let all = collections * u64::from(load.changes);
+        if self.changes < all && self.changes + collections * BATCH_CHANGES > all {
+            silt.signal(Signal::USR1);
+        }
+        self.changes == all
     }
 }

@@ -37,7 +37,7 @@ fn main() {
     if let Some(order) = raw_drain::Order::given() {
         return runtime().block_on(raw_drain::run(order));
     }
-    let parts: [(&str, fn() -> Vec<Row>); 6] = [
+    let parts: [(&str, Measure); 6] = [
         ("encoder", encoder::measure),
         ("throughput", || runtime().block_on(throughput::measure())),
         ("memory", || runtime().block_on(memory::measure())),
@@ -59,6 +59,9 @@ fn main() {
     }
     table::print(&rows);
 }
+
+/// Measures a part of the table.
+type Measure = fn() -> Vec<Row>;
 
 fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();

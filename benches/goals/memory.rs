@@ -2,7 +2,7 @@
 
 use crate::harness::asks;
 use crate::harness::silt::Silt;
-use crate::load::Load;
+use crate::load::{Archived, Load};
 use crate::process;
 use crate::table::Row;
 
@@ -18,7 +18,8 @@ pub async fn measure() -> Vec<Row> {
     let address = asks::address(&mut silt);
     let pid = silt.pid().as_raw_nonzero().to_string();
     let (mut most_in_use, mut most_besides) = (0.0_f64, 0.0_f64);
-    while silt_flushed(&mut silt) < u64::from(COLLECTIONS * CHANGES) {
+    let mut archived = Archived::default();
+    while !archived.is_all(&mut silt, &load) {
         let in_use = buffered_mib(&address);
         most_in_use = most_in_use.max(in_use);
         most_besides = most_besides.max(process::resident_mib(&pid) - in_use);
@@ -33,12 +34,6 @@ pub async fn measure() -> Vec<Row> {
         (peak - most_in_use).max(most_besides),
         &format!(" ({peak:.0} MiB in all, {most_in_use:.0} MiB of changes)"),
     )]
-}
-
-fn silt_flushed(silt: &mut Silt) -> u64 {
-    silt.hear();
-    let flushed = silt.log.iter().filter(|line| line["message"] == "flushed");
-    flushed.map(|line| line["changes"].as_u64().unwrap()).sum()
 }
 
 /// What the metrics say that waits in memory.

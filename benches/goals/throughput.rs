@@ -3,16 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::scene::Scene;
-use crate::harness::silt::{Signal, Silt};
-use crate::load::Load;
+use crate::harness::silt::Silt;
+use crate::load::{Archived, Load};
 use crate::table::{Row, median};
 use crate::{process, raw_drain};
 
 const CHANGES: u32 = 300_000;
 const ROUNDS: usize = 7;
 const AZURITE_ROUNDS: usize = 5;
-/// The default of `BATCH_SIZE`: fewer changes wait for something else to flush them.
-const BATCH_CHANGES: u64 = 1000;
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// How fast a drain was, and at what price.
@@ -115,30 +113,15 @@ fn rows(raw: &[Pace], plain: &[Pace], gzip: &[Pace], azurite: &[Pace]) -> Vec<Ro
     ]
 }
 
-/// Waits until the lake has so many changes. What is left of less than a batch is asked for.
-fn wait_until_archived(silt: &mut Silt, changes: u64) {
-    let (mut searched, mut flushed) = (0, 0);
-    while flushed < changes {
-        silt.hear();
-        for line in &silt.log[searched..] {
-            if line["message"] == "flushed" {
-                flushed += line["changes"].as_u64().unwrap();
-            }
-        }
-        searched = silt.log.len();
-        if flushed + BATCH_CHANGES > changes && flushed < changes {
-            silt.signal(Signal::USR1);
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
-}
-
 /// Lets silt archive the load's first collection.
 fn drain(load: &Load, scene: Scene) -> Pace {
     let mut silt = Silt::watching(&scene.settings, &["orders0"]);
     let pid = silt.pid().as_raw_nonzero().to_string();
     let (begun, cpu_begun) = (Instant::now(), process::cpu_seconds(&pid));
-    wait_until_archived(&mut silt, u64::from(load.changes));
+    let mut archived = Archived::default();
+    while !archived.is_all(&mut silt, load) {
+        std::thread::sleep(LOOK_AGAIN);
+    }
     let changes = f64::from(load.changes);
     let pace = Pace {
         changes_per_second: changes / begun.elapsed().as_secs_f64(),

@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    const YEAR_10000: i64 = super::YEAR_10000 as i64;
+    const YEAR_10000: i64 = super::YEAR_10000.cast_signed();
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();

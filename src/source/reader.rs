@@ -32,7 +32,7 @@ const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 /// answered by then if it doesn't look for a needle in the oplog.
 const TURN_LIMIT_MS: u64 = 2 * AWAIT_LIMIT_MS;
 /// Parcels that wait for the encoder, beside the one that it has.
-const PARCELS_MAX: usize = 4;
+const PARCELS_MAX: usize = 3;
 
 /// What a reader reports.
 #[derive(Debug)]
