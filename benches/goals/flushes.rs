@@ -122,7 +122,16 @@ async fn price() -> Vec<Row> {
     let sent: usize = blocks.iter().map(|block| block.body_len_bytes).sum();
     let len_bytes = scene.len_on_azurite("users").await;
     let sent_ratio = sent as f64 / len_bytes as f64;
-    let operations = (blocks.len() + commits) as f64 / commits as f64;
+    let all = (blocks.len() + commits) as f64 / commits as f64;
+    let mut blocks_of_flush = 0.0;
+    let operations = median(seen.iter().filter_map(|it| match it.kind {
+        Kind::Block(_) => {
+            blocks_of_flush += 1.0;
+            None
+        }
+        Kind::Commit => Some(std::mem::take(&mut blocks_of_flush) + 1.0),
+        _ => None,
+    }));
     let detail = format!(
         " (flushes of {CHANGES_PER_FLUSH} changes; {commits} flushes, file of {len_bytes} bytes)"
     );
@@ -139,7 +148,7 @@ async fn price() -> Vec<Row> {
             3.0,
             "",
             operations,
-            "",
+            &format!(" (a new file's first flush one more: {all:.3} on average)"),
         ),
     ]
 }

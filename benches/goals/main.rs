@@ -13,6 +13,7 @@
 )]
 #![allow(
     dead_code,
+    unused_imports,
     reason = "the harness is the tests'; not all of it is needed here"
 )]
 

@@ -30,7 +30,8 @@ const SERVER_SELECTION_LIMIT_MS: u64 = 10_000;
 /// Connections beside those of the streams: checkpoints, questions.
 const SPARE_CONNECTIONS: u32 = 16;
 /// How long the server waits for a change before it answers with none.
-const AWAIT_LIMIT_MS: u64 = 1000;
+/// Every answer costs both sides, and a hundred idle collections ask for it all the time.
+const AWAIT_LIMIT_MS: u64 = 2000;
 
 /// What a stream asks of the server.
 #[derive(Clone, Debug)]

@@ -256,7 +256,7 @@ pub(super) async fn open(
     let mut watch = collection
         .watch()
         .batch_size(options.cursor_batch_changes)
-        .max_await_time(Duration::from_millis(AWAIT_LIMIT_MS));
+        .max_await_time(await_limit(deployment.request_limit()));
     if let Some(full_document) = &options.full_document {
         watch = watch.full_document(full_document.clone());
     }
@@ -270,6 +270,11 @@ pub(super) async fn open(
 /// Whether the driver's copies of an event count.
 fn is_large(event: &RawDocument) -> bool {
     event.as_bytes().len() as u64 >= LARGE_CHANGE_BYTES
+}
+
+/// How long the server may wait for a change: well within the time that an answer may take.
+fn await_limit(request_limit: Duration) -> Duration {
+    Duration::from_millis(AWAIT_LIMIT_MS).min(request_limit / 2)
 }
 
 /// Events that were gathered and not yet handed over.
