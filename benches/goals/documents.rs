@@ -1,4 +1,4 @@
-//! What is benchmarked: inserts of orders, whose events are about 770 bytes long.
+//! What is benchmarked: inserts of orders, whose events are about 745 bytes long.
 
 use bson::oid::ObjectId;
 use bson::{Bson, DateTime, RawDocumentBuf, Timestamp, doc};

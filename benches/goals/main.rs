@@ -1,7 +1,7 @@
 //! silt beside the server's own cursor, in one run and in turns: `make bench`.
 //!
 //! It prints docs/performance.md's table. A word after `--` measures that part alone, such as
-//! `memory`, and `NAME=VALUE` is a setting of every silt.
+//! `memory`, and `NAME=VALUE` is a setting of the silts that archive a load.
 #![allow(
     missing_docs,
     clippy::pedantic,

@@ -65,6 +65,8 @@ impl FlushReason {
 
 /// About what a line has besides its event.
 const LINE_FRAME_BYTES: usize = 64;
+/// What Extended JSON of many small events is longer, at most.
+const LONGER_BYTES_MAX: usize = 128 * 1024;
 /// About the length of a token's text.
 const TOKEN_LEN_BYTES: usize = 192;
 
@@ -100,9 +102,10 @@ impl Changes {
     #[must_use]
     pub fn with_room(changes: usize, events_len_bytes: u64) -> Self {
         let events_len = usize::try_from(events_len_bytes).unwrap_or(0);
+        // Extended JSON of small events is longer than BSON by about a quarter, that of large ones hardly.
+        let longer = (events_len / 4).min(LONGER_BYTES_MAX).max(events_len / 32);
         Self {
-            // Extended JSON of small events is longer than BSON by about a quarter.
-            lines: Vec::with_capacity(events_len + events_len / 4 + LINE_FRAME_BYTES * changes),
+            lines: Vec::with_capacity(events_len + longer + LINE_FRAME_BYTES * (changes + 8)),
             tokens: String::with_capacity(TOKEN_LEN_BYTES * changes),
             entries: Vec::with_capacity(changes),
         }

@@ -107,12 +107,16 @@ pub fn commit(
     })
 }
 
-/// The most bytes that a commit of a batch of this length can add to a file, compressed or not.
+/// The most bytes that a commit of a batch of this length can add to a file.
 #[must_use]
-pub fn chunk_limit_bytes(batch_len_bytes: u64) -> u64 {
-    // The quickest level takes nine bits for a byte that it knows no better word for; besides the frames of
-    // a member and a trailer.
-    batch_len_bytes + batch_len_bytes / 8 + 256
+pub fn chunk_limit_bytes(batch_len_bytes: u64, compression: Compression) -> u64 {
+    match compression {
+        // With a little for the head, which may grow.
+        Compression::None => batch_len_bytes + batch_len_bytes / 1024 + 256,
+        // The quickest level takes nine bits for a byte that it knows no better word for; besides the frames
+        // of a member and a trailer.
+        Compression::Gzip => batch_len_bytes + batch_len_bytes / 8 + 256,
+    }
 }
 
 fn head(
@@ -488,7 +492,8 @@ pub(super) mod tests {
                 let base = commit(&origin(), None, name, &batch, level, 0).unwrap();
                 let next = commit(&origin(), Some(&base.file), name, &batch, level, 0).unwrap();
                 assert!(
-                    next.chunk.len() as u64 <= chunk_limit_bytes(batch.len_bytes()),
+                    next.chunk.len() as u64
+                        <= chunk_limit_bytes(batch.len_bytes(), format.compression),
                     "{format:?} {level:?} {len}"
                 );
             }

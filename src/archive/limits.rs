@@ -31,8 +31,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The most encoded bytes of a batch of several changes: a file is to hold more than one batch,
-    /// however small files are wished.
+    /// The most encoded bytes of a batch of several changes: at most half a file, however small files are
+    /// wished.
     #[must_use]
     pub fn batch_seal_bytes(&self) -> u64 {
         self.batch_limit_bytes.min(self.file_limit_bytes / 2)

@@ -41,7 +41,7 @@ impl Default for GzipLevel {
 
 /// Compresses `data` into one member.
 pub(super) fn member(data: &[u8], level: GzipLevel) -> io::Result<Vec<u8>> {
-    let out = Vec::with_capacity(data.len() / 6 + 64);
+    let out = Vec::with_capacity(data.len() / 4 + data.len() / 16 + 64);
     let mut encoder = GzBuilder::new().write(out, flate2::Compression::new(level.0));
     encoder.write_all(data)?;
     encoder.finish()

@@ -172,6 +172,13 @@ settings! {
         empty: Empty::Unsets,
         help: "Token file of workload identity, which Kubernetes sets in the pod.",
     }
+    LAKE_CONCURRENCY {
+        heading: Heading::Lake,
+        kind: Kind::Whole { least: 1, most: 256, unit: "flushes" },
+        value_name: "FLUSHES",
+        fallback: Fallback::Value("8"),
+        help: "Flushes of different collections that are on their way to the lake at the same time. One collection has one at a time.",
+    }
     DUMP_SCHEDULE {
         heading: Heading::Files,
         kind: Kind::Text { needs: "a cron pattern: minute, hour, day, month, weekday, or six fields with the second in front" },
@@ -248,13 +255,6 @@ settings! {
         value_name: "LEVEL",
         fallback: Fallback::Value("1"),
         help: "How hard gzip tries: 1 is quickest, 9 smallest. docs/performance.md has the figures.",
-    }
-    LAKE_CONCURRENCY {
-        heading: Heading::Lake,
-        kind: Kind::Whole { least: 1, most: 256, unit: "flushes" },
-        value_name: "FLUSHES",
-        fallback: Fallback::Value("8"),
-        help: "Flushes of different collections that are on their way to the lake at the same time. One collection has one at a time.",
     }
     CHECKPOINT_STORE {
         heading: Heading::Checkpoints,

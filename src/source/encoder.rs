@@ -33,8 +33,9 @@ pub(super) enum Read {
     Closed(Option<Failure>),
 }
 
-/// So many bytes are worth the way to another thread.
-const WORTHWHILE_BYTES: u64 = 32 * 1024;
+/// So many bytes are worth the way to another thread. What is larger stays where it is: each thread's part
+/// of the allocator keeps what it once had.
+const WORTHWHILE_BYTES: std::ops::Range<u64> = 32 * 1024..1024 * 1024;
 
 /// Turns events into lines.
 #[derive(Debug)]
@@ -96,9 +97,9 @@ impl Encoder {
     /// The events' lines. The events' memory is free when they are there, before they wait for theirs.
     async fn encoded(&self, events: Events, received: String) -> Encoded {
         let (mode, separator) = (self.mode, self.separator);
-        let is_short = events.len_bytes() < WORTHWHILE_BYTES;
+        let is_worthwhile = WORTHWHILE_BYTES.contains(&events.len_bytes());
         let work = move || encode(&events, &received, mode, separator);
-        if is_short {
+        if !is_worthwhile {
             return work();
         }
         match self.processors.work(work).await {

@@ -53,7 +53,7 @@ impl Events {
             let len = usize::try_from(i32::from_le_bytes(len)).unwrap_or(0);
             // What was a document when it was pushed is one now: an error would be a bug here.
             let (event, others) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-            rest = others;
+            rest = if event.is_empty() { &[] } else { others };
             Some(
                 RawDocument::from_bytes(event).map_err(|error| SourceError::MalformedEvent {
                     reason: error.to_string(),

@@ -30,7 +30,7 @@ const PARCEL_LIMIT_CHANGES: usize = 256;
 const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 /// How long a feed keeps its turn to read a large change while it waits for the server, which has
 /// answered by then if it doesn't look for a needle in the oplog.
-const TURN_LIMIT_MS: u64 = 2 * AWAIT_LIMIT_MS;
+const TURN_LIMIT_MS: u64 = 2000;
 /// Parcels that wait for the encoder, beside the one that it has.
 const PARCELS_MAX: usize = 3;
 
@@ -170,8 +170,8 @@ impl Reader {
             };
             match next {
                 Ok(Some(event)) => {
-                    if is_large(&event) {
-                        // It isn't copied behind others.
+                    if is_large(&event) && parcel.turn.is_none() {
+                        // It isn't copied behind others. With a turn it is: they would take the turn along.
                         self.hand_over(&mut parcel, parcels).await?;
                     }
                     parcel.add(event);

@@ -7,7 +7,7 @@ use tracing::info;
 use super::{Durations, Edges, Tail};
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::frame::{self, Origin};
-use crate::archive::hour_file::HourFile;
+use crate::archive::hour_file::{Compression, HourFile};
 use crate::archive::machine::WriteOrder;
 use crate::lake::{self, Base, LakeError, Version};
 
@@ -97,6 +97,10 @@ async fn encode(
         cause: "silt_encoding",
         message: format!("a batch can't be encoded: {error}"),
     };
+    if order.name.format.compression == Compression::None {
+        // Nothing but head and foot is made.
+        return work().map_err(|error| failed(error.to_string()));
+    }
     match edges.processors.work(work).await {
         Ok(result) => result.map_err(|error| failed(error.to_string())),
         Err(panic) => Err(failed(panic.to_string())),

@@ -13,7 +13,7 @@ use crate::archive::position::ClusterTime;
 use crate::lake;
 
 /// An answer of the server that there is nothing more is as good as new for this long: it comes
-/// every second while a stream is idle.
+/// every two seconds while a stream is idle.
 const CAUGHT_UP_MS: i64 = 10_000;
 
 /// Upper ends of the buckets of durations.

@@ -124,10 +124,10 @@ fn assert_sizes(files: &[(String, Vec<u8>)]) {
     }
     for (name, bytes) in all_but_the_last(files) {
         let room = MAX_FILE_SIZE_BYTES - bytes.len();
-        assert!(
-            room <= BATCH_BYTES + 1000,
-            "{name} had {room} bytes of room"
-        );
+        // gzip may make a batch longer by an eighth.
+        let is_gzip = name.ends_with(".gz");
+        let batch = BATCH_BYTES + if is_gzip { BATCH_BYTES / 8 } else { 0 };
+        assert!(room <= batch + 1000, "{name} had {room} bytes of room");
     }
 }
 

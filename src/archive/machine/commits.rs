@@ -137,7 +137,8 @@ impl Feed {
         let format = self.config.format;
         match &self.file {
             Some(file) if file.name.hour == batch.hour => {
-                let chunk_limit_bytes = frame::chunk_limit_bytes(limits.batch_seal_bytes());
+                let chunk_limit_bytes =
+                    frame::chunk_limit_bytes(limits.batch_seal_bytes(), format.compression);
                 let has_room = file.len_bytes + chunk_limit_bytes <= limits.file_limit_bytes
                     && file.commits < limits.file_limit_commits;
                 if has_room && file.name.format == format {
