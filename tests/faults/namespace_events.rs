@@ -93,7 +93,10 @@ async fn goes_on_behind(round: &Round, event: Event, state: State) {
     let silt = silt.unwrap_or_else(|| {
         let small = scene.settings.clone().into_iter();
         let small = small.chain([("BATCH_SIZE".to_owned(), batch_size)]);
-        Silt::start(&small.collect())
+        let mut silt = Silt::start(&small.collect());
+        // Before it listens to signals, the first one ends it.
+        silt.wait_for("connected");
+        silt
     });
     happen(&scene, EVENTS[random.usize(..EVENTS.len())]).await;
     insert(&scene.users(), 30..33).await;
