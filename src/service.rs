@@ -11,8 +11,8 @@ use tracing::{debug, error, info, warn};
 use crate::archive::backoff::Backoff;
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::Origin;
 use crate::archive::machine::Config;
+use crate::archive::origin::Origin;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::edges;
@@ -132,10 +132,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
 }
 
 fn origin(settings: &Settings, collection: &str) -> Origin {
-    Origin {
-        database: settings.source.database.clone(),
-        collection: collection.to_owned(),
-    }
+    Origin::new(&settings.source.database, collection)
 }
 
 fn about(settings: &Settings) -> About {

@@ -1,6 +1,7 @@
 //! Encoded changes that wait in memory.
 
 use super::hour_file::Hour;
+use super::origin::Origin;
 use super::position::{ClusterTime, LastChange, ResumeToken};
 
 /// Why a batch was flushed.
@@ -76,6 +77,8 @@ struct Entry {
     line_end: usize,
     token_end: usize,
     cluster_time: ClusterTime,
+    /// Its place in [`Changes::origins`].
+    origin: usize,
 }
 
 /// Encoded changes on their way from the stream to a batch.
@@ -84,6 +87,8 @@ pub struct Changes {
     lines: Vec<u8>,
     tokens: String,
     entries: Vec<Entry>,
+    /// The collections of these changes, if the stream carries several.
+    origins: Vec<Origin>,
 }
 
 /// One encoded change.
@@ -95,6 +100,8 @@ pub struct Change<'a> {
     pub token: &'a str,
     /// Its cluster time.
     pub cluster_time: ClusterTime,
+    /// The place of its collection in [`Changes::origins`].
+    pub origin: usize,
 }
 
 impl Changes {
@@ -108,10 +115,21 @@ impl Changes {
             lines: Vec::with_capacity(events_len + longer + LINE_FRAME_BYTES * (changes + 8)),
             tokens: String::with_capacity(TOKEN_LEN_BYTES * changes),
             entries: Vec::with_capacity(changes),
+            origins: Vec::new(),
         }
     }
 
-    /// Adds a change: `write` appends its line, separator included, and its token.
+    /// The place in [`Changes::origins`] of a collection, which is added if it isn't there.
+    pub fn place_of(&mut self, origin: &Origin) -> usize {
+        // The changes of one collection often come together.
+        let known = self.origins.iter().rposition(|known| known == origin);
+        known.unwrap_or_else(|| {
+            self.origins.push(origin.clone());
+            self.origins.len() - 1
+        })
+    }
+
+    /// Adds a change of the stream's only collection; see [`Changes::push_of`].
     ///
     /// # Errors
     ///
@@ -120,12 +138,27 @@ impl Changes {
         &mut self,
         write: impl FnOnce(&mut Vec<u8>, &mut String) -> Result<ClusterTime, E>,
     ) -> Result<(), E> {
+        self.push_of(0, write)
+    }
+
+    /// Adds a change of the collection at this place of [`Changes::origins`]: `write` appends its line,
+    /// separator included, and its token.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`; nothing is added then.
+    pub fn push_of<E>(
+        &mut self,
+        origin: usize,
+        write: impl FnOnce(&mut Vec<u8>, &mut String) -> Result<ClusterTime, E>,
+    ) -> Result<(), E> {
         match write(&mut self.lines, &mut self.tokens) {
             Ok(cluster_time) => {
                 let entry = Entry {
                     line_end: self.lines.len(),
                     token_end: self.tokens.len(),
                     cluster_time,
+                    origin,
                 };
                 self.entries.push(entry);
                 Ok(())
@@ -140,6 +173,12 @@ impl Changes {
                 Err(error)
             }
         }
+    }
+
+    /// The collections of these changes. None, if the stream carries one alone.
+    #[must_use]
+    pub fn origins(&self) -> &[Origin] {
+        &self.origins
     }
 
     /// How many changes.
@@ -173,6 +212,7 @@ impl Changes {
                 line: &self.lines[line_start..entry.line_end],
                 token: &self.tokens[token_start..entry.token_end],
                 cluster_time: entry.cluster_time,
+                origin: entry.origin,
             })
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::hour_file::{Compression, FileFormat, HourFile, HourFileName, OutputFormat};
+use super::origin::Origin;
 use super::position::{ClusterTime, LastChange, ResumeToken};
 pub use super::zip::GzipLevel;
 use super::zip::{self, Trailer};
@@ -20,15 +21,6 @@ use super::zip::{self, Trailer};
 const HEAD_STEP_BYTES: usize = 512;
 const HEAD_END: &str = "\"changes\":[\n";
 const FOOT: &[u8] = b"\n]}\n";
-
-/// Whose changes a file holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The database.
-    pub database: String,
-    /// The collection.
-    pub collection: String,
-}
 
 /// `metadata` of a `json` hour file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,10 +256,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) fn origin() -> Origin {
-        Origin {
-            database: "mydb".into(),
-            collection: "users".into(),
-        }
+        Origin::new("mydb", "users")
     }
 
     /// A batch of changes as the source writes them, numbered from `first`.

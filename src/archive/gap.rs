@@ -5,8 +5,9 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::frame::{Origin, rfc3339};
-use super::position::{ClusterTime, LastChange};
+use super::frame::rfc3339;
+use super::origin::Origin;
+use super::position::{ClusterTime, LastChange, ResumeToken};
 
 /// Folder of a collection's gap records, within its own.
 pub const FOLDER: &str = "_gaps";
@@ -20,6 +21,21 @@ pub struct Gap {
     pub until: Option<ClusterTime>,
     /// The last change before the gap that the lake holds.
     pub last_change: Option<LastChange>,
+}
+
+/// A change that the server can't send, being larger than BSON allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeEvent {
+    /// Whose change it is.
+    pub origin: Origin,
+    /// Its `_id`.
+    pub token: ResumeToken,
+    /// Its `clusterTime`.
+    pub cluster_time: ClusterTime,
+    /// Its `operationType`.
+    pub operation_type: String,
+    /// Its `documentKey` as canonical Extended JSON, if it has one.
+    pub document_key: Option<String>,
 }
 
 /// A gap as it is recorded.

@@ -17,8 +17,10 @@ pub mod machine;
 #[cfg(test)]
 mod model;
 pub mod names;
+pub mod origin;
 pub mod position;
 #[cfg(test)]
 mod properties;
+pub mod selection;
 pub mod tail;
 mod zip;

@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 /// The folder at the lake's root that is silt's own. A collection of that name is encoded.
 pub const OWN_FOLDER: &str = "_silt";
 
+/// The folder of what happens to a whole database, such as its drop. A collection of that name is encoded.
+pub const DATABASE_FOLDER: &str = "_database";
+
 /// Longest path component that common file systems take.
 pub const COMPONENT_MAX_BYTES: usize = 255;
 
@@ -20,11 +23,11 @@ pub fn encode(collection: &str) -> String {
     let only_dots = !collection.is_empty() && collection.bytes().all(|byte| byte == b'.');
     for (at, character) in collection.char_indices() {
         let ends_in_dot = character == '.' && (only_dots || at == last);
-        let begins_own_folder = at == 0 && collection == OWN_FOLDER;
+        let begins_reserved = at == 0 && matches!(collection, OWN_FOLDER | DATABASE_FOLDER);
         if matches!(character, '/' | '\\' | '%')
             || character.is_control()
             || ends_in_dot
-            || begins_own_folder
+            || begins_reserved
         {
             let mut utf8 = [0; 4];
             for byte in character.encode_utf8(&mut utf8).bytes() {

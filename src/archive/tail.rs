@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use super::frame::{self, Origin};
+use super::frame;
 use super::hour_file::{Compression, HourFile, HourFileName, OutputFormat};
+use super::origin::Origin;
 use super::position::LastChange;
 use super::zip::{self, Trailer};
 
@@ -79,6 +80,7 @@ impl Scan {
         let Origin {
             database,
             collection,
+            ..
         } = origin.clone();
         Self::start(Some(database), collection, name, len_bytes)
     }

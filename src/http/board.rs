@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::archive::failure::Failure;
-use crate::archive::frame::Origin;
+use crate::archive::origin::Origin;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::settings::{Schedule, Secret};
@@ -262,10 +262,7 @@ pub(super) mod tests {
             replica_set: Some("rs0".to_owned()),
         };
         let view = |(collection, status): (&str, Status)| FeedView {
-            origin: Origin {
-                database: "mydb".to_owned(),
-                collection: collection.to_owned(),
-            },
+            origin: Origin::new("mydb", collection),
             // What was sent last stays to be seen.
             status: watch::channel(status).1,
             durations: Durations::default(),
@@ -327,10 +324,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_keeps_the_feeds_from_being_started_is_shown_of_each() {
-        let origin = Origin {
-            database: "mydb".to_owned(),
-            collection: "users".to_owned(),
-        };
+        let origin = Origin::new("mydb", "users");
         let mut about = about(None);
         about.origins.push(origin);
         let board = Board::new(about, Clock::start());

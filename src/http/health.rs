@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::answer::{Answer, json};
 use super::board::{Board, FeedView};
-use crate::archive::frame::Origin;
+use crate::archive::origin::Origin;
 use crate::worker::Status;
 
 /// A feed that gives no sign of life within this time is stuck. It waits for nothing but channels and
@@ -46,6 +46,7 @@ impl Ailing {
         let Origin {
             database,
             collection,
+            ..
         } = origin.clone();
         Self {
             database,

@@ -1,9 +1,9 @@
 //! Records of what the oplog lost: `<collection>/_gaps/<time>.json`.
 
 use super::{Lake, LakeError, LakePath};
-use crate::archive::frame::{Origin, rfc3339};
+use crate::archive::frame::rfc3339;
 use crate::archive::gap::{self, Gap};
-use crate::archive::names;
+use crate::archive::origin::Origin;
 
 /// Keeps a record of a gap, joined with what it says already.
 ///
@@ -17,7 +17,7 @@ pub async fn record(
     now_unix_ms: i64,
 ) -> Result<(), LakeError> {
     let path = LakePath {
-        folder: format!("{}/{}", names::encode(&origin.collection), gap::FOLDER),
+        folder: format!("{}/{}", origin.folder(), gap::FOLDER),
         name: gap
             .file_name()
             .unwrap_or_else(|| format!("{}.json", rfc3339(now_unix_ms).replace(':', "-"))),

@@ -5,9 +5,8 @@ use std::num::NonZeroU16;
 use tokio::sync::mpsc;
 
 use super::{Found, Lake, LakeError, LakePath, Opened, Version};
-use crate::archive::frame::Origin;
 use crate::archive::hour_file::{HourFile, HourFileName};
-use crate::archive::names;
+use crate::archive::origin::Origin;
 use crate::archive::tail::{Damage, Scan, Step};
 
 /// A newest file keeps being replaced while it is read: after so many times something is wrong.
@@ -26,7 +25,7 @@ const FULL: u32 = u32::MAX;
 #[must_use]
 pub fn path(origin: &Origin, name: HourFileName) -> LakePath {
     LakePath {
-        folder: names::encode(&origin.collection),
+        folder: origin.folder(),
         name: name.to_string(),
     }
 }
@@ -100,7 +99,7 @@ async fn newest(
     origin: &Origin,
     finding: Finding,
 ) -> Result<Option<(HourFile, Version)>, LakeError> {
-    let folder = names::encode(&origin.collection);
+    let folder = origin.folder();
     for _ in 0..READS_MAX {
         let Some(name) = newest_name(lake, &folder, finding).await? else {
             return Ok(None);

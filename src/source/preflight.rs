@@ -11,7 +11,7 @@ use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ServerAddress, Tls};
 
 use super::{Deployment, SourceError, StreamOptions, check_files, reader};
-use crate::archive::frame::Origin;
+use crate::archive::origin::Origin;
 use crate::archive::position::Position;
 
 /// Where MongoDB listens if a host names no port.

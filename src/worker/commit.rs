@@ -6,9 +6,10 @@ use tracing::info;
 
 use super::{Durations, Edges, Tail};
 use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::{self, Origin};
+use crate::archive::frame;
 use crate::archive::hour_file::{Compression, HourFile};
 use crate::archive::machine::WriteOrder;
+use crate::archive::origin::Origin;
 use crate::lake::{self, Base, LakeError, Version};
 
 /// A commit that the lake has.

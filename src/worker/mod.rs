@@ -14,9 +14,10 @@ use tracing::{debug, trace, warn};
 
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::{GzipLevel, Origin};
+use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::HourFileName;
 use crate::archive::machine::{Config, Feed, Input};
+use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::budget::{Budget, Share};
 use crate::checkpoint::Checkpoints;

@@ -6,10 +6,10 @@ use tokio::sync::mpsc;
 
 use super::{Done, Learnt, READINGS_MAX, RunningReader, Worker, commit, notices};
 use crate::archive::failure::Failure;
-use crate::archive::frame::Origin;
 use crate::archive::gap::Gap;
 use crate::archive::hour_file::HourFile;
 use crate::archive::machine::{Action, Input, WriteOrder};
+use crate::archive::origin::Origin;
 use crate::archive::position::{Checkpoint, Position};
 use crate::checkpoint::FeedId;
 use crate::lake::{self, Lake};
@@ -76,6 +76,7 @@ impl Worker {
         let Origin {
             database,
             collection,
+            ..
         } = self.origin.clone();
         FeedId {
             database,

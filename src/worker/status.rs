@@ -6,9 +6,9 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
-use crate::archive::frame::Origin;
 use crate::archive::hour_file::{HourFile, HourFileName};
 use crate::archive::machine::{Activity, Feed, Input, Notice, Now, Trouble, WriteOrder};
+use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::lake;
 

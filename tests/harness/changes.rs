@@ -1,15 +1,13 @@
 //! Changes without a server, for tests of a lake alone.
 
 use silt::archive::batch::{Batch, Changes};
-use silt::archive::frame::{self, Commit, GzipLevel, Origin};
+use silt::archive::frame::{self, Commit, GzipLevel};
 use silt::archive::hour_file::{FileFormat, HourFile, HourFileName};
+use silt::archive::origin::Origin;
 use silt::archive::position::ClusterTime;
 
 pub fn origin(collection: &str) -> Origin {
-    Origin {
-        database: "mydb".to_owned(),
-        collection: collection.to_owned(),
-    }
+    Origin::new("mydb", collection)
 }
 
 /// A batch with these changes, all of 2024-01-15T14.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::super::batch::{Batch, Changes, FlushReason};
 use super::super::failure::Failure;
-use super::super::frame::Origin;
 use super::super::gap::Gap;
 use super::super::hour_file::{FileFormat, HourFile, HourFileName};
 use super::super::limits::Limits;
+use super::super::origin::Origin;
 use super::super::position::{Checkpoint, ClusterTime, Position, ResumeToken, Stored};
 
 /// The time of an input.

@@ -6,9 +6,9 @@ use super::grants::{Missing, quoted};
 use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
 use super::{ROW_LIMIT, in_time, words};
-use crate::archive::frame::Origin;
 use crate::archive::hour_file::HourFile;
 use crate::archive::machine::{OnHistoryLost, StartAt, refuse_lake_behind};
+use crate::archive::origin::Origin;
 use crate::archive::position::{ClusterTime, Position, Stored};
 use crate::checkpoint::{Checkpoints, FeedId};
 use crate::edges;
@@ -168,10 +168,7 @@ impl Feed<'_> {
     }
 
     fn origin(&self) -> Origin {
-        Origin {
-            database: self.settings.source.database.clone(),
-            collection: self.name.to_owned(),
-        }
+        Origin::new(&self.settings.source.database, self.name)
     }
 
     fn listing<'l>(&self, listings: Option<&'l [Listing]>) -> Listed<'l> {

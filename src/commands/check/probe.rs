@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::{ANSWER_LIMIT, in_time};
 use crate::archive::batch::{Batch, Changes};
 use crate::archive::failure::Disposition;
-use crate::archive::frame::{self, Commit, GzipLevel, Origin};
+use crate::archive::frame::{self, Commit, GzipLevel};
 use crate::archive::hour_file::{FileFormat, Hour, HourFileName};
 use crate::archive::names;
+use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::archive::tail::{Scan, Step};
 use crate::lake::{Base, Lake, LakeError, LakePath, Version};
@@ -111,10 +112,7 @@ impl Probe {
             name: format!("{:016x}-{name}", fastrand::u64(..)),
         };
         Self {
-            origin: Origin {
-                database: names::OWN_FOLDER.to_owned(),
-                collection: "check".to_owned(),
-            },
+            origin: Origin::new(names::OWN_FOLDER, "check"),
             name,
             path,
             cluster_seconds,

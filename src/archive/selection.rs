@@ -1,0 +1,127 @@
+//! Which databases and collections are watched: names, patterns, and exceptions from them.
+
+use std::fmt;
+
+use regex::Regex;
+
+/// One word of a list.
+#[derive(Clone, Debug)]
+pub enum Matcher {
+    /// This name and no other.
+    Name(String),
+    /// All names that match an anchored regular expression.
+    Pattern {
+        /// As it was written: `orders_*`, `/regex/`, `*`.
+        written: String,
+        /// The same as a regular expression, anchored at both ends, in the syntax that the server
+        /// (PCRE) and silt share.
+        regex: Regex,
+    },
+}
+
+impl Matcher {
+    /// Whether a name is meant.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Name(own) => own == name,
+            Self::Pattern { regex, .. } => regex.is_match(name),
+        }
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Pattern { written, .. } => f.write_str(written),
+        }
+    }
+}
+
+/// A list of names and patterns.
+#[derive(Clone, Debug, Default)]
+pub struct NameSet {
+    /// What is meant.
+    pub includes: Vec<Matcher>,
+    /// What is not meant though `includes` names it: `!*_tmp`.
+    pub excludes: Vec<Matcher>,
+}
+
+impl NameSet {
+    /// These names and no others.
+    #[must_use]
+    pub fn of_names(names: &[&str]) -> Self {
+        let name = |name: &&str| Matcher::Name((*name).to_owned());
+        Self {
+            includes: names.iter().map(name).collect(),
+            excludes: Vec::new(),
+        }
+    }
+
+    /// Whether a name is meant.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let meant = |list: &[Matcher]| list.iter().any(|matcher| matcher.matches(name));
+        meant(&self.includes) && !meant(&self.excludes)
+    }
+
+    /// The names, if there are no patterns and no exceptions.
+    #[must_use]
+    pub fn names(&self) -> Option<Vec<&str>> {
+        if !self.excludes.is_empty() {
+            return None;
+        }
+        let names = self.includes.iter().map(|matcher| match matcher {
+            Matcher::Name(name) => Some(name.as_str()),
+            Matcher::Pattern { .. } => None,
+        });
+        names.collect()
+    }
+}
+
+impl fmt::Display for NameSet {
+    /// As it could be written: `orders_*,!*_tmp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let includes = self.includes.iter().map(|matcher| ("", matcher));
+        let excludes = self.excludes.iter().map(|matcher| ("!", matcher));
+        for (at, (sign, matcher)) in includes.chain(excludes).enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{sign}{matcher}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What one stream carries for several collections.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The databases.
+    pub databases: NameSet,
+    /// The collections, in each of them.
+    pub collections: NameSet,
+    /// Collections that have a stream of their own: database and name.
+    pub apart: Vec<(String, String)>,
+}
+
+impl Selection {
+    /// Whether the stream carries a collection.
+    #[must_use]
+    pub fn matches(&self, database: &str, collection: &str) -> bool {
+        let is_apart = || {
+            self.apart
+                .iter()
+                .any(|(own_database, own)| own_database == database && own == collection)
+        };
+        self.databases.matches(database) && self.collections.matches(collection) && !is_apart()
+    }
+
+    /// The only database, if it is named. Else the stream is one over the whole deployment.
+    #[must_use]
+    pub fn only_database(&self) -> Option<&str> {
+        match self.databases.names()?.as_slice() {
+            [name] => Some(name),
+            _ => None,
+        }
+    }
+}
