@@ -22,5 +22,6 @@ pub mod position;
 #[cfg(test)]
 mod properties;
 pub mod selection;
+pub mod snapshot;
 pub mod tail;
 mod zip;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use regex::Regex;
 
+use super::origin::{Layout, Origin};
+
 /// One word of a list.
 #[derive(Clone, Debug)]
 pub enum Matcher {
@@ -124,4 +126,18 @@ impl Selection {
             _ => None,
         }
     }
+}
+
+/// What a feed watches.
+#[derive(Clone, Debug)]
+pub enum Watched {
+    /// One collection, by a stream of its own.
+    Collection(Origin),
+    /// Several collections, by one stream.
+    Many {
+        /// Which.
+        selection: Selection,
+        /// How their folders are laid out.
+        layout: Layout,
+    },
 }

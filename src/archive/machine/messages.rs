@@ -37,6 +37,15 @@ pub enum OnHistoryLost {
     Restart,
 }
 
+/// What a feed does about a change that the server can't send, being larger than BSON allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLargeEvent {
+    /// It needs a person.
+    Halt,
+    /// It records the change's identity in the lake and goes on behind it.
+    Record,
+}
+
 /// What a feed is to do.
 #[derive(Clone, Debug)]
 pub struct Config {

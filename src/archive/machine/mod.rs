@@ -16,7 +16,8 @@ mod view;
 use std::collections::VecDeque;
 
 pub use messages::{
-    Action, Config, Input, Notice, Now, OnHistoryLost, StartAt, Tail, Trouble, WriteOrder,
+    Action, Config, Input, Notice, Now, OnHistoryLost, OnLargeEvent, StartAt, Tail, Trouble,
+    WriteOrder,
 };
 
 use super::backoff::Backoff;
