@@ -13,6 +13,7 @@ use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::machine::Config;
 use crate::archive::origin::Origin;
+use crate::archive::selection::Watched;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::edges;
@@ -186,7 +187,7 @@ fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
         limits.file_limit_commits = u32::MAX;
     }
     Config {
-        origin: origin(settings, collection),
+        watched: Watched::Collection(origin(settings, collection)),
         format: settings.files.format,
         start_at: settings.start_at,
         on_history_lost: settings.on_history_lost,

@@ -56,13 +56,11 @@ fn checkpoint(number: u32) -> Checkpoint {
         increment: number,
     };
     Checkpoint {
-        position: Position::After(token(number)),
         last_change: Some(LastChange {
             token: token(number),
             cluster_time,
         }),
-        stream_hash: "hash".into(),
-        restarted_at: None,
+        ..Checkpoint::new(Position::After(token(number)), "hash")
     }
 }
 

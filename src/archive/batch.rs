@@ -21,6 +21,8 @@ pub enum FlushReason {
     Http,
     /// The memory for changes is used up.
     Pressure,
+    /// The feed's position waits for it, and many changes of other collections have come since.
+    Position,
     /// The stream halted: nothing more comes for a while.
     Halt,
     /// The feed stops.
@@ -29,7 +31,7 @@ pub enum FlushReason {
 
 impl FlushReason {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cron,
         Self::Count,
         Self::Bytes,
@@ -37,6 +39,7 @@ impl FlushReason {
         Self::Signal,
         Self::Http,
         Self::Pressure,
+        Self::Position,
         Self::Halt,
         Self::Drain,
     ];
@@ -58,6 +61,7 @@ impl FlushReason {
             Self::Signal => "signal",
             Self::Http => "http",
             Self::Pressure => "pressure",
+            Self::Position => "position",
             Self::Halt => "halt",
             Self::Drain => "drain",
         }
@@ -230,6 +234,8 @@ pub struct Batch {
     pub first_cluster_time: ClusterTime,
     /// The last change.
     pub last: LastChange,
+    /// The numbers of its first and last change among all that its feed has read; the feed sets them.
+    pub numbers: (u64, u64),
     /// When it was begun, on the clock that never runs back.
     pub begun_at_ms: u64,
     /// Set when the batch is sealed: nothing is added any more, and it waits for its commit.
@@ -250,6 +256,7 @@ impl Batch {
                 token,
                 cluster_time: change.cluster_time,
             },
+            numbers: (0, 0),
             begun_at_ms: now_ms,
             sealed: None,
         }
@@ -317,6 +324,7 @@ mod tests {
             (FlushReason::Hour, "hour"),
             (FlushReason::Signal, "signal"),
             (FlushReason::Pressure, "pressure"),
+            (FlushReason::Position, "position"),
             (FlushReason::Halt, "halt"),
             (FlushReason::Drain, "drain"),
         ];

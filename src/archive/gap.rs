@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::frame::rfc3339;
 use super::origin::Origin;
@@ -38,9 +39,120 @@ pub struct LargeEvent {
     pub document_key: Option<String>,
 }
 
+impl LargeEvent {
+    /// Name of its record: its time, and what tells it from others of that time.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let time = date(self.cluster_time).unwrap_or_default();
+        let digest = Sha256::digest(self.token.as_extended_json());
+        let [a, b, c, d, ..] = digest[..] else {
+            return format!("{}-large.json", time.format("%Y-%m-%d-%H-%M-%S"));
+        };
+        let time = time.format("%Y-%m-%d-%H-%M-%S");
+        format!("{time}-large-{a:02x}{b:02x}{c:02x}{d:02x}.json")
+    }
+
+    /// Content of its record.
+    ///
+    /// # Errors
+    ///
+    /// The token or the key is no JSON.
+    pub fn record(&self, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
+        let key = self.document_key.as_deref().map(serde_json::from_str);
+        let time = rfc3339(i64::from(self.cluster_time.seconds) * 1000);
+        let mut bytes = serde_json::to_vec_pretty(&LargeRecord {
+            reason: "tooLarge",
+            database: &self.origin.database,
+            collection: &self.origin.collection,
+            from: &time,
+            until: &time,
+            operation_type: &self.operation_type,
+            resume_token: &self.token,
+            cluster_time: self.cluster_time,
+            document_key: key.transpose()?,
+            recorded_at: rfc3339(now_unix_ms),
+            silt_version: env!("CARGO_PKG_VERSION"),
+        })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+impl fmt::Display for LargeEvent {
+    /// `the update of {"_id":1} in mydb.users at 2024-01-15T14:15:23Z/1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {}", self.operation_type)?;
+        if let Some(key) = &self.document_key {
+            write!(f, " of {key}")?;
+        }
+        write!(f, " in {} at {}", self.origin, self.cluster_time)
+    }
+}
+
+/// A large event as it is recorded.
+#[derive(Serialize)]
+struct LargeRecord<'a> {
+    reason: &'static str,
+    database: &'a str,
+    collection: &'a str,
+    from: &'a str,
+    until: &'a str,
+    operation_type: &'a str,
+    resume_token: &'a ResumeToken,
+    cluster_time: ClusterTime,
+    document_key: Option<serde_json::Value>,
+    recorded_at: String,
+    silt_version: &'static str,
+}
+
+/// What the lake is to keep on record of a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Changes that the oplog lost.
+    Lost(Gap),
+    /// A change that the server can't send.
+    TooLarge(LargeEvent),
+}
+
+impl Record {
+    /// The name of its file; `None` if nothing is known of its place.
+    #[must_use]
+    pub fn file_name(&self) -> Option<String> {
+        match self {
+            Self::Lost(gap) => gap.file_name(),
+            Self::TooLarge(event) => Some(event.file_name()),
+        }
+    }
+
+    /// Takes in what the file says already.
+    ///
+    /// # Errors
+    ///
+    /// These bytes are no record.
+    pub fn joined(self, there: &[u8]) -> serde_json::Result<Self> {
+        match self {
+            Self::Lost(gap) => gap.joined(there).map(Self::Lost),
+            // The same event, whoever recorded it.
+            large @ Self::TooLarge(_) => Ok(large),
+        }
+    }
+
+    /// The file's content.
+    ///
+    /// # Errors
+    ///
+    /// A token is no JSON.
+    pub fn write(&self, origin: &Origin, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
+        match self {
+            Self::Lost(gap) => gap.record(origin, now_unix_ms),
+            Self::TooLarge(event) => event.record(now_unix_ms),
+        }
+    }
+}
+
 /// A gap as it is recorded.
 #[derive(Serialize)]
-struct Record<'a> {
+struct LostRecord<'a> {
     reason: &'static str,
     database: &'a str,
     collection: &'a str,
@@ -107,7 +219,7 @@ impl Gap {
         let text = |time: Option<ClusterTime>| {
             time.map(|time| rfc3339(i64::from(time.seconds).saturating_mul(1000)))
         };
-        let mut bytes = serde_json::to_vec_pretty(&Record {
+        let mut bytes = serde_json::to_vec_pretty(&LostRecord {
             reason: "historyLost",
             database: &origin.database,
             collection: &origin.collection,

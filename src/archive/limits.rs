@@ -11,6 +11,16 @@ pub const HOUR_END_GRACE_MS: u64 = 1000;
 /// Longest delay between two tries, in milliseconds.
 pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
 
+/// How many full batches of other collections may come before a batch that the feed's position waits for
+/// is flushed: so much is read again after a crash, at most.
+const HOLD_LIMIT_BATCHES: u64 = 1000;
+
+/// Collections whose ends a feed keeps in its checkpoint: within the 16 MB of a document.
+pub const MARKS_MAX: usize = 20_000;
+
+/// How often the position of a feed is saved while several of its collections are being flushed.
+pub const SAVE_EVERY_MS: u64 = 1000;
+
 /// The limits that the state machine keeps.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -31,6 +41,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// How many changes a feed reads at most before a batch is flushed that its position waits for.
+    #[must_use]
+    pub fn hold_limit_changes(&self) -> u64 {
+        u64::from(self.batch_size_changes) * HOLD_LIMIT_BATCHES
+    }
+
     /// The most encoded bytes of a batch of several changes: at most half a file, however small files are
     /// wished.
     #[must_use]

@@ -42,6 +42,15 @@ impl Origin {
         }
     }
 
+    /// What people and logs call it: the collection, behind its database if there are several.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.layout {
+            Layout::Collection if !self.collection.is_empty() => self.collection.clone(),
+            _ => self.to_string(),
+        }
+    }
+
     /// Its folder below the lake's root.
     #[must_use]
     pub fn folder(&self) -> String {
@@ -52,6 +61,8 @@ impl Origin {
         };
         match self.layout {
             Layout::Collection => collection,
+            // What happens to no database in particular.
+            Layout::DatabaseAndCollection if self.database.is_empty() => collection,
             Layout::DatabaseAndCollection => {
                 format!("{}/{collection}", names::encode(&self.database))
             }
@@ -84,6 +95,7 @@ mod tests {
         assert_eq!(folder("mydb", "", flat), "_database");
         assert_eq!(folder("mydb", "_database", flat), "%5Fdatabase");
         assert_eq!(folder("_silt", "x", deep), "%5Fsilt/x");
+        assert_eq!(folder("", "", deep), "_database");
     }
 
     #[test]

@@ -161,19 +161,71 @@ impl Position {
     }
 }
 
-/// The stored position of a feed. Written only after the commit it speaks of.
+/// Where a collection's changes end in the lake, as its feed knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The database.
+    pub database: String,
+    /// The collection; empty for what happens to the database as a whole.
+    pub collection: String,
+    /// The last change that was committed to the lake.
+    pub last_change: LastChange,
+    /// Whether that lies behind the feed's position, which other collections hold back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_ahead: bool,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference over"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// The stored position of a feed: all changes before it are in the lake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Where to open the stream.
     pub position: Position,
-    /// The last change of the collection that was committed to the lake, if any was.
+    /// All changes of an earlier cluster time lie before the position, if that is known.
+    #[serde(default)]
+    pub read_until: Option<ClusterTime>,
+    /// The last change that was committed to the lake, if any was, of a feed of one collection.
     pub last_change: Option<LastChange>,
+    /// The same for each collection of a feed that carries many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<Mark>,
     /// Fingerprint of the pipeline and the options that the token belongs to.
     pub stream_hash: String,
     /// Where the feed last went on behind lost history. The lake may end before that although its
     /// tail isn't `last_change`: another writer still had changes that are lost to this one.
     #[serde(default)]
     pub restarted_at: Option<ClusterTime>,
+    /// When the stream's pipeline or options last changed. A change that the lake holds from before may
+    /// not be in the stream any more.
+    #[serde(default)]
+    pub refiltered_at: Option<ClusterTime>,
+}
+
+impl Checkpoint {
+    /// One that speaks of nothing but a position.
+    #[must_use]
+    pub fn new(position: Position, stream_hash: &str) -> Self {
+        let read_until = match &position {
+            Position::At(time) => Some(*time),
+            Position::After(_) => None,
+        };
+        Self {
+            position,
+            read_until,
+            last_change: None,
+            collections: Vec::new(),
+            stream_hash: stream_hash.to_owned(),
+            restarted_at: None,
+            refiltered_at: None,
+        }
+    }
 }
 
 /// A checkpoint as the store holds it.
@@ -235,14 +287,23 @@ mod tests {
             seconds: 1_705_327_200,
             increment: 3,
         };
+        let last_change = LastChange {
+            token: token.clone(),
+            cluster_time,
+        };
         let checkpoint = Checkpoint {
-            position: Position::After(token.clone()),
-            last_change: Some(LastChange {
-                token,
-                cluster_time,
-            }),
+            position: Position::After(token),
+            read_until: Some(cluster_time),
+            last_change: Some(last_change.clone()),
+            collections: vec![Mark {
+                database: "mydb".into(),
+                collection: "users".into(),
+                last_change,
+                is_ahead: false,
+            }],
             stream_hash: "x".into(),
             restarted_at: Some(cluster_time),
+            refiltered_at: None,
         };
         let text = serde_json::to_string(&checkpoint).unwrap();
         assert_eq!(

@@ -141,3 +141,17 @@ pub enum Watched {
         layout: Layout,
     },
 }
+
+impl Watched {
+    /// How a feed is listed: by its collection, or by what it selects.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Collection(origin) => origin.clone(),
+            Self::Many { selection, layout } => {
+                let database = selection.databases.to_string();
+                Origin::laid_out(&database, &selection.collections.to_string(), *layout)
+            }
+        }
+    }
+}

@@ -65,6 +65,21 @@ impl Checkpoints for LakeCheckpoints {
             .map(|(record, _)| record.into_stored()))
     }
 
+    async fn list(&self) -> Result<Vec<(FeedId, Stored)>, CheckpointError> {
+        let files = self.lake.list(&folder()).await;
+        let mut all = Vec::new();
+        for file in files.map_err(CheckpointError::Lake)? {
+            let name = file.name.strip_suffix(".json").and_then(names::decode);
+            let Some(feed) = name.as_deref().and_then(FeedId::parse) else {
+                continue;
+            };
+            if let Some(stored) = self.load(&feed).await? {
+                all.push((feed, stored));
+            }
+        }
+        Ok(all)
+    }
+
     async fn save(
         &self,
         feed: &FeedId,

@@ -13,6 +13,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::archive::position::{Checkpoint, Stored};
+use crate::archive::selection::Watched;
 pub use error::CheckpointError;
 pub use lake::LakeCheckpoints;
 pub use mongodb::MongoCheckpoints;
@@ -24,6 +25,36 @@ pub struct FeedId {
     pub database: String,
     /// The collection that is watched.
     pub collection: String,
+}
+
+/// The collection of a feed that carries many, and the database of one that carries several of them.
+const MANY: &str = "*";
+
+impl FeedId {
+    /// The name of the feed that watches this. That of many collections stays the same when others are
+    /// selected, so that the feed goes on where it was.
+    #[must_use]
+    pub fn of(watched: &Watched) -> Self {
+        match watched {
+            Watched::Collection(origin) => Self {
+                database: origin.database.clone(),
+                collection: origin.collection.clone(),
+            },
+            Watched::Many { selection, .. } => Self {
+                database: selection.only_database().unwrap_or(MANY).to_owned(),
+                collection: MANY.to_owned(),
+            },
+        }
+    }
+
+    /// Reads what [`FeedId`] is written as. A database's name holds no dot.
+    fn parse(text: &str) -> Option<Self> {
+        let (database, collection) = text.split_once('.')?;
+        Some(Self {
+            database: database.to_owned(),
+            collection: collection.to_owned(),
+        })
+    }
 }
 
 impl fmt::Display for FeedId {
@@ -46,6 +77,9 @@ pub enum Probed {
 pub trait Checkpoints: Send + Sync + fmt::Debug {
     /// The feed's checkpoint, if it has one.
     async fn load(&self, feed: &FeedId) -> Result<Option<Stored>, CheckpointError>;
+
+    /// All checkpoints, in no order.
+    async fn list(&self) -> Result<Vec<(FeedId, Stored)>, CheckpointError>;
 
     /// Saves a checkpoint in place of this revision (0: there is none yet) as the next one. Durable
     /// when it returns. Saying the same again after an unknown outcome is safe.

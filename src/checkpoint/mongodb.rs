@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bson::{Bson, Document, doc};
+use futures::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::options::{
@@ -129,6 +130,24 @@ fn to_long(revision: u64) -> i64 {
 impl Checkpoints for MongoCheckpoints {
     async fn load(&self, feed: &FeedId) -> Result<Option<Stored>, CheckpointError> {
         Ok(self.find(feed).await?.map(Record::into_stored))
+    }
+
+    async fn list(&self) -> Result<Vec<(FeedId, Stored)>, CheckpointError> {
+        // A feed's _id is text; a probe's isn't.
+        let feeds = doc! { "_id": { "$type": "string" } };
+        let finding = async { self.collection.find(feeds).await?.try_collect().await };
+        let documents: Vec<Document> = self.bounded(finding).await?;
+        let mut all = Vec::new();
+        for mut document in documents {
+            let id = document.remove("_id");
+            let id = id.as_ref().and_then(Bson::as_str).and_then(FeedId::parse);
+            if let Some(feed) = id {
+                let record = Bson::Document(document).into_relaxed_extjson();
+                let record = Record::parse(&feed, record)?;
+                all.push((feed, record.into_stored()));
+            }
+        }
+        Ok(all)
     }
 
     async fn save(

@@ -2,10 +2,10 @@
 
 use super::{Lake, LakeError, LakePath};
 use crate::archive::frame::rfc3339;
-use crate::archive::gap::{self, Gap};
+use crate::archive::gap::{self, Record};
 use crate::archive::origin::Origin;
 
-/// Keeps a record of a gap, joined with what it says already.
+/// Keeps a record, joined with what it says already.
 ///
 /// # Errors
 ///
@@ -13,26 +13,26 @@ use crate::archive::origin::Origin;
 pub async fn record(
     lake: &dyn Lake,
     origin: &Origin,
-    gap: &Gap,
+    record: &Record,
     now_unix_ms: i64,
 ) -> Result<(), LakeError> {
     let path = LakePath {
         folder: format!("{}/{}", origin.folder(), gap::FOLDER),
-        name: gap
+        name: record
             .file_name()
             .unwrap_or_else(|| format!("{}.json", rfc3339(now_unix_ms).replace(':', "-"))),
     };
     let there = lake.get(&path).await?;
-    let gap = match &there {
-        Some(there) => gap.clone().joined(&there.bytes),
-        None => Ok(gap.clone()),
+    let record = match &there {
+        Some(there) => record.clone().joined(&there.bytes),
+        None => Ok(record.clone()),
     };
-    let gap = gap.map_err(|error| LakeError::Blocked {
+    let record = record.map_err(|error| LakeError::Blocked {
         path: path.to_string(),
         reason: format!("it is no record of a gap: {error}"),
     })?;
-    let record = gap.record(origin, now_unix_ms);
-    let bytes = record.map_err(|error| LakeError::Refused {
+    let bytes = record.write(origin, now_unix_ms);
+    let bytes = bytes.map_err(|error| LakeError::Refused {
         reason: format!("the record of a gap: {error}"),
     })?;
     let version = there.map(|object| object.version);

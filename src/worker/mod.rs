@@ -5,6 +5,7 @@ mod notices;
 mod operations;
 mod status;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,9 +17,10 @@ use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::HourFileName;
-use crate::archive::machine::{Config, Feed, Input};
+use crate::archive::machine::{Config, Feed, Input, LaneId};
 use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
+use crate::archive::selection::Watched;
 use crate::budget::{Budget, Share};
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
@@ -75,12 +77,14 @@ pub struct Edges {
 #[derive(Debug)]
 pub struct Worker {
     feed: Feed,
-    origin: Origin,
+    watched: Watched,
+    /// What the logs call it.
+    name: String,
     edges: Edges,
     patience: Patience,
     share: Share,
-    /// The state of the newest hour file at the lake, which goes with the machine's own view.
-    tail: Tail,
+    /// The state of each lane's newest hour file at the lake, which goes with the machine's own view.
+    tails: HashMap<LaneId, Tail>,
     reader: Option<RunningReader>,
     commands: mpsc::Receiver<Command>,
     pings: mpsc::Receiver<Ping>,
@@ -111,7 +115,7 @@ type Tail = Option<(HourFileName, Version)>;
 #[derive(Debug)]
 struct Done {
     input: Input,
-    /// What it learnt of the newest hour file.
+    /// What it learnt of a lane's newest hour file.
     tail: Learnt,
     /// What it sent to the lake for a commit that the lake has.
     uploaded_bytes: u64,
@@ -134,7 +138,7 @@ impl Done {
 #[derive(Debug)]
 enum Learnt {
     Nothing,
-    Newest(Tail),
+    Newest(LaneId, Tail),
 }
 
 /// How a feed ended.
@@ -151,7 +155,7 @@ pub enum End {
 /// A running feed as the service sees it.
 #[derive(Debug)]
 pub struct Handle {
-    /// Its collection.
+    /// Its collection, or what it selects.
     pub origin: Origin,
     /// Tells it what to do.
     pub commands: mpsc::Sender<Command>,
@@ -173,15 +177,17 @@ impl Worker {
         // Apart from the commands: whoever asks often must not keep a flush out.
         let (ping_sender, pings) = mpsc::channel(PINGS_MAX);
         let (status, status_receiver) = watch::channel(Status::default());
-        let (origin, durations) = (config.origin.clone(), Durations::default());
+        let (watched, durations) = (config.watched.clone(), Durations::default());
+        let (origin, name) = (watched.origin(), watched.origin().name());
         let bugs = exits.clone();
         let worker = Self {
             feed: Feed::new(config),
-            origin: origin.clone(),
+            watched,
+            name: name.clone(),
             share: edges.budget.share(),
             patience: Patience::new(edges.deployment.request_limit()),
             edges,
-            tail: None,
+            tails: HashMap::new(),
             reader: None,
             commands,
             pings,
@@ -191,12 +197,11 @@ impl Worker {
             exits,
             is_finished: false,
         };
-        let collection = origin.collection.clone();
         let task = tokio::spawn(async move {
             let running = tokio::spawn(worker.run());
             running.await.unwrap_or_else(|bug| {
                 // A full channel says already that it is over.
-                let _ = bugs.try_send(format!("the feed of {collection} broke off: {bug}"));
+                let _ = bugs.try_send(format!("the feed of {name} broke off: {bug}"));
                 End::Broke
             })
         });
@@ -216,7 +221,7 @@ impl Worker {
             let input = self.next_input().await;
             self.handle(input);
         }
-        let (collection, changes) = (&self.origin.collection, self.feed.given_up_changes());
+        let (collection, changes) = (&self.name, self.feed.given_up_changes());
         if changes == 0 {
             return End::Drained;
         }
@@ -234,7 +239,8 @@ impl Worker {
             .feed
             .wake_at_ms(now)
             .map(|at_ms| self.edges.clock.instant(at_ms));
-        let is_full = self.is_full();
+        // What waits for a look at the lake comes first.
+        let is_full = self.is_full() || self.feed.is_holding();
         let reader = self.reader.as_mut().filter(|_| !is_full);
         let readings = reader.map(|reader| &mut reader.readings);
         tokio::select! {
@@ -249,11 +255,12 @@ impl Worker {
             }
             Some(done) = self.operations.join_next() => {
                 let done = done.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
-                if let Learnt::Newest(tail) = done.tail {
-                    self.tail = tail;
+                if let Learnt::Newest(lane, tail) = done.tail {
+                    self.tails.insert(lane, tail);
                 }
+                let lane = done.input.lane();
                 self.note(|status| {
-                    status.note_uploaded(done.uploaded_bytes);
+                    status.note_uploaded(lane, done.uploaded_bytes);
                     status.note_position(done.stored_until);
                 });
                 done.input
@@ -280,7 +287,7 @@ impl Worker {
                 Input::Opened(result)
             }
             Some(Reading::Idle(token)) => {
-                trace!(collection = self.origin.collection, "nothing new");
+                trace!(collection = self.name, "nothing new");
                 Input::Idle(token)
             }
             Some(Reading::Closed(failure)) => {
@@ -294,7 +301,7 @@ impl Worker {
             }) => {
                 self.share.add(taken);
                 self.note(|status| status.note_read(&changes, read_bytes));
-                let collection = &self.origin.collection;
+                let collection = &self.name;
                 debug!(collection, changes = changes.len(), "read");
                 Input::Changes(changes)
             }
@@ -313,21 +320,24 @@ impl Worker {
         let now = self.edges.clock.now();
         self.note(|status| status.note_input(&input, now));
         let is_idle = matches!(input, Input::Idle(_));
+        let lane = input.lane();
+        let flushes = self.feed.archived_by(lane).flushes;
         let actions = self.feed.handle(input, now);
         self.share.shrink_to(self.feed.buffered_bytes());
         // Before the actions, of which one may begin the next commit.
         let is_full = self.is_full();
-        let (origin, feed, durations) = (&self.origin, &self.feed, &self.durations);
+        let (feed, durations) = (&self.feed, &self.durations);
         self.status.send_modify(|status| {
             if is_idle {
                 status.note_idle(feed, now);
             }
-            let flushes = status.tally.flushes(Outcome::Committed);
-            status.follow(origin, feed, is_full, now);
-            if let Some(flush) = &status.last_flush
-                && status.tally.flushes(Outcome::Committed) > flushes
-            {
-                durations.commit.observe(flush.seconds);
+            status.follow(feed, is_full, now);
+            if let Some(lane) = lane {
+                let has_flushed = feed.archived_by(Some(lane)).flushes > flushes;
+                let took_seconds = status.follow_lane(feed, lane, has_flushed, now);
+                if let Some(seconds) = took_seconds {
+                    durations.commit.observe(seconds);
+                }
             }
         });
         for action in actions {

@@ -29,10 +29,30 @@ pub(super) fn tell(collection: &str, notice: &Notice) {
                 after, "has no checkpoint: goes on from the end of its newest file"
             );
         }
-        Notice::StreamChanged { stored, current } => {
+        Notice::StreamChanged {
+            stored,
+            current,
+            at: Some(at),
+        } => {
             warn!(
                 collection,
-                stored, current, "the stream's options differ from the checkpoint's"
+                stored,
+                current,
+                %at,
+                "the stream's filters differ from the checkpoint's: opens it at the checkpoint's time, and \
+                 passes over what the lake holds. What other filters left out before is not made up for; \
+                 if the change wasn't meant, set the old ones again"
+            );
+        }
+        Notice::StreamChanged {
+            stored, current, ..
+        } => {
+            warn!(
+                collection,
+                stored,
+                current,
+                "the stream's filters differ from the checkpoint's, whose token tells no time: goes on with \
+                 it. If the server refuses it, set the old filters again, or delete the checkpoint"
             );
         }
         Notice::LakeAhead => {
@@ -84,6 +104,15 @@ pub(super) fn tell(collection: &str, notice: &Notice) {
             warn!(
                 collection,
                 gap, record, "has recorded the gap and goes on behind it"
+            );
+        }
+        Notice::PassedLarge(event) => {
+            let (event, record) = (event.to_string(), event.file_name());
+            warn!(
+                collection,
+                event,
+                record,
+                "has recorded a change that is too large to be sent and goes on behind it"
             );
         }
         Notice::Recovered(trouble) => {

@@ -6,12 +6,13 @@ use tokio::sync::mpsc;
 
 use super::{Done, Learnt, READINGS_MAX, RunningReader, Worker, commit, notices};
 use crate::archive::failure::Failure;
-use crate::archive::gap::Gap;
+use crate::archive::gap::Record;
 use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{Action, Input, WriteOrder};
+use crate::archive::machine::{Action, Found, Input, LaneId, WriteOrder};
 use crate::archive::origin::Origin;
-use crate::archive::position::{Checkpoint, Position};
-use crate::checkpoint::FeedId;
+use crate::archive::position::{Checkpoint, ClusterTime, Position};
+use crate::archive::selection::{Selection, Watched};
+use crate::checkpoint::{Checkpoints, FeedId};
 use crate::lake::{self, Lake};
 use crate::source::Reader;
 
@@ -29,20 +30,23 @@ impl Worker {
             }
             Action::Open(position) => self.open(position),
             Action::Close => self.reader = None,
-            Action::Commit(order) => {
-                let (origin, now) = (self.origin.clone(), self.edges.clock.now());
-                self.note(|status| status.note_commit_begun(&origin, &order, now));
-                self.spawn_commit(order);
+            Action::Look(lane) => {
+                self.spawn_look(lane, |lane, tail| Input::Looked(lane, tail));
             }
-            Action::Inspect => self.spawn_inspect(),
+            Action::Commit(lane, order) => self.spawn_commit(lane, order),
+            Action::Inspect(lane) => {
+                self.spawn_look(lane, |lane, tail| Input::Inspected(lane, tail));
+            }
             Action::Save {
                 checkpoint,
                 replaces,
             } => self.spawn_save(checkpoint, replaces),
-            Action::Record(gap) => self.spawn_record(gap),
-            Action::Tell(notice) => {
+            Action::Record(records) => self.spawn_record(records),
+            Action::Tell(lane, notice) => {
                 self.note(|status| status.note(&notice));
-                notices::tell(&self.origin.collection, &notice);
+                let origin = lane.and_then(|lane| self.feed.origin(lane));
+                let name = origin.map_or_else(|| self.name.clone(), Origin::name);
+                notices::tell(&name, &notice);
             }
             Action::Finish => self.is_finished = true,
             // A service that no longer listens is stopping already.
@@ -59,7 +63,7 @@ impl Worker {
         let (sender, readings) = mpsc::channel(READINGS_MAX);
         let reader = Reader {
             deployment: self.edges.deployment.clone(),
-            origin: self.origin.clone(),
+            origin: self.watched.origin(),
             options: self.edges.stream_options.clone(),
             budget: self.edges.budget.clone(),
             processors: self.edges.processors.clone(),
@@ -72,30 +76,15 @@ impl Worker {
         self.reader = Some(RunningReader { readings, task });
     }
 
-    fn feed_id(&self) -> FeedId {
-        let Origin {
-            database,
-            collection,
-            ..
-        } = self.origin.clone();
-        FeedId {
-            database,
-            collection,
-        }
-    }
-
     fn spawn_load(&mut self) {
         let (lake, checkpoints) = (
             Arc::clone(&self.edges.lake),
             Arc::clone(&self.edges.checkpoints),
         );
-        let (origin, feed) = (self.origin.clone(), self.feed_id());
+        let watched = self.watched.clone();
         self.begin(async move {
-            let stored = checkpoints
-                .load(&feed)
-                .await
-                .map_err(|error| Failure::from(&error));
-            let stored = match stored {
+            let stored = checkpoints.load(&FeedId::of(&watched)).await;
+            let stored = match stored.map_err(|error| Failure::from(&error)) {
                 Ok(stored) => stored,
                 Err(failure) => {
                     return Done::of(Input::Loaded(Err(failure)));
@@ -103,28 +92,62 @@ impl Worker {
             };
             let position = stored.as_ref().map(|stored| &stored.checkpoint.position);
             let stored_until = position.and_then(Position::cluster_time);
-            let (tail, file) = look(lake.as_ref(), &origin).await;
+            let (tail, found) = match &watched {
+                Watched::Collection(origin) => {
+                    let (learnt, file) = look(lake.as_ref(), LaneId::ONLY, origin).await;
+                    let found = file.map(|tail| Found {
+                        stored,
+                        tail,
+                        earlier: None,
+                    });
+                    (learnt, found)
+                }
+                Watched::Many { selection, .. } => {
+                    let earlier = match &stored {
+                        Some(_) => Ok(None),
+                        None => earliest(checkpoints.as_ref(), selection).await,
+                    };
+                    let found = earlier.map(|earlier| Found {
+                        stored,
+                        tail: None,
+                        earlier,
+                    });
+                    (Learnt::Nothing, found)
+                }
+            };
             Done {
                 tail,
                 stored_until,
-                ..Done::of(Input::Loaded(file.map(|file| (stored, file))))
+                ..Done::of(Input::Loaded(found))
             }
         });
     }
 
-    fn spawn_inspect(&mut self) {
-        let (lake, origin) = (Arc::clone(&self.edges.lake), self.origin.clone());
+    /// Reads a lane's newest hour file.
+    fn spawn_look(
+        &mut self,
+        lane: LaneId,
+        input: fn(LaneId, Result<Option<HourFile>, Failure>) -> Input,
+    ) {
+        // A machine speaks of its own lanes.
+        let Some(origin) = self.feed.origin(lane).cloned() else {
+            return;
+        };
+        let edges = self.edges.clone();
         self.begin(async move {
-            let (tail, file) = look(lake.as_ref(), &origin).await;
+            // Hundreds of collections may be new at once. The semaphore is never closed.
+            let _permit = edges.uploads.acquire().await;
+            let (tail, file) = look(edges.lake.as_ref(), lane, &origin).await;
             Done {
                 tail,
-                ..Done::of(Input::Inspected(file))
+                ..Done::of(input(lane, file))
             }
         });
     }
 
     fn spawn_save(&mut self, checkpoint: Checkpoint, replaces: u64) {
-        let (checkpoints, feed) = (Arc::clone(&self.edges.checkpoints), self.feed_id());
+        let checkpoints = Arc::clone(&self.edges.checkpoints);
+        let feed = FeedId::of(&self.watched);
         self.begin(async move {
             let result = checkpoints.save(&feed, &checkpoint, replaces).await;
             let result = result.map_err(|error| Failure::from(&error));
@@ -132,38 +155,69 @@ impl Worker {
         });
     }
 
-    fn spawn_record(&mut self, gap: Gap) {
-        let (lake, origin) = (Arc::clone(&self.edges.lake), self.origin.clone());
+    fn spawn_record(&mut self, records: Vec<(Origin, Record)>) {
+        let lake = Arc::clone(&self.edges.lake);
         let now_unix_ms = self.edges.clock.now().unix_ms;
         self.begin(async move {
-            let result = lake::gaps::record(lake.as_ref(), &origin, &gap, now_unix_ms).await;
-            Done::of(Input::Recorded(
-                result.map_err(|error| Failure::from(&error)),
-            ))
+            for (origin, record) in records {
+                let kept = lake::gaps::record(lake.as_ref(), &origin, &record, now_unix_ms).await;
+                if let Err(error) = kept {
+                    return Done::of(Input::Recorded(Err(Failure::from(&error))));
+                }
+            }
+            Done::of(Input::Recorded(Ok(())))
         });
     }
 
-    fn spawn_commit(&mut self, order: WriteOrder) {
+    fn spawn_commit(&mut self, lane: LaneId, order: WriteOrder) {
+        // A machine speaks of its own lanes.
+        let Some(origin) = self.feed.origin(lane).cloned() else {
+            return;
+        };
+        let now = self.edges.clock.now();
+        self.note(|status| status.note_commit_begun(lane, &origin, &order, now));
         let (edges, durations) = (self.edges.clone(), self.durations.clone());
-        let (origin, tail) = (self.origin.clone(), self.tail.clone());
+        let tail = self.tails.get(&lane).cloned().flatten();
         self.begin(async move {
             match commit::commit(&edges, &durations, &origin, &order, tail).await {
                 Ok(committed) => Done {
-                    tail: Learnt::Newest(Some((committed.file.name, committed.version))),
+                    tail: Learnt::Newest(lane, Some((committed.file.name, committed.version))),
                     uploaded_bytes: committed.uploaded_bytes,
-                    ..Done::of(Input::Committed(Ok(committed.file)))
+                    ..Done::of(Input::Committed(lane, Ok(committed.file)))
                 },
-                Err(failure) => Done::of(Input::Committed(Err(failure))),
+                Err(failure) => Done::of(Input::Committed(lane, Err(failure))),
             }
         });
     }
 }
 
 /// Reads the newest hour file, for the worker and for the machine.
-async fn look(lake: &dyn Lake, origin: &Origin) -> (Learnt, Result<Option<HourFile>, Failure>) {
+async fn look(
+    lake: &dyn Lake,
+    of: LaneId,
+    origin: &Origin,
+) -> (Learnt, Result<Option<HourFile>, Failure>) {
     match lake::tail::load(lake, origin).await {
-        Ok(Some((file, version))) => (Learnt::Newest(Some((file.name, version))), Ok(Some(file))),
-        Ok(None) => (Learnt::Newest(None), Ok(None)),
+        Ok(Some((file, version))) => {
+            let newest = Some((file.name, version));
+            (Learnt::Newest(of, newest), Ok(Some(file)))
+        }
+        Ok(None) => (Learnt::Newest(of, None), Ok(None)),
         Err(error) => (Learnt::Nothing, Err(Failure::from(&error))),
     }
+}
+
+/// Where the earliest stands of the feeds that carried the selected collections one by one before: a feed
+/// of many goes on from there.
+async fn earliest(
+    checkpoints: &dyn Checkpoints,
+    selection: &Selection,
+) -> Result<Option<ClusterTime>, Failure> {
+    let all = checkpoints.list().await;
+    let all = all.map_err(|error| Failure::from(&error))?;
+    let carried = all
+        .iter()
+        .filter(|(feed, _)| selection.matches(&feed.database, &feed.collection));
+    let times = carried.filter_map(|(_, stored)| stored.checkpoint.position.cluster_time());
+    Ok(times.min())
 }

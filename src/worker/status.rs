@@ -7,7 +7,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
 use crate::archive::hour_file::{HourFile, HourFileName};
-use crate::archive::machine::{Activity, Feed, Input, Notice, Now, Trouble, WriteOrder};
+use crate::archive::machine::{Activity, Feed, Input, LaneId, Notice, Now, Trouble, WriteOrder};
 use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::lake;
@@ -128,6 +128,8 @@ pub struct Tally {
     pub reloads: u64,
     /// Gaps that were put on record.
     pub gaps: u64,
+    /// Changes too large to be sent that were put on record.
+    pub large_events: u64,
 }
 
 impl Tally {
@@ -170,6 +172,17 @@ pub struct CurrentFile {
     pub len_bytes: u64,
     /// Commits that made it.
     pub commits: u32,
+}
+
+impl CurrentFile {
+    fn of(origin: &Origin, file: &HourFile) -> Self {
+        Self {
+            path: lake::tail::path(origin, file.name).to_string(),
+            name: file.name,
+            len_bytes: file.len_bytes,
+            commits: file.commits,
+        }
+    }
 }
 
 /// A flush that the lake has.
@@ -221,8 +234,10 @@ pub struct Status {
     pub buffered_bytes: u64,
     /// What was counted.
     pub tally: Tally,
-    /// The newest hour file.
+    /// The hour file that was written last.
     pub file: Option<CurrentFile>,
+    /// What is known of each collection, of a feed that carries many.
+    pub lanes: BTreeMap<Origin, LaneStatus>,
     /// The last flush.
     pub last_flush: Option<LastFlush>,
     /// Cluster time of the last change in the lake.
@@ -240,7 +255,20 @@ pub struct Status {
     /// When the server last had nothing more, and the lake had everything.
     pub caught_up_unix_ms: Option<i64>,
     pub(crate) has_opened: bool,
-    pub(crate) underway: Option<Underway>,
+    pub(crate) underway: BTreeMap<LaneId, Underway>,
+}
+
+/// What is known of one of many collections.
+#[derive(Clone, Debug, Default)]
+pub struct LaneStatus {
+    /// Changes that were brought into the lake since the start.
+    pub changes_archived: u64,
+    /// Flushes that brought them.
+    pub flushes: u64,
+    /// Its newest hour file.
+    pub file: Option<CurrentFile>,
+    /// Cluster time of its last change in the lake.
+    pub last_change_time: Option<ClusterTime>,
 }
 
 impl Status {
@@ -271,8 +299,8 @@ impl Status {
         if let Some(failure) = input.failure() {
             self.note_failure(failure, now);
         }
-        if matches!(input, Input::Committed(Err(_))) {
-            self.note_commit_failed();
+        if let Input::Committed(lane, Err(_)) = input {
+            self.note_commit_failed(*lane);
         }
     }
 
@@ -313,6 +341,7 @@ impl Status {
         match notice {
             Notice::Reloading(_) => self.tally.reloads += 1,
             Notice::Restarted(_) => self.tally.gaps += 1,
+            Notice::PassedLarge(_) => self.tally.large_events += 1,
             Notice::CaughtUp { skipped } => self.tally.changes_skipped += skipped,
             _ => {}
         }
@@ -326,37 +355,43 @@ impl Status {
     }
 
     /// Notes a try of a commit.
-    pub(super) fn note_commit_begun(&mut self, origin: &Origin, order: &WriteOrder, now: Now) {
-        let begun_ms = self
-            .underway
-            .as_ref()
-            .map_or(now.monotonic_ms, |underway| underway.begun_ms);
-        self.underway = Some(Underway {
+    pub(super) fn note_commit_begun(
+        &mut self,
+        lane: LaneId,
+        origin: &Origin,
+        order: &WriteOrder,
+        now: Now,
+    ) {
+        let tried = self.underway.get(&lane);
+        let begun_ms = tried.map_or(now.monotonic_ms, |underway| underway.begun_ms);
+        let underway = Underway {
             path: lake::tail::path(origin, order.name).to_string(),
             changes: u64::from(order.batch.changes),
             reason: order.reason.as_str(),
             begun_ms,
             uploaded_bytes: None,
-        });
+        };
+        self.underway.insert(lane, underway);
     }
 
     /// Notes what an operation sent to the lake for a commit that the lake has.
-    pub(super) fn note_uploaded(&mut self, bytes: u64) {
+    pub(super) fn note_uploaded(&mut self, lane: Option<LaneId>, bytes: u64) {
         self.tally.uploaded_bytes += bytes;
-        if let Some(underway) = self.underway.as_mut().filter(|_| bytes > 0) {
+        let underway = lane.and_then(|lane| self.underway.get_mut(&lane));
+        if let Some(underway) = underway.filter(|_| bytes > 0) {
             underway.uploaded_bytes = Some(bytes);
         }
     }
 
-    fn note_commit_failed(&mut self) {
-        if let Some(underway) = &self.underway {
+    fn note_commit_failed(&mut self, lane: LaneId) {
+        if let Some(underway) = self.underway.get(&lane) {
             let key = (underway.reason, Outcome::Failed);
             *self.tally.flushes.entry(key).or_default() += 1;
         }
     }
 
     /// Takes over what the feed knows.
-    pub(super) fn follow(&mut self, origin: &Origin, feed: &Feed, is_full: bool, now: Now) {
+    pub(super) fn follow(&mut self, feed: &Feed, is_full: bool, now: Now) {
         self.state = State::of(feed.activity(), is_full);
         self.is_watching = feed.is_watching();
         self.buffered_changes = feed.buffered_changes();
@@ -365,49 +400,47 @@ impl Status {
         // What was known stays, while the feed loads anew.
         self.archived_until = feed.archived_until().or(self.archived_until);
         self.saved_until = feed.saved_until().or(self.saved_until);
-        self.follow_file(origin, feed);
-        self.follow_archived(feed, now);
+        let archived = feed.archived();
+        self.tally.changes_archived = archived.changes;
+        self.tally.encoded_bytes = archived.encoded_bytes;
         self.follow_trouble(feed, now);
     }
 
-    fn follow_file(&mut self, origin: &Origin, feed: &Feed) {
-        let file = feed.file();
-        let state = |file: &HourFile| (file.name, file.len_bytes, file.commits);
-        let known = self.file.as_ref();
-        // Most inputs leave the file as it is, and its path needn't be made again.
-        if known.map(|known| (known.name, known.len_bytes, known.commits)) != file.map(state) {
-            self.file = file.map(|file| CurrentFile {
-                path: lake::tail::path(origin, file.name).to_string(),
-                name: file.name,
-                len_bytes: file.len_bytes,
-                commits: file.commits,
-            });
+    /// Takes over what the feed knows of a lane of which something was heard. Answers how long a flush took
+    /// that is done now, in seconds.
+    pub(super) fn follow_lane(
+        &mut self,
+        feed: &Feed,
+        lane: LaneId,
+        has_flushed: bool,
+        now: Now,
+    ) -> Option<f64> {
+        let origin = feed.origin(lane)?;
+        self.file = feed.file(lane).map(|file| CurrentFile::of(origin, file));
+        if feed.carries_many() {
+            let flushed = self.underway.get(&lane).filter(|_| has_flushed);
+            let known = self.lanes.entry(origin.clone()).or_default();
+            known.changes_archived += flushed.map_or(0, |underway| underway.changes);
+            known.flushes += u64::from(has_flushed);
+            known.file.clone_from(&self.file);
+            known.last_change_time = feed.last_change_time_of(lane);
         }
-    }
-
-    fn follow_archived(&mut self, feed: &Feed, now: Now) {
-        let archived = feed.archived();
-        let is_done = archived.changes > self.tally.changes_archived;
-        self.tally.changes_archived = archived.changes;
-        self.tally.encoded_bytes = archived.encoded_bytes;
-        if !is_done {
-            if !feed.is_committing() {
-                self.underway = None;
-            }
-            return;
+        if !has_flushed && feed.is_lane_committing(lane) {
+            return None;
         }
-        if let Some(underway) = self.underway.take() {
-            let key = (underway.reason, Outcome::Committed);
-            *self.tally.flushes.entry(key).or_default() += 1;
-            self.last_flush = Some(LastFlush {
-                at_unix_ms: now.unix_ms,
-                path: underway.path,
-                changes: underway.changes,
-                uploaded_bytes: underway.uploaded_bytes,
-                seconds: seconds(now.monotonic_ms.saturating_sub(underway.begun_ms)),
-                reason: underway.reason,
-            });
-        }
+        let underway = self.underway.remove(&lane).filter(|_| has_flushed)?;
+        let key = (underway.reason, Outcome::Committed);
+        *self.tally.flushes.entry(key).or_default() += 1;
+        let seconds = seconds(now.monotonic_ms.saturating_sub(underway.begun_ms));
+        self.last_flush = Some(LastFlush {
+            at_unix_ms: now.unix_ms,
+            path: underway.path,
+            changes: underway.changes,
+            uploaded_bytes: underway.uploaded_bytes,
+            seconds,
+            reason: underway.reason,
+        });
+        Some(seconds)
     }
 
     fn follow_trouble(&mut self, feed: &Feed, now: Now) {

@@ -260,15 +260,11 @@ async fn a_position_that_the_oplog_has_lost_fails_unless_that_is_foreseen() {
         database: scene.database.name().to_owned(),
         collection: "users".to_owned(),
     };
-    let checkpoint = Checkpoint {
-        position: Position::At(ClusterTime {
-            seconds: 1_705_327_200,
-            increment: 1,
-        }),
-        last_change: None,
-        stream_hash: "collection stream, no pipeline".to_owned(),
-        restarted_at: None,
-    };
+    let position = Position::At(ClusterTime {
+        seconds: 1_705_327_200,
+        increment: 1,
+    });
+    let checkpoint = Checkpoint::new(position, "collection stream, no pipeline");
     store.save(&feed, &checkpoint, 0).await.unwrap();
     let output = checks(&scene, 1, &[]);
     let lost = row(&output, "users checkpoint");

@@ -7,8 +7,9 @@ use super::super::failure::{Disposition, Failure};
 use super::super::frame;
 use super::super::hour_file::{Hour, HourFile, HourFileName};
 use super::super::limits::HOUR_END_GRACE_MS;
-use super::super::position::Position;
-use super::{Action, Actions, Feed, Notice, Now, Tail, Try, WriteOrder};
+use super::lane::Lane;
+use super::messages::Voice;
+use super::{Action, Config, Notice, Now, Tail, Try, WriteOrder};
 
 /// The commit that is under way, if one is.
 #[derive(Debug)]
@@ -72,29 +73,40 @@ impl CommitState {
     }
 }
 
-impl Feed {
-    pub(super) fn advance_commit(&mut self, now: Now, out: &mut Actions) {
+/// What became of a commit.
+#[derive(Debug)]
+pub(super) enum CommitEnd {
+    /// The lake has the batch.
+    Done(Arc<Batch>),
+    /// It goes on.
+    Open,
+    /// The view of the lake is stale.
+    Stale(Failure),
+}
+
+impl Lane {
+    pub(super) fn advance_commit(&mut self, config: &Config, now: Now, voice: &mut Voice<'_>) {
         match &mut self.commit {
             CommitState::Running(_) => {}
             CommitState::Unsure { inspect, .. } => {
                 if inspect.may_start(now) {
                     *inspect = Try::Running;
-                    out.push(Action::Inspect);
+                    voice.act(Action::Inspect(self.id));
                 }
             }
-            CommitState::Idle => self.start_commit(now, out),
+            CommitState::Idle => self.start_commit(config, now, voice),
         }
     }
 
-    fn start_commit(&mut self, now: Now, out: &mut Actions) {
-        self.seal_if_due(now);
+    fn start_commit(&mut self, config: &Config, now: Now, voice: &mut Voice<'_>) {
+        self.seal_if_due(config, now);
         let Some(reason) = self.queue.front().and_then(|batch| batch.sealed) else {
             return;
         };
         let Some(batch) = self.queue.pop_front() else {
             return;
         };
-        let (name, base) = self.place(&batch);
+        let (name, base) = self.place(&batch, config);
         let order = WriteOrder {
             base,
             name,
@@ -102,13 +114,13 @@ impl Feed {
             reason,
         };
         self.commit = CommitState::Running(order.clone());
-        out.push(Action::Commit(order));
+        voice.act(Action::Commit(self.id, order));
     }
 
     /// Seals the open batch if it has grown to its size or its hour is over. It may have grown past
     /// its size while another commit was under way: fewer, larger commits when the lake is slow.
-    fn seal_if_due(&mut self, now: Now) {
-        let batch_size_changes = self.config.limits.batch_size_changes;
+    fn seal_if_due(&mut self, config: &Config, now: Now) {
+        let batch_size_changes = config.limits.batch_size_changes;
         let hour_is_over = self.hour_end_in_ms(now) == Some(0);
         if let Some(open) = self.queue.back_mut() {
             if open.changes >= batch_size_changes {
@@ -132,9 +144,9 @@ impl Feed {
     /// Whether a file is full follows from the file and the limits, never from the batch at hand.
     /// Else two writers with the same changes in different batches (or one whose commit lands late)
     /// could put them into two files, and only commits to the same file fence each other off.
-    fn place(&self, batch: &Batch) -> (HourFileName, Option<HourFile>) {
-        let limits = &self.config.limits;
-        let format = self.config.format;
+    fn place(&self, batch: &Batch, config: &Config) -> (HourFileName, Option<HourFile>) {
+        let limits = &config.limits;
+        let format = config.format;
         match &self.file {
             Some(file) if file.name.hour == batch.hour => {
                 let chunk_limit_bytes =
@@ -169,61 +181,78 @@ impl Feed {
     pub(super) fn committed(
         &mut self,
         result: Result<HourFile, Failure>,
+        config: &Config,
         now: Now,
-        out: &mut Actions,
-    ) {
+        voice: &mut Voice<'_>,
+    ) -> CommitEnd {
         let CommitState::Running(order) = std::mem::replace(&mut self.commit, CommitState::Idle)
         else {
-            return;
+            return CommitEnd::Open;
         };
         match result {
-            Ok(file) => self.commit_done(&order, file, out),
-            Err(failure) => self.commit_failed(order, &failure, now, out),
+            Ok(file) => self.commit_done(&order, file, voice),
+            Err(failure) => self.commit_failed(order, &failure, config, now, voice),
         }
     }
 
-    fn commit_done(&mut self, order: &WriteOrder, file: HourFile, out: &mut Actions) {
-        Self::mend(&mut self.commit_backoff, &mut self.troubles.commit, out);
-        self.reload_backoff.succeeded();
+    fn commit_done(
+        &mut self,
+        order: &WriteOrder,
+        file: HourFile,
+        voice: &mut Voice<'_>,
+    ) -> CommitEnd {
+        voice.mend(&mut self.commit_backoff, &mut self.commit_trouble);
         self.file = Some(file);
-        self.archived.flushes += 1;
-        self.archived.changes += u64::from(order.batch.changes);
-        self.archived.encoded_bytes += order.batch.len_bytes();
-        self.safe.position = Position::After(order.batch.last.token.clone());
-        self.safe.last_change = Some(order.batch.last.clone());
-        self.note_idle_position();
+        self.archived.note(&order.batch);
+        self.last_change = Some(order.batch.last.clone());
+        self.last_number = order.batch.numbers.1;
+        CommitEnd::Done(Arc::clone(&order.batch))
     }
 
     /// Nothing is lost by a failure: the batch is kept until the lake is known to have it.
-    fn commit_failed(&mut self, order: WriteOrder, failure: &Failure, now: Now, out: &mut Actions) {
-        let trouble = &mut self.troubles.commit;
-        let inspect = Self::fail(failure, &mut self.commit_backoff, trouble, now, out);
+    fn commit_failed(
+        &mut self,
+        order: WriteOrder,
+        failure: &Failure,
+        config: &Config,
+        now: Now,
+        voice: &mut Voice<'_>,
+    ) -> CommitEnd {
+        let trouble = &mut self.commit_trouble;
+        let inspect = voice.fail(failure, &mut self.commit_backoff, trouble, now);
         self.commit = CommitState::Unsure { order, inspect };
-        if self.commit_backoff.failures() == self.config.limits.retry_attempts
+        if self.commit_backoff.failures() == config.limits.retry_attempts
             && failure.disposition != Disposition::Halt
         {
             let (message, changes) = (failure.message.clone(), self.buffered_changes());
-            out.push(Action::Tell(Notice::FlushFailing { message, changes }));
+            voice.say(Notice::FlushFailing { message, changes });
         }
+        CommitEnd::Open
     }
 
     /// An unknown outcome is looked up, not guessed.
-    pub(super) fn inspected(&mut self, result: Result<Tail, Failure>, now: Now, out: &mut Actions) {
+    pub(super) fn inspected(
+        &mut self,
+        result: Result<Tail, Failure>,
+        config: &Config,
+        now: Now,
+        voice: &mut Voice<'_>,
+    ) -> CommitEnd {
         let CommitState::Unsure { order, .. } =
             std::mem::replace(&mut self.commit, CommitState::Idle)
         else {
-            return;
+            return CommitEnd::Open;
         };
         let tail = match result {
             Ok(tail) => tail,
-            Err(failure) => return self.commit_failed(order, &failure, now, out),
+            Err(failure) => return self.commit_failed(order, &failure, config, now, voice),
         };
         let is_ours = tail
             .as_ref()
             .is_some_and(|file| file.name == order.name && file.last == order.batch.last);
         if is_ours && let Some(file) = tail {
-            out.push(Action::Tell(Notice::FoundCommitted(file.name)));
-            return self.commit_done(&order, file, out);
+            voice.say(Notice::FoundCommitted(file.name));
+            return self.commit_done(&order, file, voice);
         }
         let is_untouched = match (&tail, &self.file) {
             (Some(there), Some(known)) => {
@@ -236,25 +265,26 @@ impl Feed {
         };
         if is_untouched {
             self.commit = CommitState::Running(order.clone());
-            out.push(Action::Commit(order));
-        } else {
-            let message = match tail {
-                Some(file) => format!("another writer has moved {} on", file.name),
-                None => "the collection's files are gone from the lake".to_owned(),
-            };
-            // Held until the reload, so that a drain counts it among what it lets go.
-            self.commit = CommitState::Unsure {
-                order,
-                inspect: Try::Ready,
-            };
-            self.request_reload(
-                &Failure {
-                    disposition: Disposition::Reload,
-                    cause: "lake_stale",
-                    message,
-                },
-                out,
-            );
+            voice.act(Action::Commit(self.id, order));
+            return CommitEnd::Open;
         }
+        // Held until the reload, so that a drain counts it among what it lets go.
+        self.commit = CommitState::Unsure {
+            order,
+            inspect: Try::Ready,
+        };
+        CommitEnd::Stale(stale(tail))
+    }
+}
+
+fn stale(tail: Tail) -> Failure {
+    let message = match tail {
+        Some(file) => format!("another writer has moved {} on", file.name),
+        None => "the collection's files are gone from the lake".to_owned(),
+    };
+    Failure {
+        disposition: Disposition::Reload,
+        cause: "lake_stale",
+        message,
     }
 }

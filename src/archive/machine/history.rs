@@ -3,9 +3,13 @@
 
 use super::super::batch::FlushReason;
 use super::super::failure::{Disposition, Failure};
-use super::super::gap::Gap;
-use super::super::position::{ClusterTime, Position};
-use super::{Action, Actions, Feed, Notice, Now, OnHistoryLost, Stage, Stream, Try};
+use super::super::gap::{Gap, Record};
+use super::super::origin::Origin;
+use super::super::position::{ClusterTime, LastChange, Position};
+use super::super::selection::Watched;
+use super::messages::Voice;
+use super::progress::{PASSED_OVER, Point, Progress};
+use super::{Action, Actions, Feed, LaneId, Notice, Now, OnHistoryLost, Stage, Stream, Try};
 
 impl Feed {
     /// The server can't go on from the position. `oldest` is where its oplog begins.
@@ -16,27 +20,38 @@ impl Feed {
         now: Now,
         out: &mut Actions,
     ) {
-        if let Some(tail) = self.skip_until.take() {
+        if self.config.only_origin().is_some()
+            && let Some(skip) = self.lanes[LaneId::ONLY].skip.take()
+        {
             // The lake is further than the lost position, so nothing may be lost at all.
-            self.read_position = Position::After(tail.token.clone());
-            self.safe.position = self.read_position.clone();
-            self.safe.last_change = Some(tail);
-            self.stream = Stream::Closed(Try::Ready);
+            self.go_on_behind(skip.until);
             return;
         }
         let gap = self.gap(oldest);
         // Nothing more comes, so nothing is worth waiting for.
-        self.seal_open(FlushReason::Halt);
+        self.lanes.seal_open(FlushReason::Halt);
         let message = format!("{}; {gap}", failure.message);
         self.stream = match self.config.on_history_lost {
             OnHistoryLost::Halt => {
                 Stream::Closed(self.halt_at_gap(failure.cause, &message, now, out))
             }
             OnHistoryLost::Restart => {
-                out.push(Action::Tell(Notice::HistoryLost(message)));
+                Voice::of_feed(out).say(Notice::HistoryLost(message));
                 Stream::Lost(gap)
             }
         };
+    }
+
+    /// Goes on behind what the lake ends with.
+    fn go_on_behind(&mut self, last: LastChange) {
+        self.progress.set_read(Point {
+            position: Position::After(last.token.clone()),
+            read_until: Some(last.cluster_time),
+        });
+        self.progress.end(PASSED_OVER);
+        self.lanes[LaneId::ONLY].last_change = Some(last);
+        self.is_save_urgent = true;
+        self.stream = Stream::Closed(Try::Ready);
     }
 
     fn halt_at_gap(
@@ -54,8 +69,8 @@ impl Feed {
                  ON_HISTORY_LOST=restart; a larger oplog prevents it"
             ),
         };
-        let trouble = &mut self.troubles.stream;
-        Self::fail(&failure, &mut self.stream_backoff, trouble, now, out)
+        let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
+        Voice::of_feed(out).fail(&failure, backoff, trouble, now)
     }
 
     /// What is lost. A second loss in a row means that the oplog moves on faster than it can be opened
@@ -64,7 +79,7 @@ impl Feed {
     fn gap(&mut self, oldest: Option<ClusterTime>) -> Gap {
         let last_change = self.newest_change();
         let archived = last_change.as_ref().map(|last| last.cluster_time);
-        let from = self.read_position.cluster_time().max(archived);
+        let from = self.progress.read().position.cluster_time().max(archived);
         let until = oldest.filter(|oldest| !self.has_restarted && Some(*oldest) > from);
         Gap {
             from,
@@ -73,9 +88,39 @@ impl Feed {
         }
     }
 
+    /// The newest change that the lake has or is to have, of all collections.
+    fn newest_change(&self) -> Option<LastChange> {
+        let waiting = self.lanes.iter().filter_map(|lane| lane.newest_change());
+        let marks = self.entry.marks().map(|mark| &mark.last_change);
+        let all = marks.chain(waiting);
+        all.max_by_key(|last| last.cluster_time).cloned()
+    }
+
+    /// Whose folders a gap is recorded in: all collections that the feed knows of, and of a feed of many
+    /// that of what happens to a whole database, since it may have lost what it doesn't know of.
+    fn records(&self, gap: &Gap) -> Vec<(Origin, Record)> {
+        let Watched::Many { selection, layout } = &self.config.watched else {
+            let origin = self.config.only_origin().cloned();
+            let record = |origin| (origin, Record::Lost(gap.clone()));
+            return origin.into_iter().map(record).collect();
+        };
+        let database = selection.only_database().unwrap_or("");
+        let all = Origin::laid_out(database, "", *layout);
+        let mut records = vec![(all, Record::Lost(gap.clone()))];
+        for mark in self.marks() {
+            let origin = Origin::laid_out(&mark.database, &mark.collection, *layout);
+            let gap = Gap {
+                last_change: Some(mark.last_change),
+                ..gap.clone()
+            };
+            records.push((origin, Record::Lost(gap)));
+        }
+        records
+    }
+
     /// Begins to bridge the gap once all that was read is in the lake, and it is known what is saved.
     pub(super) fn advance_lost(&mut self, now: Now, out: &mut Actions) {
-        let nothing_waits = self.queue.is_empty() && self.commit.is_idle();
+        let nothing_waits = self.lanes.are_archived();
         let is_save_known = self.save != Try::Running && self.unsure_save.is_none();
         let is_lost = matches!(self.stream, Stream::Lost(_));
         if is_lost && nothing_waits && is_save_known {
@@ -94,7 +139,7 @@ impl Feed {
         self.load = Try::Running;
         out.push(match gap.until {
             None => Action::AskClusterTime,
-            Some(_) => Action::Record(gap.clone()),
+            Some(_) => Action::Record(self.records(gap)),
         });
     }
 
@@ -119,22 +164,36 @@ impl Feed {
     }
 
     pub(super) fn recorded(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
-        let Stream::Lost(gap) = &self.stream else {
-            return;
-        };
-        let (gap, until) = match (result, gap.until) {
-            (Ok(()), Some(until)) => (gap.clone(), until),
-            (Ok(()), None) => return,
-            (Err(failure), _) => return self.start_failed(&failure, now, out),
-        };
+        match std::mem::replace(&mut self.stream, Stream::Closed(Try::Ready)) {
+            Stream::TooLarge(event, _) => self.large_recorded(event, result, now, out),
+            Stream::Lost(gap) => match (result, gap.until) {
+                (Ok(()), Some(until)) => self.restart(gap, until, out),
+                (Ok(()), None) => self.stream = Stream::Lost(gap),
+                (Err(failure), _) => {
+                    self.stream = Stream::Lost(gap);
+                    self.start_failed(&failure, now, out);
+                }
+            },
+            other => self.stream = other,
+        }
+    }
+
+    /// The gap is on record: the feed goes on behind it.
+    fn restart(&mut self, gap: Gap, until: ClusterTime, out: &mut Actions) {
         self.start_worked(out);
-        out.push(Action::Tell(Notice::Restarted(gap)));
+        Voice::of_feed(out).say(Notice::Restarted(gap));
         self.has_restarted = true;
-        self.stream = Stream::Closed(Try::Ready);
+        let position = Position::At(until);
+        self.entry = std::mem::take(&mut self.entry).at(until);
+        self.lanes.drop_skips_before(until);
+        self.progress = Progress::from(Point {
+            position,
+            read_until: Some(until),
+        });
+        self.unsure_save = None;
+        self.restarted_at = Some(until);
         // Saved before anything is read, as every starting position.
         self.saved = None;
-        self.take_position(Position::At(until), self.safe.last_change.clone());
-        self.safe.restarted_at = Some(until);
         self.stage = Stage::Anchoring;
     }
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use super::super::backoff::Backoff;
 use super::super::batch::{Batch, Changes, FlushReason};
-use super::super::failure::Failure;
-use super::super::gap::Gap;
+use super::super::failure::{Disposition, Failure};
+use super::super::gap::{Gap, LargeEvent, Record};
 use super::super::hour_file::{FileFormat, HourFile, HourFileName};
 use super::super::limits::Limits;
 use super::super::origin::Origin;
 use super::super::position::{Checkpoint, ClusterTime, Position, ResumeToken, Stored};
+use super::super::selection::Watched;
+use super::{Actions, LaneId, Try};
 
 /// The time of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub enum OnLargeEvent {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Whose changes.
-    pub origin: Origin,
+    pub watched: Watched,
     /// How new files are written.
     pub format: FileFormat,
     /// Where to start without a checkpoint.
@@ -65,8 +68,31 @@ pub struct Config {
     pub seed: u64,
 }
 
+impl Config {
+    /// The collection, of a feed that watches one alone.
+    #[must_use]
+    pub fn only_origin(&self) -> Option<&Origin> {
+        match &self.watched {
+            Watched::Collection(origin) => Some(origin),
+            Watched::Many { .. } => None,
+        }
+    }
+}
+
 /// What a lake says of a collection.
 pub type Tail = Option<HourFile>;
+
+/// What a feed finds at its start.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Its checkpoint.
+    pub stored: Option<Stored>,
+    /// The newest hour file, for a feed of one collection.
+    pub tail: Tail,
+    /// Where the earliest stands of the feeds that carried one of its collections before, for a feed of
+    /// many without a checkpoint.
+    pub earlier: Option<ClusterTime>,
+}
 
 /// Something that happened.
 #[derive(Debug)]
@@ -76,7 +102,9 @@ pub enum Input {
     /// Time went by.
     Tick,
     /// [`Action::Load`] ended.
-    Loaded(Result<(Option<Stored>, Tail), Failure>),
+    Loaded(Result<Found, Failure>),
+    /// [`Action::Look`] ended.
+    Looked(LaneId, Result<Tail, Failure>),
     /// [`Action::AskClusterTime`] ended.
     ClusterTime(Result<ClusterTime, Failure>),
     /// [`Action::Open`] ended.
@@ -87,12 +115,15 @@ pub enum Input {
     Idle(ResumeToken),
     /// The stream ended: by an error, or after an invalidate without one.
     Closed(Option<Failure>),
+    /// The stream ended before a change that the server can't send, and the operator wants to go on
+    /// behind it.
+    TooLarge(LargeEvent),
     /// Flush what waits.
     Flush(FlushReason),
     /// [`Action::Commit`] ended.
-    Committed(Result<HourFile, Failure>),
+    Committed(LaneId, Result<HourFile, Failure>),
     /// [`Action::Inspect`] ended.
-    Inspected(Result<Tail, Failure>),
+    Inspected(LaneId, Result<Tail, Failure>),
     /// [`Action::Save`] ended.
     Saved(Result<(), Failure>),
     /// [`Action::Record`] ended.
@@ -102,6 +133,19 @@ pub enum Input {
 }
 
 impl Input {
+    /// The lane that it tells of, if it is one alone.
+    #[must_use]
+    pub fn lane(&self) -> Option<LaneId> {
+        match self {
+            Self::Looked(lane, _) | Self::Committed(lane, _) | Self::Inspected(lane, _) => {
+                Some(*lane)
+            }
+            // That of a feed of one collection is loaded with its checkpoint.
+            Self::Loaded(_) | Self::ClusterTime(_) => Some(LaneId::ONLY),
+            _ => None,
+        }
+    }
+
     /// The failure that it tells of.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
@@ -110,8 +154,9 @@ impl Input {
             | Self::ClusterTime(Err(failure))
             | Self::Opened(Err(failure))
             | Self::Closed(Some(failure))
-            | Self::Committed(Err(failure))
-            | Self::Inspected(Err(failure))
+            | Self::Looked(_, Err(failure))
+            | Self::Committed(_, Err(failure))
+            | Self::Inspected(_, Err(failure))
             | Self::Saved(Err(failure))
             | Self::Recorded(Err(failure)) => Some(failure),
             Self::Start
@@ -123,8 +168,10 @@ impl Input {
             | Self::Idle(_)
             | Self::Closed(None)
             | Self::Flush(_)
-            | Self::Committed(Ok(_))
-            | Self::Inspected(Ok(_))
+            | Self::TooLarge(_)
+            | Self::Looked(_, Ok(_))
+            | Self::Committed(_, Ok(_))
+            | Self::Inspected(_, Ok(_))
             | Self::Saved(Ok(()))
             | Self::Recorded(Ok(()))
             | Self::Drain => None,
@@ -148,9 +195,12 @@ pub struct WriteOrder {
 /// Something to do.
 #[derive(Debug)]
 pub enum Action {
-    /// Read the checkpoint and then the lake's tail; answer with [`Input::Loaded`]. The other way
-    /// round, with another writer at work, the lake could seem to be behind its checkpoint.
+    /// Read the checkpoint and then, of a feed of one collection, the lake's tail; answer with
+    /// [`Input::Loaded`]. The other way round, with another writer at work, the lake could seem to be
+    /// behind its checkpoint.
     Load,
+    /// Read the lake's tail of one of many collections; answer with [`Input::Looked`].
+    Look(LaneId),
     /// Ask the cluster for its time; answer with [`Input::ClusterTime`].
     AskClusterTime,
     /// Open the stream; answer with [`Input::Opened`], then changes, then [`Input::Closed`].
@@ -158,9 +208,9 @@ pub enum Action {
     /// Close the stream and forget what it gave and wasn't handled.
     Close,
     /// Make a commit; answer with [`Input::Committed`].
-    Commit(WriteOrder),
+    Commit(LaneId, WriteOrder),
     /// Read the lake's tail; answer with [`Input::Inspected`].
-    Inspect,
+    Inspect(LaneId),
     /// Save a checkpoint in place of this revision (0: there is none); answer with [`Input::Saved`].
     Save {
         /// What to save.
@@ -168,10 +218,10 @@ pub enum Action {
         /// The revision that it replaces.
         replaces: u64,
     },
-    /// Keep a record of a gap in the lake; answer with [`Input::Recorded`].
-    Record(Gap),
-    /// Say something.
-    Tell(Notice),
+    /// Keep records in the lake, each in its collection's folder; answer with [`Input::Recorded`].
+    Record(Vec<(Origin, Record)>),
+    /// Say something, of one collection or of the whole feed.
+    Tell(Option<LaneId>, Notice),
     /// The feed is drained.
     Finish,
     /// The process can't do its job, for this reason.
@@ -201,12 +251,15 @@ pub enum Notice {
         /// Whether the lake's tail decided it.
         from_tail: bool,
     },
-    /// The checkpoint belongs to a stream with another pipeline or other options.
+    /// The checkpoint belongs to a stream with another pipeline or other options. The stream is opened at
+    /// a time, since the token may not be one of it, and what the lake holds is passed over.
     StreamChanged {
         /// Fingerprint in the checkpoint.
         stored: String,
         /// Fingerprint now.
         current: String,
+        /// Where it goes on; `None` if the token must do, since it tells no time.
+        at: Option<ClusterTime>,
     },
     /// The lake is ahead of the checkpoint: changes up to its tail are dropped.
     LakeAhead,
@@ -237,10 +290,88 @@ pub enum Notice {
     HistoryLost(String),
     /// The gap is on record, and the feed goes on behind it.
     Restarted(Gap),
+    /// A change that the server can't send is on record, and the feed goes on behind it.
+    PassedLarge(LargeEvent),
     /// A part works again.
     Recovered(Trouble),
     /// The outcome of a commit was unknown and turned out to be success.
     FoundCommitted(HourFileName),
     /// Somebody else has moved on; the feed starts again from the checkpoint and the tail.
     Reloading(String),
+}
+
+/// Where a part of the machine puts its actions, and whose notices they are.
+pub(super) struct Voice<'a> {
+    out: &'a mut Actions,
+    lane: Option<LaneId>,
+}
+
+impl<'a> Voice<'a> {
+    /// That of the whole feed.
+    pub fn of_feed(out: &'a mut Actions) -> Self {
+        Self { out, lane: None }
+    }
+
+    /// That of one collection.
+    pub fn of_lane(out: &'a mut Actions, lane: LaneId) -> Self {
+        Self {
+            out,
+            lane: Some(lane),
+        }
+    }
+
+    pub fn act(&mut self, action: Action) {
+        self.out.push(action);
+    }
+
+    pub fn say(&mut self, notice: Notice) {
+        self.out.push(Action::Tell(self.lane, notice));
+    }
+
+    /// Notes a failure: the delay before the next try, and what is to be said about it.
+    pub fn fail(
+        &mut self,
+        failure: &Failure,
+        backoff: &mut Backoff,
+        trouble: &mut Option<Trouble>,
+        now: Now,
+    ) -> Try {
+        let delay_ms = backoff.failed(failure.disposition);
+        match failure.disposition {
+            Disposition::Exit => self.act(Action::Exit(failure.message.clone())),
+            Disposition::Reload => {}
+            Disposition::Retry { .. } | Disposition::Halt | Disposition::HistoryLost { .. } => {
+                let is_halt = !matches!(failure.disposition, Disposition::Retry { .. });
+                let next = Trouble {
+                    message: failure.message.clone(),
+                    failures: backoff.failures(),
+                    is_halt,
+                };
+                let is_news = trouble
+                    .as_ref()
+                    .is_none_or(|old| old.message != next.message);
+                if is_halt && is_news {
+                    self.say(Notice::Halted(failure.message.clone()));
+                } else if !is_halt {
+                    self.say(Notice::Retrying {
+                        message: next.message.clone(),
+                        failures: next.failures,
+                        delay_ms,
+                    });
+                }
+                *trouble = Some(next);
+            }
+        }
+        Try::Waiting {
+            until_ms: now.monotonic_ms + delay_ms,
+        }
+    }
+
+    /// Notes that a part works again.
+    pub fn mend(&mut self, backoff: &mut Backoff, trouble: &mut Option<Trouble>) {
+        backoff.succeeded();
+        if let Some(past) = trouble.take() {
+            self.say(Notice::Recovered(past));
+        }
+    }
 }

@@ -1,32 +1,43 @@
 //! The state machine of one feed.
 //!
 //! [`Feed::handle`] takes what happened and the time, and returns what to do. It has four parts
-//! that go their own way: the start (load, anchor), the stream, the commit, the save. Whatever
+//! that go their own way: the start (load, anchor), the stream, the commits, the save. Whatever
 //! happens, each part only notes it; [`Feed::advance`] then asks each part in turn what can be done
 //! now. So a rule stands in one place, and no order of events is special.
+//!
+//! A feed carries one collection or many. Each has a [`lane::Lane`]: its batches, its commits, its end in
+//! the lake. The stream and its position are the feed's: [`progress::Progress`] knows which position may
+//! be saved while the lanes' commits end in any order.
 
 mod commits;
 mod history;
 mod intake;
+mod lane;
+mod lanes;
+mod large;
 mod messages;
+mod progress;
 mod saves;
 mod start;
 mod view;
 
-use std::collections::VecDeque;
-
+pub use lanes::LaneId;
 pub use messages::{
-    Action, Config, Input, Notice, Now, OnHistoryLost, OnLargeEvent, StartAt, Tail, Trouble,
+    Action, Config, Found, Input, Notice, Now, OnHistoryLost, OnLargeEvent, StartAt, Tail, Trouble,
     WriteOrder,
 };
 
 use super::backoff::Backoff;
-use super::batch::{Batch, FlushReason};
-use super::failure::{Disposition, Failure};
-use super::gap::Gap;
-use super::hour_file::HourFile;
-use super::position::{Checkpoint, LastChange, Position};
-use commits::CommitState;
+use super::batch::{Changes, FlushReason};
+use super::failure::Disposition;
+use super::gap::{Gap, LargeEvent};
+use super::position::{Checkpoint, ClusterTime};
+use commits::CommitEnd;
+use lane::Lane;
+use lanes::Lanes;
+use messages::Voice;
+use progress::{Point, Progress};
+use start::Entry;
 pub use start::refuse_lake_behind;
 pub use view::{Activity, Archived};
 
@@ -88,6 +99,8 @@ enum Stream {
     Open,
     /// The oplog lost the position, and the feed is to go on behind the gap.
     Lost(Gap),
+    /// The server can't send the next change, and the feed is to go on behind it once that is on record.
+    TooLarge(LargeEvent, Try),
 }
 
 /// The state of one feed.
@@ -103,46 +116,46 @@ pub struct Feed {
     load_backoff: Backoff,
     /// Two writers that fence each other off must not do so as fast as they can.
     reload_backoff: Backoff,
+    /// What the start found, until the cluster's time is known that it needs.
+    found: Option<Found>,
+    /// What each lane is reconciled with.
+    entry: Entry,
 
     stream: Stream,
     stream_backoff: Backoff,
-    /// Where the stream is to be opened next: after all that was read.
-    read_position: Position,
-    /// The lake's tail, until the stream has passed it: the lake already holds what comes before.
-    skip_until: Option<LastChange>,
-    skipped_changes: u64,
+    progress: Progress,
+    /// Changes that came, and wait until it is known where the lake ends for each of their collections.
+    held: Option<Changes>,
     /// The feed went on behind a gap, and nothing was read since.
     has_restarted: bool,
 
-    queue: VecDeque<Batch>,
+    lanes: Lanes,
     /// Changes that a drain let go, because another writer had moved on.
     given_up_changes: u64,
-    commit: CommitState,
-    commit_backoff: Backoff,
-    /// The newest hour file.
-    file: Option<HourFile>,
 
     save: Try,
     save_backoff: Backoff,
-    /// What could be saved now.
-    safe: Checkpoint,
     /// What was saved last, and its revision.
     saved: Option<Checkpoint>,
     /// What a failed save may have saved nevertheless.
     unsure_save: Option<Checkpoint>,
     revision: u64,
     saved_at_ms: u64,
+    /// Whether the lake got on since, so that the position is worth saving at once.
+    is_save_urgent: bool,
+    restarted_at: Option<ClusterTime>,
+    refiltered_at: Option<ClusterTime>,
 
     archived: Archived,
+    last_change_time: Option<ClusterTime>,
     troubles: Troubles,
 }
 
-/// What is wrong now, for each part.
+/// What is wrong now, for each part but the lanes.
 #[derive(Debug, Default)]
 struct Troubles {
     start: Option<Trouble>,
     stream: Option<Trouble>,
-    commit: Option<Trouble>,
     save: Option<Trouble>,
 }
 
@@ -155,7 +168,7 @@ impl Feed {
     pub fn new(config: Config) -> Self {
         let backoff =
             |salt| Backoff::new(config.limits.retry_delay_ms, config.seed.wrapping_add(salt));
-        let nowhere = Position::At(super::position::ClusterTime {
+        let nowhere = Point::at(ClusterTime {
             seconds: 0,
             increment: 0,
         });
@@ -166,30 +179,26 @@ impl Feed {
             load: Try::Ready,
             load_backoff: backoff(1),
             reload_backoff: backoff(5),
+            found: None,
+            entry: Entry::default(),
             stream: Stream::Closed(Try::Ready),
             stream_backoff: backoff(2),
-            read_position: nowhere.clone(),
-            skip_until: None,
-            skipped_changes: 0,
+            progress: Progress::from(nowhere),
+            held: None,
             has_restarted: false,
-            queue: VecDeque::new(),
+            lanes: Lanes::default(),
             given_up_changes: 0,
-            commit: CommitState::Idle,
-            commit_backoff: backoff(3),
-            file: None,
             save: Try::Ready,
             save_backoff: backoff(4),
-            safe: Checkpoint {
-                position: nowhere,
-                last_change: None,
-                stream_hash: config.stream_hash.clone(),
-                restarted_at: None,
-            },
             saved: None,
             unsure_save: None,
             revision: 0,
             saved_at_ms: 0,
+            is_save_urgent: false,
+            restarted_at: None,
+            refiltered_at: None,
             archived: Archived::default(),
+            last_change_time: None,
             troubles: Troubles::default(),
             config,
         }
@@ -204,25 +213,50 @@ impl Feed {
         match input {
             Input::Start | Input::Tick => {}
             Input::Loaded(result) => self.loaded(result, now, &mut out),
+            Input::Looked(lane, result) => self.looked(lane, result, now, &mut out),
             Input::ClusterTime(result) => self.cluster_time(result, now, &mut out),
             Input::Opened(result) => self.opened(result, now, &mut out),
-            Input::Changes(changes) => self.changes(&changes, now, &mut out),
+            Input::Changes(changes) => self.changes(changes, now, &mut out),
             Input::Idle(token) => self.idle(token, &mut out),
             Input::Closed(failure) => self.closed(failure, now, &mut out),
+            Input::TooLarge(event) => self.too_large(event, &mut out),
             Input::Flush(reason) => {
-                self.seal_open(reason);
+                self.lanes.seal_open(reason);
                 if reason.is_asked_for() {
                     self.hurry();
                 }
             }
-            Input::Committed(result) => self.committed(result, now, &mut out),
-            Input::Inspected(result) => self.inspected(result, now, &mut out),
+            Input::Committed(lane, result) => {
+                let voice = &mut Voice::of_lane(&mut out, lane);
+                let end = self.lanes[lane].committed(result, &self.config, now, voice);
+                self.commit_ended(end, &mut out);
+            }
+            Input::Inspected(lane, result) => {
+                let voice = &mut Voice::of_lane(&mut out, lane);
+                let end = self.lanes[lane].inspected(result, &self.config, now, voice);
+                self.commit_ended(end, &mut out);
+            }
             Input::Saved(result) => self.saved(result, now, &mut out),
             Input::Recorded(result) => self.recorded(result, now, &mut out),
             Input::Drain => self.drain(&mut out),
         }
         self.advance(now, &mut out);
         out
+    }
+
+    fn commit_ended(&mut self, end: CommitEnd, out: &mut Actions) {
+        match end {
+            CommitEnd::Open => {}
+            CommitEnd::Stale(failure) => self.request_reload(&failure, out),
+            CommitEnd::Done(batch) => {
+                self.reload_backoff.succeeded();
+                self.progress.end(batch.numbers.0);
+                self.is_save_urgent = true;
+                let time = Some(batch.last.cluster_time);
+                self.last_change_time = self.last_change_time.max(time);
+                self.archived.note(&batch);
+            }
+        }
     }
 
     /// Does what can be done now.
@@ -236,7 +270,8 @@ impl Feed {
             Stage::Bridging => self.advance_bridge(now, out),
             Stage::Running => {
                 self.advance_stream(now, out);
-                self.advance_commit(now, out);
+                self.advance_large(now, out);
+                self.advance_lanes(now, out);
                 self.advance_save(now, out);
                 self.advance_lost(now, out);
             }
@@ -248,9 +283,34 @@ impl Feed {
         }
     }
 
+    fn advance_lanes(&mut self, now: Now, out: &mut Actions) {
+        self.seal_what_holds_back();
+        for id in self.lanes.busy_ids() {
+            let voice = &mut Voice::of_lane(out, id);
+            let lane = &mut self.lanes[id];
+            if !self.draining {
+                lane.advance_look(now, voice);
+            }
+            lane.advance_commit(&self.config, now, voice);
+            self.lanes.settle(id);
+        }
+    }
+
+    /// A collection with few changes must not keep the position back for long: what was read since is
+    /// read again after a crash.
+    fn seal_what_holds_back(&mut self) {
+        if let Some((lane, changes_since)) = self.progress.oldest()
+            && changes_since > self.config.limits.hold_limit_changes()
+        {
+            self.lanes[lane].seal_open(FlushReason::Position);
+        }
+    }
+
     /// Goes back to the checkpoint and the tail once nothing is under way. Returns whether it did.
     fn advance_reload(&mut self, now: Now, out: &mut Actions) -> bool {
-        if self.save == Try::Running || self.commit.is_running() {
+        let is_busy = |lane: &Lane| lane.commit.is_running() || lane.is_looking();
+        let is_recording = matches!(self.stream, Stream::TooLarge(_, Try::Running));
+        if self.save == Try::Running || is_recording || self.lanes.busy().any(is_busy) {
             return false;
         }
         self.reload = false;
@@ -263,19 +323,17 @@ impl Feed {
             until_ms: now.monotonic_ms + delay_ms,
         };
         self.stream = Stream::Closed(Try::Ready);
-        self.skip_until = None;
+        self.held = None;
         self.has_restarted = false;
         if self.draining {
             self.given_up_changes += self.buffered_changes();
         }
-        self.queue.clear();
-        self.commit = CommitState::Idle;
+        self.progress.clear();
+        self.lanes.clear();
         self.save = Try::Ready;
-        self.file = None;
         self.saved = None;
         // What was in trouble is given up; what still is will show again.
         self.troubles = Troubles::default();
-        self.commit_backoff.succeeded();
         self.save_backoff.succeeded();
         true
     }
@@ -285,21 +343,22 @@ impl Feed {
             return;
         }
         self.draining = true;
-        if self.stage == Stage::Running {
+        if self.stage == Stage::Running && !matches!(self.stream, Stream::TooLarge(..)) {
             out.push(Action::Close);
             self.stream = Stream::Closed(Try::Ready);
         }
-        self.seal_open(FlushReason::Drain);
+        self.held = None;
+        self.lanes.seal_open(FlushReason::Drain);
         // There may be no later.
         self.hurry();
     }
 
     /// Tries at once what waits for its next try: a person has mended something, or it is the end.
     fn hurry(&mut self) {
-        self.commit.hurry();
+        self.lanes.hurry();
         self.load.hurry();
         self.save.hurry();
-        if let Stream::Closed(state) = &mut self.stream {
+        if let Stream::Closed(state) | Stream::TooLarge(_, state) = &mut self.stream {
             state.hurry();
         }
     }
@@ -312,8 +371,9 @@ impl Feed {
             }
             Stage::Anchoring => self.save != Try::Running,
             Stage::Running => {
-                self.queue.is_empty()
-                    && self.commit.is_idle()
+                self.lanes.are_archived()
+                    && !self.lanes.busy().any(Lane::is_looking)
+                    && !matches!(self.stream, Stream::TooLarge(_, Try::Running))
                     && self.save != Try::Running
                     && !self.is_unsaved()
             }
@@ -333,71 +393,18 @@ impl Feed {
             Stage::Loading | Stage::Seeking | Stage::Bridging => self.load.wake_at_ms(),
             Stage::Anchoring => self.save.wake_at_ms(),
             Stage::Running => {
-                let stream = match self.stream {
-                    Stream::Closed(state) => state.wake_at_ms(),
+                let stream = match &self.stream {
+                    Stream::Closed(state) | Stream::TooLarge(_, state) => state.wake_at_ms(),
                     _ => None,
                 };
-                let commit = match &self.commit {
-                    CommitState::Idle => self
-                        .hour_end_in_ms(now)
-                        .map(|in_ms| now.monotonic_ms + in_ms),
-                    unfinished => unfinished.wake_at_ms(),
-                };
+                let lanes = self.lanes.busy().filter_map(|lane| lane.wake_at_ms(now));
                 let save = match self.save {
                     Try::Ready => self.idle_save_at_ms(),
                     state => state.wake_at_ms(),
                 };
-                [stream, commit, save].into_iter().flatten().min()
+                stream.into_iter().chain(lanes).chain(save).min()
             }
             Stage::Finished => None,
-        }
-    }
-
-    /// Notes a failure: the delay before the next try, and what is to be said about it.
-    fn fail(
-        failure: &Failure,
-        backoff: &mut Backoff,
-        trouble: &mut Option<Trouble>,
-        now: Now,
-        out: &mut Actions,
-    ) -> Try {
-        let delay_ms = backoff.failed(failure.disposition);
-        match failure.disposition {
-            Disposition::Exit => out.push(Action::Exit(failure.message.clone())),
-            Disposition::Reload => {}
-            Disposition::Retry { .. } | Disposition::Halt | Disposition::HistoryLost { .. } => {
-                let is_halt = !matches!(failure.disposition, Disposition::Retry { .. });
-                let next = Trouble {
-                    message: failure.message.clone(),
-                    failures: backoff.failures(),
-                    is_halt,
-                };
-                let is_news = trouble
-                    .as_ref()
-                    .is_none_or(|old| old.message != next.message);
-                if is_halt && is_news {
-                    out.push(Action::Tell(Notice::Halted(failure.message.clone())));
-                } else if !is_halt {
-                    let (message, failures) = (next.message.clone(), next.failures);
-                    out.push(Action::Tell(Notice::Retrying {
-                        message,
-                        failures,
-                        delay_ms,
-                    }));
-                }
-                *trouble = Some(next);
-            }
-        }
-        Try::Waiting {
-            until_ms: now.monotonic_ms + delay_ms,
-        }
-    }
-
-    /// Notes that a part works again.
-    fn mend(backoff: &mut Backoff, trouble: &mut Option<Trouble>, out: &mut Actions) {
-        backoff.succeeded();
-        if let Some(past) = trouble.take() {
-            out.push(Action::Tell(Notice::Recovered(past)));
         }
     }
 }

@@ -1,6 +1,12 @@
 //! Saves: one at a time, never ahead of the lake, never backwards.
 
+use std::collections::BTreeMap;
+
 use super::super::failure::{Disposition, Failure};
+use super::super::limits::{MARKS_MAX, SAVE_EVERY_MS};
+use super::super::position::{Checkpoint, LastChange, Mark};
+use super::lane::Lane;
+use super::messages::Voice;
 use super::{Action, Actions, Feed, Now, Stage, Try};
 
 impl Feed {
@@ -10,7 +16,9 @@ impl Feed {
             self.saved_at_ms = now.monotonic_ms;
             // What may have been saved is said again as it was: whichever try lands, and however
             // late, it lands the same.
-            let checkpoint = self.unsure_save.take().unwrap_or_else(|| self.safe.clone());
+            let unsure = self.unsure_save.take();
+            self.is_save_urgent &= unsure.is_some();
+            let checkpoint = unsure.unwrap_or_else(|| self.checkpoint());
             // What is under way counts as saved; a failure takes that back.
             self.saved = Some(checkpoint.clone());
             out.push(Action::Save {
@@ -20,42 +28,113 @@ impl Feed {
         }
     }
 
-    /// Whether the store lacks something that could be saved.
-    pub(super) fn is_unsaved(&self) -> bool {
-        self.saved.as_ref() != Some(&self.safe)
+    /// What could be saved now.
+    fn checkpoint(&self) -> Checkpoint {
+        let safe = self.progress.safe();
+        let is_one = self.config.only_origin().is_some();
+        Checkpoint {
+            position: safe.position.clone(),
+            read_until: safe.read_until,
+            last_change: self.last_change().cloned(),
+            collections: if is_one { Vec::new() } else { self.marks() },
+            stream_hash: self.config.stream_hash.clone(),
+            restarted_at: self.restarted_at,
+            refiltered_at: self.refiltered_at,
+        }
     }
 
-    /// A position that moved without a commit is saved at a bounded rate, all else at once.
+    /// The last change in the lake, of a feed of one collection. While changes are passed over it is the
+    /// one that was saved, as the position is.
+    fn last_change(&self) -> Option<&LastChange> {
+        let origin = self.config.only_origin()?;
+        let lane = self.lanes.find(origin)?;
+        let saved = self.entry.mark(origin).map(|mark| &mark.last_change);
+        match lane.skip {
+            Some(_) => saved,
+            None => lane.last_change.as_ref(),
+        }
+    }
+
+    fn mark(&self, lane: &Lane) -> Option<Mark> {
+        let passed = lane.skip.as_ref().map(|skip| &skip.until);
+        Some(Mark {
+            database: lane.origin.database.clone(),
+            collection: lane.origin.collection.clone(),
+            last_change: passed.or(lane.last_change.as_ref())?.clone(),
+            is_ahead: passed.is_some() || self.progress.is_ahead(lane.last_number),
+        })
+    }
+
+    /// Those of all lanes, and of the collections that had no change since the start.
+    pub(super) fn marks(&self) -> Vec<Mark> {
+        let key = |mark: &Mark| (mark.database.clone(), mark.collection.clone());
+        let known = self.entry.marks().map(|mark| (key(mark), mark.clone()));
+        let mut marks: BTreeMap<_, _> = known.collect();
+        let lanes = self.lanes.iter().filter(|lane| lane.is_known());
+        marks.extend(
+            lanes
+                .filter_map(|lane| self.mark(lane))
+                .map(|mark| (key(&mark), mark)),
+        );
+        let mut marks: Vec<_> = marks.into_values().collect();
+        if marks.len() > MARKS_MAX {
+            // A collection without a mark is judged by its last change's time, which is exact where that
+            // lies far behind the position.
+            marks.sort_by_key(|mark| (mark.is_ahead, mark.last_change.cluster_time));
+            marks.drain(..marks.len() - MARKS_MAX);
+        }
+        marks
+    }
+
+    /// Whether the store lacks something that could be saved.
+    pub(super) fn is_unsaved(&self) -> bool {
+        self.saved.as_ref().is_none_or(|saved| {
+            saved.position != self.progress.safe().position
+                || saved.last_change.as_ref() != self.last_change()
+                || saved.stream_hash != self.config.stream_hash
+        })
+    }
+
+    /// A position that moved without a commit is saved at a bounded rate, and so is one that moves with
+    /// each of many commits; all else at once.
     fn is_save_due(&self, now: Now) -> bool {
-        self.is_unsaved()
-            && match self.idle_save_at_ms() {
-                Some(at_ms) if !self.draining => now.monotonic_ms >= at_ms,
-                _ => true,
+        if !self.is_unsaved() {
+            return false;
+        }
+        match self.idle_save_at_ms() {
+            _ if self.draining => true,
+            Some(at_ms) => now.monotonic_ms >= at_ms,
+            None => {
+                let is_last = self.lanes.committing() <= 1;
+                is_last || now.monotonic_ms >= self.saved_at_ms + SAVE_EVERY_MS
             }
+        }
     }
 
     /// When an idle feed's position is to be saved, if that is all there is to save.
     pub(super) fn idle_save_at_ms(&self) -> Option<u64> {
         let saved = self.saved.as_ref()?;
-        let only_moved =
-            saved.last_change == self.safe.last_change && saved.position != self.safe.position;
+        let only_moved = !self.is_save_urgent
+            && saved.stream_hash == self.config.stream_hash
+            && saved.position != self.progress.safe().position;
         only_moved.then(|| self.saved_at_ms + self.config.limits.idle_checkpoint_ms)
     }
 
     pub(super) fn saved(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
+        let (backoff, trouble) = (&mut self.save_backoff, &mut self.troubles.save);
+        let mut voice = Voice::of_feed(out);
         match result {
             Ok(()) => {
                 self.save = Try::Ready;
                 self.revision += 1;
-                Self::mend(&mut self.save_backoff, &mut self.troubles.save, out);
+                voice.mend(backoff, trouble);
                 if self.stage == Stage::Anchoring {
                     self.stage = Stage::Running;
                 }
             }
             Err(failure) => {
+                self.save = voice.fail(&failure, backoff, trouble, now);
                 self.unsure_save = self.saved.take();
-                let trouble = &mut self.troubles.save;
-                self.save = Self::fail(&failure, &mut self.save_backoff, trouble, now, out);
                 if failure.disposition == Disposition::Reload {
                     self.request_reload(&failure, out);
                 }

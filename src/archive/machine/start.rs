@@ -1,9 +1,121 @@
-//! The start: checkpoint and tail are read and reconciled, the starting position is anchored.
+//! The start: checkpoint and lake are read and reconciled, the starting position is anchored.
+
+use std::collections::BTreeMap;
 
 use super::super::failure::{Disposition, Failure};
-use super::super::hour_file::HourFile;
-use super::super::position::{Checkpoint, ClusterTime, LastChange, Position, Stored};
-use super::{Action, Actions, Feed, Notice, Now, Stage, StartAt, Tail, Try};
+use super::super::hour_file::{Hour, HourFile};
+use super::super::origin::Origin;
+use super::super::position::{Checkpoint, ClusterTime, LastChange, Mark, Position, Stored};
+use super::lane::Skip;
+use super::messages::Voice;
+use super::progress::{PASSED_OVER, Point, Progress};
+use super::{Action, Actions, Feed, Found, LaneId, Notice, Now, Stage, StartAt, Try};
+
+/// Where a feed came in, which tells of each collection whether the lake is ahead of it.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// Where each collection ended, by database and name.
+    marks: BTreeMap<(String, String), Mark>,
+    /// All changes of an earlier cluster time lie before the position.
+    read_until: Option<ClusterTime>,
+    /// The stream begins with that time: what has it or a later one lies behind the position.
+    is_at_time: bool,
+    restarted_at: Option<ClusterTime>,
+    refiltered_at: Option<ClusterTime>,
+}
+
+impl Entry {
+    /// That of a feed that goes on from a checkpoint.
+    fn of(checkpoint: &Checkpoint, only: Option<&Origin>) -> Self {
+        let mut marks = checkpoint.collections.clone();
+        if let (Some(origin), Some(last_change)) = (only, &checkpoint.last_change) {
+            marks = vec![Mark {
+                database: origin.database.clone(),
+                collection: origin.collection.clone(),
+                last_change: last_change.clone(),
+                is_ahead: false,
+            }];
+        }
+        let key = |mark: &Mark| (mark.database.clone(), mark.collection.clone());
+        let begins_at = match &checkpoint.position {
+            Position::At(time) => Some(*time),
+            Position::After(_) => None,
+        };
+        Self {
+            marks: marks.into_iter().map(|mark| (key(&mark), mark)).collect(),
+            read_until: begins_at.or(checkpoint.read_until),
+            is_at_time: begins_at.is_some(),
+            restarted_at: checkpoint.restarted_at,
+            refiltered_at: checkpoint.refiltered_at,
+        }
+    }
+
+    /// The same, for a stream that is opened at a time instead.
+    pub(super) fn at(mut self, time: ClusterTime) -> Self {
+        for mark in self.marks.values_mut() {
+            mark.is_ahead = mark.last_change.cluster_time >= time;
+        }
+        self.read_until = Some(time);
+        self.is_at_time = true;
+        self
+    }
+
+    pub(super) fn mark(&self, origin: &Origin) -> Option<&Mark> {
+        let key = (origin.database.clone(), origin.collection.clone());
+        self.marks.get(&key)
+    }
+
+    pub(super) fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.marks.values()
+    }
+
+    /// What is to be passed over up to this change.
+    fn skip(&self, until: LastChange) -> Skip {
+        Skip {
+            may_be_filtered: Some(until.cluster_time) <= self.refiltered_at,
+            until,
+            skipped: 0,
+            met_its_time: false,
+        }
+    }
+
+    /// Whether the lake's last change lies behind the feed's position.
+    fn is_ahead(&self, last: &LastChange, mark: Option<&Mark>) -> bool {
+        let is_late = Some(last.cluster_time) >= self.read_until;
+        match mark {
+            _ if self.is_at_time => is_late,
+            Some(mark) if mark.last_change.token == last.token => mark.is_ahead,
+            // It lies in the gap that the position stands behind.
+            _ if Some(last.cluster_time) < self.restarted_at => false,
+            // It was committed after the mark was saved, when all that lies before the position was in
+            // the lake already.
+            Some(_) => true,
+            None => is_late,
+        }
+    }
+}
+
+/// What of the stream a collection's files hold already.
+///
+/// # Errors
+///
+/// The lake is behind the checkpoint.
+pub(super) fn reconcile_lane(
+    mark: Option<&Mark>,
+    tail: Option<&HourFile>,
+    entry: &Entry,
+) -> Result<Option<Skip>, Failure> {
+    let Some(file) = tail else {
+        // Lifecycle rules delete old files. What was read stays read.
+        let ahead = mark.filter(|mark| mark.is_ahead);
+        return Ok(ahead.map(|mark| entry.skip(mark.last_change.clone())));
+    };
+    if let Some(mark) = mark {
+        refuse_behind(&mark.last_change, file)?;
+    }
+    let is_ahead = entry.is_ahead(&file.last, mark);
+    Ok(is_ahead.then(|| entry.skip(file.last.clone())))
+}
 
 impl Feed {
     pub(super) fn advance_start(&mut self, now: Now, out: &mut Actions) {
@@ -20,57 +132,90 @@ impl Feed {
         });
     }
 
-    pub(super) fn loaded(
-        &mut self,
-        result: Result<(Option<Stored>, Tail), Failure>,
-        now: Now,
-        out: &mut Actions,
-    ) {
-        let outcome = result.and_then(|(stored, tail)| self.reconcile(stored, tail, out));
+    pub(super) fn loaded(&mut self, result: Result<Found, Failure>, now: Now, out: &mut Actions) {
+        let outcome = result.and_then(|found| self.reconcile(found, out));
         if let Err(failure) = outcome {
             self.start_failed(&failure, now, out);
         }
     }
 
     pub(super) fn start_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
-        self.load = Self::fail(
-            failure,
-            &mut self.load_backoff,
-            &mut self.troubles.start,
-            now,
-            out,
-        );
+        let (backoff, trouble) = (&mut self.load_backoff, &mut self.troubles.start);
+        self.load = Voice::of_feed(out).fail(failure, backoff, trouble, now);
     }
 
     pub(super) fn start_worked(&mut self, out: &mut Actions) {
         self.load = Try::Ready;
-        Self::mend(&mut self.load_backoff, &mut self.troubles.start, out);
+        Voice::of_feed(out).mend(&mut self.load_backoff, &mut self.troubles.start);
     }
 
     /// The lake is the truth, the checkpoint follows.
-    fn reconcile(
-        &mut self,
-        stored: Option<Stored>,
-        tail: Tail,
-        out: &mut Actions,
-    ) -> Result<(), Failure> {
-        if let Some(Stored { checkpoint, .. }) = &stored {
-            refuse_lake_behind(checkpoint, tail.as_ref())?;
+    fn reconcile(&mut self, found: Found, out: &mut Actions) -> Result<(), Failure> {
+        match &found.stored {
+            Some(Stored { checkpoint, .. })
+                if checkpoint.stream_hash != self.config.stream_hash =>
+            {
+                self.stream_changed(found, out)
+            }
+            Some(_) => self.resume(found, None, out),
+            None => self.begin(found, out),
+        }
+    }
+
+    /// A feed without a checkpoint.
+    fn begin(&mut self, found: Found, out: &mut Actions) -> Result<(), Failure> {
+        let start_at = match self.config.start_at {
+            StartAt::Time(time) => Some(time),
+            StartAt::Now => None,
+        };
+        if let Some(file) = &found.tail {
+            let last = file.last.clone();
+            let position = Position::After(last.token.clone());
+            let checkpoint = Checkpoint {
+                read_until: Some(last.cluster_time),
+                last_change: Some(last),
+                ..self.blank(position)
+            };
+            return self.anchor(&checkpoint, 0, found, out);
+        }
+        if let Some(time) = found.earlier.or(start_at) {
+            let checkpoint = self.blank(Position::At(time));
+            return self.anchor(&checkpoint, 0, found, out);
         }
         self.start_worked(out);
-        self.file = tail;
-        let tail = self.file.as_ref().map(|file| file.last.clone());
-        match (stored, tail) {
-            (Some(stored), tail) => self.resume(stored, tail, out),
-            (None, Some(tail)) => {
-                let position = Position::After(tail.token.clone());
-                self.anchor(position, Some(tail), out);
-            }
-            (None, None) => match self.config.start_at {
-                StartAt::Time(time) => self.anchor(Position::At(time), None, out),
-                StartAt::Now => self.stage = Stage::Seeking,
-            },
+        self.seek(found);
+        Ok(())
+    }
+
+    /// The cluster's time is needed first.
+    fn seek(&mut self, found: Found) {
+        self.found = Some(found);
+        self.stage = Stage::Seeking;
+    }
+
+    fn blank(&self, position: Position) -> Checkpoint {
+        Checkpoint::new(position, &self.config.stream_hash)
+    }
+
+    /// The token belongs to a stream with another pipeline, and may be none of this one: the server could
+    /// refuse it. So the stream is opened at the token's time, and what the lake holds is passed over.
+    fn stream_changed(&mut self, found: Found, out: &mut Actions) -> Result<(), Failure> {
+        let Some(Stored { checkpoint, .. }) = &found.stored else {
+            return Ok(());
+        };
+        let at = restart_time(checkpoint);
+        let notice = Notice::StreamChanged {
+            stored: checkpoint.stream_hash.clone(),
+            current: self.config.stream_hash.clone(),
+            at,
+        };
+        if at.is_none() {
+            self.resume(found, None, out)?;
+        } else {
+            self.start_worked(out);
+            self.seek(found);
         }
+        Voice::of_feed(out).say(notice);
         Ok(())
     }
 
@@ -80,81 +225,155 @@ impl Feed {
         now: Now,
         out: &mut Actions,
     ) {
-        match result {
-            Ok(ClusterTime { seconds, increment }) => {
-                // `startAtOperationTime` is inclusive, and what happened at this time is past.
-                let next = ClusterTime {
-                    seconds,
-                    increment: increment.saturating_add(1),
-                };
-                if self.stage == Stage::Bridging {
-                    return self.gap_ends(next, now, out);
-                }
-                self.start_worked(out);
-                self.anchor(Position::At(next), None, out);
-            }
-            Err(failure) => self.start_failed(&failure, now, out),
+        let time = match result {
+            Ok(time) => time,
+            Err(failure) => return self.start_failed(&failure, now, out),
+        };
+        // `startAtOperationTime` is inclusive, and what happened at this time is past.
+        let next = ClusterTime {
+            increment: time.increment.saturating_add(1),
+            ..time
+        };
+        if self.stage == Stage::Bridging {
+            return self.gap_ends(next, now, out);
+        }
+        let Some(found) = self.found.take() else {
+            return;
+        };
+        let outcome = if found.stored.is_some() {
+            self.resume(found, Some(time), out)
+        } else {
+            let checkpoint = self.blank(Position::At(next));
+            self.anchor(&checkpoint, 0, found, out)
+        };
+        if let Err(failure) = outcome {
+            // What was found may have been put right by then.
+            self.stage = Stage::Loading;
+            self.start_failed(&failure, now, out);
         }
     }
 
     /// Takes a starting position that is to be saved before anything is read.
-    fn anchor(&mut self, position: Position, last_change: Option<LastChange>, out: &mut Actions) {
-        let from_tail = last_change.is_some();
-        out.push(Action::Tell(Notice::StartsAt {
-            position: position.clone(),
-            from_tail,
-        }));
-        self.revision = 0;
-        self.saved = None;
-        self.take_position(position, last_change);
-        self.stage = Stage::Anchoring;
-    }
-
-    fn resume(&mut self, stored: Stored, tail: Option<LastChange>, out: &mut Actions) {
-        let Stored {
-            checkpoint,
-            revision,
-        } = stored;
-        if checkpoint.stream_hash != self.config.stream_hash {
-            out.push(Action::Tell(Notice::StreamChanged {
-                stored: checkpoint.stream_hash.clone(),
-                current: self.config.stream_hash.clone(),
-            }));
+    fn anchor(
+        &mut self,
+        checkpoint: &Checkpoint,
+        revision: u64,
+        found: Found,
+        out: &mut Actions,
+    ) -> Result<(), Failure> {
+        let from_tail = checkpoint.last_change.is_some() && revision == 0;
+        let entry = Entry::of(checkpoint, self.config.only_origin());
+        self.enter(checkpoint, entry, found, out)?;
+        if revision == 0 {
+            out.push(Action::Tell(
+                None,
+                Notice::StartsAt {
+                    position: checkpoint.position.clone(),
+                    from_tail,
+                },
+            ));
         }
         self.revision = revision;
-        self.take_position(checkpoint.position.clone(), checkpoint.last_change.clone());
-        self.safe.restarted_at = checkpoint.restarted_at;
-        if tail.is_some() && tail != checkpoint.last_change {
-            self.lake_ahead(tail, out);
+        self.saved = None;
+        self.stage = Stage::Anchoring;
+        Ok(())
+    }
+
+    /// Goes on from a checkpoint; `refiltered_at` is the cluster's time, if the stream has changed.
+    fn resume(
+        &mut self,
+        mut found: Found,
+        refiltered_at: Option<ClusterTime>,
+        out: &mut Actions,
+    ) -> Result<(), Failure> {
+        let Some(Stored {
+            mut checkpoint,
+            revision,
+        }) = found.stored.take()
+        else {
+            return Ok(());
+        };
+        if let Some(refiltered_at) = refiltered_at
+            && let Some(time) = restart_time(&checkpoint)
+        {
+            checkpoint.refiltered_at = Some(refiltered_at);
+            let entry = Entry::of(&checkpoint, self.config.only_origin()).at(time);
+            checkpoint.position = Position::At(time);
+            checkpoint.read_until = Some(time);
+            self.enter(&checkpoint, entry, found, out)?;
+            self.revision = revision;
+            self.saved = None;
+            self.stage = Stage::Anchoring;
+            return Ok(());
         }
+        let entry = Entry::of(&checkpoint, self.config.only_origin());
+        self.enter(&checkpoint, entry, found, out)?;
+        self.revision = revision;
         self.saved = Some(checkpoint);
         self.stage = Stage::Running;
+        Ok(())
     }
 
-    /// The lake has got changes that the checkpoint doesn't know of.
-    fn lake_ahead(&mut self, tail: Option<LastChange>, out: &mut Actions) {
-        let tail_time = tail.as_ref().map(|tail| tail.cluster_time);
-        if tail_time < self.safe.restarted_at {
-            // They lie before the position, in the gap that it stands behind.
-            self.safe.last_change = tail;
-        } else {
-            out.push(Action::Tell(Notice::LakeAhead));
-            self.skip_until = tail;
+    /// Takes a position, and learns where the lake ends if that is one collection's.
+    fn enter(
+        &mut self,
+        checkpoint: &Checkpoint,
+        entry: Entry,
+        found: Found,
+        out: &mut Actions,
+    ) -> Result<(), Failure> {
+        self.lanes.clear();
+        if let Some(origin) = self.config.only_origin().cloned() {
+            let lane = self.lanes.of(&origin, &self.config);
+            let voice = &mut Voice::of_lane(out, lane);
+            self.lanes[lane].join(found.tail, &entry, voice)?;
+            self.lanes.settle(lane);
         }
+        self.start_worked(out);
+        let marks = entry.marks().map(|mark| mark.last_change.cluster_time);
+        let tails = self
+            .lanes
+            .iter()
+            .filter_map(|lane| lane.last_change.as_ref());
+        let times = marks.chain(tails.map(|last| last.cluster_time));
+        self.last_change_time = times.max();
+        self.entry = entry;
+        self.restarted_at = checkpoint.restarted_at;
+        self.refiltered_at = checkpoint.refiltered_at;
+        self.unsure_save = None;
+        self.is_save_urgent = false;
+        let point = Point {
+            position: checkpoint.position.clone(),
+            read_until: checkpoint.read_until,
+        };
+        self.progress = Progress::from(point.clone());
+        if self.config.only_origin().is_some() && self.lanes.are_passing_over() {
+            self.progress.begin(PASSED_OVER, LaneId::ONLY, point);
+        }
+        Ok(())
     }
 
-    pub(super) fn take_position(&mut self, position: Position, last_change: Option<LastChange>) {
-        self.read_position = position.clone();
-        self.unsure_save = None;
-        self.skipped_changes = 0;
-        let stream_hash = self.config.stream_hash.clone();
-        self.safe = Checkpoint {
-            position,
-            last_change,
-            stream_hash,
-            restarted_at: None,
-        };
+    /// A collection's end in the lake was looked up.
+    pub(super) fn looked(
+        &mut self,
+        id: LaneId,
+        result: Result<super::Tail, Failure>,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        let voice = &mut Voice::of_lane(out, id);
+        self.lanes[id].looked(result, &self.entry, now, voice);
+        self.lanes.settle(id);
+        self.take_held(now, out);
     }
+}
+
+/// Where a stream is to begin that can't go on with the checkpoint's token: nothing before that is
+/// missing in the lake.
+fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
+    checkpoint
+        .read_until
+        .max(checkpoint.position.cluster_time())
 }
 
 /// A lake whose tail is older than the checkpoint's last change was restored or lost files. No file
@@ -164,9 +383,13 @@ impl Feed {
 ///
 /// The halt of a feed.
 pub fn refuse_lake_behind(checkpoint: &Checkpoint, tail: Option<&HourFile>) -> Result<(), Failure> {
-    let (Some(last_change), Some(file)) = (&checkpoint.last_change, tail) else {
-        return Ok(());
-    };
+    match (&checkpoint.last_change, tail) {
+        (Some(last_change), Some(file)) => refuse_behind(last_change, file),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_behind(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
     if file.last.token == last_change.token || file.last.cluster_time >= last_change.cluster_time {
         return Ok(());
     }
@@ -187,6 +410,17 @@ pub(super) fn lake_behind(tail: &LastChange, expected: ClusterTime, file: &str) 
              files back, or delete this feed's checkpoint to archive again from the end of {file} \
              (the oplog must still hold that time)",
             tail.cluster_time
+        ),
+    }
+}
+
+pub(super) fn time_ran_back(time: ClusterTime, newest: Hour) -> Failure {
+    Failure {
+        disposition: Disposition::Halt,
+        cause: "mongodb_time_ran_back",
+        message: format!(
+            "cluster time ran back: a change of {time} came behind the hour {newest}. Was the cluster \
+             restored from a backup? Archive it into a new lake or prefix (LAKE_URL)"
         ),
     }
 }

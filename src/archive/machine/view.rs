@@ -1,9 +1,11 @@
 //! What a feed shows of itself.
 
-use super::super::batch::Batch;
+use super::super::batch::{Batch, Changes};
 use super::super::hour_file::HourFile;
+use super::super::origin::Origin;
 use super::super::position::ClusterTime;
-use super::{Feed, Stage, Stream, Trouble, Troubles, Try};
+use super::lane::Lane;
+use super::{Feed, LaneId, Stage, Stream, Trouble, Troubles, Try};
 
 /// What a feed is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,7 +25,7 @@ pub enum Activity {
     Stopped,
 }
 
-/// What a feed has brought into the lake since it was made.
+/// What a feed or one of its lanes has brought into the lake since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Archived {
     /// Commits.
@@ -32,6 +34,14 @@ pub struct Archived {
     pub changes: u64,
     /// Their lines.
     pub encoded_bytes: u64,
+}
+
+impl Archived {
+    pub(super) fn note(&mut self, batch: &Batch) {
+        self.flushes += 1;
+        self.changes += u64::from(batch.changes);
+        self.encoded_bytes += batch.len_bytes();
+    }
 }
 
 impl Feed {
@@ -54,23 +64,58 @@ impl Feed {
         self.archived
     }
 
-    /// The newest hour file.
+    /// What a lane has brought into the lake.
     #[must_use]
-    pub fn file(&self) -> Option<&HourFile> {
-        self.file.as_ref()
+    pub fn archived_by(&self, lane: Option<LaneId>) -> Archived {
+        let lane = lane.and_then(|lane| self.lanes.get(lane));
+        lane.map(|lane| lane.archived).unwrap_or_default()
+    }
+
+    /// The collection of a lane, if there is such a lane.
+    #[must_use]
+    pub fn origin(&self, lane: LaneId) -> Option<&Origin> {
+        self.lanes.get(lane).map(|lane| &lane.origin)
+    }
+
+    /// The newest hour file of a lane.
+    #[must_use]
+    pub fn file(&self, lane: LaneId) -> Option<&HourFile> {
+        self.lanes.get(lane).and_then(|lane| lane.file.as_ref())
     }
 
     /// The cluster time of the last change that the lake is known to hold.
     #[must_use]
     pub fn last_change_time(&self) -> Option<ClusterTime> {
-        self.safe.last_change.as_ref().map(|last| last.cluster_time)
+        self.last_change_time
+    }
+
+    /// The same of one lane.
+    #[must_use]
+    pub fn last_change_time_of(&self, lane: LaneId) -> Option<ClusterTime> {
+        let last = self.lanes.get(lane)?.last_change.as_ref()?;
+        Some(last.cluster_time)
+    }
+
+    /// Whether a lane's commit is under way or waits for its next try.
+    #[must_use]
+    pub fn is_lane_committing(&self, lane: LaneId) -> bool {
+        self.lanes
+            .get(lane)
+            .is_some_and(|lane| !lane.commit.is_idle())
+    }
+
+    /// Whether the feed carries many collections.
+    #[must_use]
+    pub fn carries_many(&self) -> bool {
+        self.config.only_origin().is_none()
     }
 
     /// The cluster time up to which all changes are in the lake, once that is known.
     #[must_use]
     pub fn archived_until(&self) -> Option<ClusterTime> {
         let is_known = matches!(self.stage, Stage::Running | Stage::Finished);
-        self.safe.position.cluster_time().filter(|_| is_known)
+        let safe = self.progress.safe();
+        safe.position.cluster_time().filter(|_| is_known)
     }
 
     /// The cluster time of the saved position; `None` while that is uncertain.
@@ -84,24 +129,29 @@ impl Feed {
     /// Whether all that was read is in the lake.
     #[must_use]
     pub fn is_all_archived(&self) -> bool {
-        let nothing_waits = self.queue.is_empty() && self.commit.is_idle();
-        self.stage == Stage::Running && nothing_waits && self.skip_until.is_none()
+        let nothing_waits = self.lanes.are_archived() && self.held.is_none();
+        self.stage == Stage::Running && nothing_waits && !self.lanes.are_passing_over()
+    }
+
+    /// Whether changes came that wait until it is known where the lake ends for their collections:
+    /// nothing more is to be read until then.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Encoded bytes that the feed holds in memory.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
-        self.queue.iter().map(Batch::len_bytes).sum::<u64>() + self.commit.len_bytes()
+        let held = self.held.as_ref().map_or(0, Changes::len_bytes);
+        held + self.lanes.busy().map(Lane::buffered_bytes).sum::<u64>()
     }
 
     /// Changes that the feed holds in memory.
     #[must_use]
     pub fn buffered_changes(&self) -> u64 {
-        self.queue
-            .iter()
-            .map(|batch| u64::from(batch.changes))
-            .sum::<u64>()
-            + self.commit.changes()
+        let held = self.held.as_ref().map_or(0, |held| held.len() as u64);
+        held + self.lanes.busy().map(Lane::buffered_changes).sum::<u64>()
     }
 
     /// Changes that a drain let go without knowing that the lake has them. The next start reads them
@@ -114,7 +164,7 @@ impl Feed {
     /// Whether a commit is under way or waits for its next try.
     #[must_use]
     pub fn is_committing(&self) -> bool {
-        !self.commit.is_idle()
+        self.lanes.committing() > 0
     }
 
     /// What is wrong now, the worst first.
@@ -123,13 +173,13 @@ impl Feed {
         let Troubles {
             start,
             stream,
-            commit,
             save,
         } = &self.troubles;
-        let all = [start, commit, save, stream];
-        all.into_iter()
-            .flatten()
-            .max_by_key(|trouble| trouble.is_halt)
+        let lanes = self.lanes.busy();
+        let lanes = lanes.flat_map(|lane| [&lane.look_trouble, &lane.commit_trouble]);
+        let all = [save, stream].into_iter();
+        let all = std::iter::once(start).chain(lanes).chain(all).flatten();
+        all.max_by_key(|trouble| trouble.is_halt)
     }
 
     /// Whether the feed reads its stream.

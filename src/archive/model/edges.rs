@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::super::failure::Disposition;
 use super::super::gap::Gap;
-use super::super::machine::{Input, WriteOrder};
+use super::super::machine::{Found, Input, LaneId, WriteOrder};
 use super::super::position::{Position, Stored};
 use super::faults::{failure, failure_of};
 use super::gaps::Put;
@@ -57,7 +57,7 @@ impl Master {
             (Pending::Record(_), Some(failure)) => self.give(world, Input::Recorded(Err(failure))),
             (Pending::Inspect, failed) => {
                 let answer = failed.map_or(Ok(world.lake.tail(&world.source)), Err);
-                self.give(world, Input::Inspected(answer))
+                self.give(world, Input::Inspected(LaneId::ONLY, answer))
             }
             (Pending::Commit(_) | Pending::Save(_) | Pending::PutRecord(..), _) => Ok(()),
         }
@@ -81,7 +81,12 @@ impl Master {
             .as_ref()
             .map(|stored| world.source.place(&stored.checkpoint.position).changes);
         self.next_held = in_lake.max(in_store);
-        self.give(world, Input::Loaded(Ok((stored, tail))))
+        let found = Found {
+            stored,
+            tail,
+            earlier: None,
+        };
+        self.give(world, Input::Loaded(Ok(found)))
     }
 
     fn end_open(&mut self, world: &World, position: &Position) -> Result<()> {
@@ -134,7 +139,7 @@ impl Master {
         if answer.is_ok() {
             self.forget_order();
         }
-        self.give(world, Input::Committed(answer))
+        self.give(world, Input::Committed(LaneId::ONLY, answer))
     }
 
     fn end_save(&mut self, world: &mut World, save: Save, fault: Fault) -> Result<()> {

@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::super::gap::Gap;
+use super::super::gap::{Gap, Record};
 use super::super::machine::OnHistoryLost;
+use super::super::origin::Origin;
 use super::super::position::{ClusterTime, Position};
 use super::master::{Life, Master, Pending};
 use super::source::{Place, Source};
@@ -76,7 +77,15 @@ impl Master {
             })
     }
 
-    pub fn begin_record(&mut self, world: &World, gap: Gap) -> Result<()> {
+    pub fn begin_record(
+        &mut self,
+        world: &World,
+        mut records: Vec<(Origin, Record)>,
+    ) -> Result<()> {
+        let Some((_, Record::Lost(gap))) = records.pop() else {
+            anyhow::bail!("records no gap");
+        };
+        ensure!(records.is_empty(), "more than one collection's");
         ensure!(self.pending.is_empty(), "records beside {:?}", self.pending);
         ensure!(self.life == Life::Running, "records in drain");
         ensure!(

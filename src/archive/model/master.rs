@@ -12,6 +12,7 @@ use super::super::machine::{
     Action, Config, Feed, Input, Notice, OnHistoryLost, StartAt, WriteOrder,
 };
 use super::super::position::{Position, Stored};
+use super::super::selection::Watched;
 use super::faults::failure_of;
 use super::gaps::Put;
 use super::history::History;
@@ -119,7 +120,7 @@ pub(super) fn config(
     on_history_lost: OnHistoryLost,
 ) -> Config {
     Config {
-        origin: origin(),
+        watched: Watched::Collection(origin()),
         format: FORMAT,
         start_at,
         on_history_lost,
@@ -278,7 +279,7 @@ impl Master {
     }
 
     fn begin(&mut self, world: &World, action: Action) -> Result<()> {
-        if !matches!(action, Action::Tell(_) | Action::Close | Action::Finish) {
+        if !matches!(action, Action::Tell(..) | Action::Close | Action::Finish) {
             self.spins += 1;
         }
         match action {
@@ -300,8 +301,9 @@ impl Master {
                 self.cursor = None;
                 self.pending.retain(|pending| !pending.is_open());
             }
-            Action::Commit(order) => self.begin_commit(world, order)?,
-            Action::Inspect => {
+            Action::Look(lane) => anyhow::bail!("looks at {lane:?} beside its load"),
+            Action::Commit(_, order) => self.begin_commit(world, order)?,
+            Action::Inspect(_) => {
                 ensure!(!self.has(Pending::is_commit), "inspects beside a commit");
                 self.pending.push(Pending::Inspect);
             }
@@ -324,8 +326,8 @@ impl Master {
                     replaces,
                 }));
             }
-            Action::Record(gap) => self.begin_record(world, gap)?,
-            Action::Tell(notice) => self.hear(world, notice)?,
+            Action::Record(records) => self.begin_record(world, records)?,
+            Action::Tell(_, notice) => self.hear(world, notice)?,
             Action::Finish => {
                 ensure!(self.life == Life::Draining, "finishes undrained");
                 ensure!(

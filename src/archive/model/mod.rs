@@ -9,6 +9,7 @@ mod faults;
 mod gaps;
 mod history;
 mod lake;
+mod many;
 mod master;
 mod plan;
 mod rules;

@@ -198,14 +198,19 @@ impl Source {
     pub fn read(&self, range: std::ops::Range<usize>) -> Changes {
         let mut changes = Changes::default();
         for index in range {
-            let event = &self.events[index];
-            let write = |lines: &mut Vec<u8>, tokens: &mut String| {
-                lines.extend_from_slice(&event.line);
-                tokens.push_str(&self.change_token(index));
-                Ok::<_, ()>(event.time)
-            };
-            changes.push(write).unwrap();
+            self.push(&mut changes, 0, index);
         }
         changes
+    }
+
+    /// Adds a change of the collection that has this place among the changes.
+    pub fn push(&self, changes: &mut Changes, origin: usize, index: usize) {
+        let event = &self.events[index];
+        let write = |lines: &mut Vec<u8>, tokens: &mut String| {
+            lines.extend_from_slice(&event.line);
+            tokens.push_str(&self.change_token(index));
+            Ok::<_, ()>(event.time)
+        };
+        changes.push_of(origin, write).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::super::hour_file::Hour;
 use super::super::machine::{Now, WriteOrder};
-use super::super::position::{Checkpoint, Position};
+use super::super::position::{Checkpoint, ClusterTime, Position};
 use super::gaps::Put;
 use super::lake::{File, Lake, summary};
 use super::source::{BEGIN, Place, Source};
@@ -38,8 +38,9 @@ pub(super) struct World {
     pub now: Now,
     file_limit_bytes: u64,
     file_limit_commits: u32,
-    /// The newest place ever saved.
-    newest: Option<Place>,
+    /// The newest place ever saved, and when the stream had changed before: that leads back to the
+    /// beginning of its time.
+    newest: Option<(Option<ClusterTime>, Place)>,
     /// Revisions began anew, so somebody who knows old ones may save an older place once more.
     pub was_forgotten: bool,
 }
@@ -143,8 +144,11 @@ impl World {
         let last_change = last_change.map_or(start, Source::end);
         let restarted_at = checkpoint.restarted_at.map(Position::At);
         let restart = restarted_at.map(|at| self.source.place(&at).changes);
+        // A changed stream begins with the time of its checkpoint, of which the lake holds changes.
+        let is_led_back = checkpoint.position.cluster_time() <= checkpoint.refiltered_at
+            && place.changes < last_change;
         ensure!(
-            Some(place.changes) == restart.max(Some(last_change)),
+            is_led_back || Some(place.changes) == restart.max(Some(last_change)),
             "the last change ends before {last_change}, the position is {place:?}"
         );
         Ok(())
@@ -155,13 +159,15 @@ impl World {
     pub fn check(&mut self) -> Result<()> {
         if let Some(stored) = self.store.load() {
             self.check_checkpoint(&stored.checkpoint)?;
-            let place = self.source.place(&stored.checkpoint.position);
+            let checkpoint = &stored.checkpoint;
+            let place = self.source.place(&checkpoint.position);
+            let place = Some((checkpoint.refiltered_at, place));
             ensure!(
-                self.newest <= Some(place) || self.was_forgotten,
+                self.newest <= place || self.was_forgotten,
                 "the checkpoint went back from {:?} to {place:?}",
                 self.newest
             );
-            self.newest = Some(place);
+            self.newest = place;
         }
         let mut next = self.start().unwrap_or(0).max(self.lake.gone);
         for index in self.lake.changes() {

@@ -1,0 +1,1 @@
+//! Rules of a feed of many collections, where randomness rarely goes.
