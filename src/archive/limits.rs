@@ -11,9 +11,9 @@ pub const HOUR_END_GRACE_MS: u64 = 1000;
 /// Longest delay between two tries, in milliseconds.
 pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
 
-/// How many full batches of other collections may come before a batch that the feed's position waits for
-/// is flushed: so much is read again after a crash, at most.
-const HOLD_LIMIT_BATCHES: u64 = 1000;
+/// How many changes may come before a batch is flushed that the feed's position waits for: so many are read
+/// again after a crash, at most, which takes some ten seconds.
+pub const HOLD_LIMIT_CHANGES: u64 = 1_000_000;
 
 /// Collections whose ends a feed keeps in its checkpoint: within the 16 MB of a document.
 pub const MARKS_MAX: usize = 20_000;
@@ -38,15 +38,12 @@ pub struct Limits {
     pub retry_delay_ms: u64,
     /// How often an idle feed's position is saved.
     pub idle_checkpoint_ms: u64,
+    /// How many changes of other collections may come before a batch is flushed that the feed's position
+    /// waits for.
+    pub hold_limit_changes: u64,
 }
 
 impl Limits {
-    /// How many changes a feed reads at most before a batch is flushed that its position waits for.
-    #[must_use]
-    pub fn hold_limit_changes(&self) -> u64 {
-        u64::from(self.batch_size_changes) * HOLD_LIMIT_BATCHES
-    }
-
     /// The most encoded bytes of a batch of several changes: at most half a file, however small files are
     /// wished.
     #[must_use]
@@ -65,6 +62,7 @@ impl Default for Limits {
             retry_attempts: 3,
             retry_delay_ms: 1000,
             idle_checkpoint_ms: 60_000,
+            hold_limit_changes: HOLD_LIMIT_CHANGES,
         }
     }
 }

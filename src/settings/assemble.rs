@@ -21,7 +21,7 @@ use super::{
 };
 use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::FileFormat;
-use crate::archive::limits::Limits;
+use crate::archive::limits::{HOLD_LIMIT_CHANGES, Limits};
 use crate::archive::machine::StartAt;
 use crate::archive::position::ClusterTime;
 
@@ -244,6 +244,7 @@ fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits
         retry_attempts: retry_attempts?,
         retry_delay_ms: retry_delay_ms?,
         idle_checkpoint_ms: idle_checkpoint_seconds?.saturating_mul(1000),
+        hold_limit_changes: HOLD_LIMIT_CHANGES,
     })
 }
 

@@ -8,7 +8,7 @@ use super::super::origin::Origin;
 use super::super::position::{ClusterTime, LastChange, Position};
 use super::super::selection::Watched;
 use super::messages::Voice;
-use super::progress::{PASSED_OVER, Point, Progress};
+use super::progress::{PASSED_OVER, Point};
 use super::{Action, Actions, Feed, LaneId, Notice, Now, OnHistoryLost, Stage, Stream, Try};
 
 impl Feed {
@@ -183,13 +183,9 @@ impl Feed {
         self.start_worked(out);
         Voice::of_feed(out).say(Notice::Restarted(gap));
         self.has_restarted = true;
-        let position = Position::At(until);
         self.entry = std::mem::take(&mut self.entry).at(until);
         self.lanes.drop_skips_before(until);
-        self.progress = Progress::from(Point {
-            position,
-            read_until: Some(until),
-        });
+        self.progress.set_read(Point::at(until));
         self.unsure_save = None;
         self.restarted_at = Some(until);
         // Saved before anything is read, as every starting position.

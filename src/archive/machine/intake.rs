@@ -3,10 +3,10 @@
 use super::super::batch::{Change, Changes, FlushReason};
 use super::super::failure::{Disposition, Failure};
 use super::super::position::{Position, ResumeToken};
-use super::lane::Refusal;
+use super::lane::{Refusal, Taken};
 use super::messages::Voice;
 use super::progress::{PASSED_OVER, Point};
-use super::{Action, Actions, Feed, LaneId, Notice, Now, Stage, Stream, Try};
+use super::{Action, Actions, Feed, LaneId, Notice, Now, Stream, Try};
 
 /// Where the stream stands before a change, told when it is asked for.
 struct Before<'a> {
@@ -79,9 +79,6 @@ impl Feed {
         let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
         let state = Voice::of_feed(out).fail(failure, backoff, trouble, now);
         self.stream = Stream::Closed(state);
-        if self.stage == Stage::Loading {
-            self.load = state;
-        }
         if failure.disposition == Disposition::Halt {
             // Nothing more comes, so nothing is worth waiting for.
             self.lanes.seal_open(FlushReason::Halt);
@@ -164,35 +161,37 @@ impl Feed {
     ) -> Result<(), Refusal> {
         let number = self.progress.count();
         let lane = &mut self.lanes[id];
-        let was_passing_over = lane.skip.is_some();
+        let passed_over = lane.skip.as_ref().map(|skip| skip.unsure_since);
         let voice = &mut Voice::of_lane(out, id);
-        let begins = lane.take(change, number, &self.config.limits, now, voice);
-        if was_passing_over {
-            if lane.skip.is_none() {
-                self.progress.end(PASSED_OVER);
-                self.is_save_urgent = true;
+        let taken = lane.take(change, number, &self.config.limits, now, voice)?;
+        if let Some(unsure_since) = passed_over
+            && lane.skip.is_none()
+        {
+            self.progress.end(PASSED_OVER);
+            if let Some(number) = unsure_since {
+                self.progress.end(number);
             }
-            self.lanes.settle(id);
+            self.is_save_urgent = true;
         }
-        if begins? {
+        if matches!(taken, Taken::Begins | Taken::PassedUnsure) {
             self.progress.begin(number, id, before.point());
+        }
+        if taken != Taken::Joins {
             self.lanes.settle(id);
         }
         Ok(())
     }
 
     fn refused(&mut self, refusal: Refusal, now: Now, out: &mut Actions) {
-        let failure = match refusal {
+        match refusal {
             Refusal::LakeBehind(failure) => {
-                if self.config.only_origin().is_some() {
-                    // The checkpoint may be put right as well.
-                    self.stage = Stage::Loading;
-                }
-                failure
+                // The lake or the checkpoint may be put right: from there it begins anew.
+                self.stream = Stream::Closed(Try::Ready);
+                self.reload = true;
+                self.halt = Some(failure);
             }
-            Refusal::TimeRanBack(failure) => failure,
-        };
-        self.stream_failed(&failure, now, out);
+            Refusal::TimeRanBack(failure) => self.stream_failed(&failure, now, out),
+        }
     }
 
     pub(super) fn idle(&mut self, token: ResumeToken, out: &mut Actions) {

@@ -24,8 +24,22 @@ pub(super) struct Skip {
     pub may_be_filtered: bool,
     /// Changes passed over so far.
     pub skipped: u64,
-    /// Whether one of them had the time of the last change.
-    pub met_its_time: bool,
+    /// The number of the first of them that had the last change's time and may lie behind it: if the last
+    /// change doesn't come, nobody can tell.
+    pub unsure_since: Option<u64>,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It waits in a batch that began with it.
+    Begins,
+    /// It waits in the batch of others.
+    Joins,
+    /// The lake holds it.
+    Passed,
+    /// The lake seems to hold it: the position must not pass it yet.
+    PassedUnsure,
 }
 
 /// What is known of a collection's newest hour file.
@@ -161,8 +175,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Takes a change: passes over what the lake holds, and lets the rest wait for a commit. Answers
-    /// whether a batch began with it.
+    /// Takes a change: passes over what the lake holds, and lets the rest wait for a commit.
     pub fn take(
         &mut self,
         change: &Change<'_>,
@@ -170,11 +183,11 @@ impl Lane {
         limits: &Limits,
         now: Now,
         voice: &mut Voice<'_>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Taken, Refusal> {
         if let Some(skip) = self.skip.take() {
-            let is_passed_over = self.pass_over(skip, change, voice);
-            if is_passed_over.map_err(Refusal::LakeBehind)? {
-                return Ok(false);
+            let passed = self.pass_over(skip, change, number, voice);
+            if let Some(passed) = passed.map_err(Refusal::LakeBehind)? {
+                return Ok(passed);
             }
         }
         self.refuse_time_run_back(change)
@@ -182,34 +195,41 @@ impl Lane {
         Ok(self.buffer(change, number, limits, now))
     }
 
-    /// Whether the lake holds this change already.
+    /// Passes a change over, or answers with nothing if it lies behind what the lake holds.
     fn pass_over(
         &mut self,
         mut skip: Skip,
         change: &Change<'_>,
+        number: u64,
         voice: &mut Voice<'_>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Taken>, Failure> {
         let is_last = skip.until.token.as_extended_json() == change.token;
         let is_behind = !is_last && change.cluster_time > skip.until.cluster_time;
-        let must_come = !skip.may_be_filtered || skip.met_its_time;
+        let must_come = !skip.may_be_filtered || skip.unsure_since.is_some();
         if is_behind && must_come {
-            // Nothing waits while changes are passed over, so the lake can be looked at again until
-            // somebody has put it right.
-            self.knowledge = Knowledge::Unknown(Try::Ready);
             let file = self.file.as_ref().map(|file| file.name.to_string());
             let file = file.unwrap_or_default();
             return Err(start::lake_behind(&skip.until, change.cluster_time, &file));
         }
         skip.skipped += u64::from(!is_behind);
-        skip.met_its_time |= change.cluster_time == skip.until.cluster_time;
         if is_last || is_behind {
             let skipped = skip.skipped;
             voice.say(Notice::CaughtUp { skipped });
             self.last_change = Some(skip.until);
-        } else {
-            self.skip = Some(skip);
+            self.last_number = number;
+            return Ok(is_last.then_some(Taken::Passed));
         }
-        Ok(!is_behind)
+        let has_its_time = change.cluster_time == skip.until.cluster_time;
+        let is_unsure = skip.may_be_filtered && has_its_time && skip.unsure_since.is_none();
+        if is_unsure {
+            skip.unsure_since = Some(number);
+        }
+        self.skip = Some(skip);
+        Ok(Some(if is_unsure {
+            Taken::PassedUnsure
+        } else {
+            Taken::Passed
+        }))
     }
 
     fn refuse_time_run_back(&self, change: &Change<'_>) -> Result<(), Failure> {
@@ -239,8 +259,7 @@ impl Lane {
         buffered.or(self.file.as_ref().map(|file| file.name.hour))
     }
 
-    /// Answers whether a batch began.
-    fn buffer(&mut self, change: &Change<'_>, number: u64, limits: &Limits, now: Now) -> bool {
+    fn buffer(&mut self, change: &Change<'_>, number: u64, limits: &Limits, now: Now) -> Taken {
         let hour = Hour::of(change.cluster_time);
         let seal_bytes = limits.batch_seal_bytes();
         let room_bytes = seal_bytes.saturating_sub(change.line.len() as u64);
@@ -251,22 +270,22 @@ impl Lane {
                 open.sealed.get_or_insert(FlushReason::Bytes);
             }
         }
-        let (begins, open) = match self.queue.back_mut() {
+        let (taken, open) = match self.queue.back_mut() {
             Some(open) if open.sealed.is_none() => {
                 open.add(change);
                 open.numbers.1 = number;
-                (false, open)
+                (Taken::Joins, open)
             }
             _ => {
                 let mut batch = Batch::begin(change, now.monotonic_ms);
                 batch.numbers = (number, number);
-                (true, self.queue.push_back_mut(batch))
+                (Taken::Begins, self.queue.push_back_mut(batch))
             }
         };
         if open.len_bytes() >= seal_bytes {
             open.sealed = Some(FlushReason::Bytes);
         }
-        begins
+        taken
     }
 
     /// Seals the open batch, if there is one.
@@ -284,11 +303,11 @@ impl Lane {
         }
     }
 
-    /// When there may be something to do, in monotonic milliseconds.
-    pub fn wake_at_ms(&self, now: Now) -> Option<u64> {
+    /// When there may be something to do, in monotonic milliseconds. Who drains looks nothing up.
+    pub fn wake_at_ms(&self, now: Now, draining: bool) -> Option<u64> {
         let look = match self.knowledge {
-            Knowledge::Unknown(state) => state.wake_at_ms(),
-            Knowledge::Known => None,
+            Knowledge::Unknown(state) if !draining => state.wake_at_ms(),
+            _ => None,
         };
         let commit = match &self.commit {
             CommitState::Idle => self

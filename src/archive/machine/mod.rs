@@ -29,7 +29,7 @@ pub use messages::{
 
 use super::backoff::Backoff;
 use super::batch::{Changes, FlushReason};
-use super::failure::Disposition;
+use super::failure::{Disposition, Failure};
 use super::gap::{Gap, LargeEvent};
 use super::position::{Checkpoint, ClusterTime};
 use commits::CommitEnd;
@@ -111,6 +111,8 @@ pub struct Feed {
     draining: bool,
     /// A stale view was noticed: when nothing is under way, start again from [`Stage::Loading`].
     reload: bool,
+    /// Why it waits for a person before it does.
+    halt: Option<Failure>,
 
     load: Try,
     load_backoff: Backoff,
@@ -176,6 +178,7 @@ impl Feed {
             stage: Stage::Loading,
             draining: false,
             reload: false,
+            halt: None,
             load: Try::Ready,
             load_backoff: backoff(1),
             reload_backoff: backoff(5),
@@ -300,7 +303,7 @@ impl Feed {
     /// read again after a crash.
     fn seal_what_holds_back(&mut self) {
         if let Some((lane, changes_since)) = self.progress.oldest()
-            && changes_since > self.config.limits.hold_limit_changes()
+            && changes_since > self.config.limits.hold_limit_changes
         {
             self.lanes[lane].seal_open(FlushReason::Position);
         }
@@ -318,10 +321,6 @@ impl Feed {
             out.push(Action::Close);
         }
         self.stage = Stage::Loading;
-        let delay_ms = self.reload_backoff.failed(Disposition::RETRY);
-        self.load = Try::Waiting {
-            until_ms: now.monotonic_ms + delay_ms,
-        };
         self.stream = Stream::Closed(Try::Ready);
         self.held = None;
         self.has_restarted = false;
@@ -333,8 +332,18 @@ impl Feed {
         self.save = Try::Ready;
         self.saved = None;
         // What was in trouble is given up; what still is will show again.
+        let start = self.troubles.start.take();
         self.troubles = Troubles::default();
         self.save_backoff.succeeded();
+        if let Some(failure) = self.halt.take() {
+            self.troubles.start = start;
+            self.start_failed(&failure, now, out);
+        } else {
+            let delay_ms = self.reload_backoff.failed(Disposition::RETRY);
+            self.load = Try::Waiting {
+                until_ms: now.monotonic_ms + delay_ms,
+            };
+        }
         true
     }
 
@@ -343,7 +352,8 @@ impl Feed {
             return;
         }
         self.draining = true;
-        if self.stage == Stage::Running && !matches!(self.stream, Stream::TooLarge(..)) {
+        let is_recording = matches!(self.stream, Stream::TooLarge(_, Try::Running));
+        if self.stage == Stage::Running && !is_recording {
             out.push(Action::Close);
             self.stream = Stream::Closed(Try::Ready);
         }
@@ -397,11 +407,9 @@ impl Feed {
                     Stream::Closed(state) | Stream::TooLarge(_, state) => state.wake_at_ms(),
                     _ => None,
                 };
-                let lanes = self.lanes.busy().filter_map(|lane| lane.wake_at_ms(now));
-                let save = match self.save {
-                    Try::Ready => self.idle_save_at_ms(),
-                    state => state.wake_at_ms(),
-                };
+                let lanes = self.lanes.busy();
+                let lanes = lanes.filter_map(|lane| lane.wake_at_ms(now, self.draining));
+                let save = self.save_at_ms();
                 stream.into_iter().chain(lanes).chain(save).min()
             }
             Stage::Finished => None,

@@ -95,29 +95,43 @@ impl Feed {
         })
     }
 
-    /// A position that moved without a commit is saved at a bounded rate, and so is one that moves with
-    /// each of many commits; all else at once.
     fn is_save_due(&self, now: Now) -> bool {
-        if !self.is_unsaved() {
-            return false;
-        }
-        match self.idle_save_at_ms() {
-            _ if self.draining => true,
-            Some(at_ms) => now.monotonic_ms >= at_ms,
-            None => {
-                let is_last = self.lanes.committing() <= 1;
-                is_last || now.monotonic_ms >= self.saved_at_ms + SAVE_EVERY_MS
-            }
-        }
+        self.save_due_at_ms()
+            .is_some_and(|at_ms| at_ms <= now.monotonic_ms)
     }
 
-    /// When an idle feed's position is to be saved, if that is all there is to save.
-    pub(super) fn idle_save_at_ms(&self) -> Option<u64> {
-        let saved = self.saved.as_ref()?;
-        let only_moved = !self.is_save_urgent
+    /// When what could be saved is to be saved. A position that moved without a commit is saved at a bounded
+    /// rate, and so is one that moves with each of many commits; all else at once.
+    fn save_due_at_ms(&self) -> Option<u64> {
+        if !self.is_unsaved() {
+            return None;
+        }
+        let is_last = self.lanes.committing() <= 1;
+        Some(match &self.saved {
+            _ if self.draining => 0,
+            Some(saved) if self.has_only_moved(saved) => {
+                self.saved_at_ms + self.config.limits.idle_checkpoint_ms
+            }
+            _ if is_last => 0,
+            _ => self.saved_at_ms + SAVE_EVERY_MS,
+        })
+    }
+
+    /// Whether the position moved since, and no commit ended.
+    fn has_only_moved(&self, saved: &Checkpoint) -> bool {
+        !self.is_save_urgent
             && saved.stream_hash == self.config.stream_hash
-            && saved.position != self.progress.safe().position;
-        only_moved.then(|| self.saved_at_ms + self.config.limits.idle_checkpoint_ms)
+            && saved.last_change.as_ref() == self.last_change()
+    }
+
+    /// When a save is to be started, unless that is now.
+    pub(super) fn save_at_ms(&self) -> Option<u64> {
+        let due_at_ms = self.save_due_at_ms()?;
+        match self.save {
+            Try::Running => None,
+            Try::Ready => Some(due_at_ms),
+            Try::Waiting { until_ms } => Some(due_at_ms.max(until_ms)),
+        }
     }
 
     pub(super) fn saved(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {

@@ -75,7 +75,7 @@ impl Entry {
             may_be_filtered: Some(until.cluster_time) <= self.refiltered_at,
             until,
             skipped: 0,
-            met_its_time: false,
+            unsure_since: None,
         }
     }
 

@@ -178,17 +178,27 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let batch_size = prop_oneof![1_u32..8, 10_u32..50];
-    (batch_size, 60_u64..3000, 1000_u64..6000, 1_u32..9, 1_u32..4).prop_map(
-        |(batch_size, batch_limit, file_limit, file_commits, attempts)| Limits {
-            batch_size_changes: batch_size,
-            batch_limit_bytes: batch_limit,
-            file_limit_bytes: file_limit,
-            file_limit_commits: file_commits,
-            retry_attempts: attempts,
-            retry_delay_ms: 1000,
-            idle_checkpoint_ms: 60_000,
-        },
+    let hold = 1_u64..100;
+    (
+        batch_size,
+        60_u64..3000,
+        1000_u64..6000,
+        1_u32..9,
+        1_u32..4,
+        hold,
     )
+        .prop_map(
+            |(batch_size, batch_limit, file_limit, file_commits, attempts, hold)| Limits {
+                batch_size_changes: batch_size,
+                batch_limit_bytes: batch_limit,
+                file_limit_bytes: file_limit,
+                file_limit_commits: file_commits,
+                retry_attempts: attempts,
+                retry_delay_ms: 1000,
+                idle_checkpoint_ms: 60_000,
+                hold_limit_changes: hold,
+            },
+        )
 }
 
 pub(super) fn plan() -> impl Strategy<Value = Plan> {
