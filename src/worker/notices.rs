@@ -6,6 +6,7 @@ use crate::archive::machine::{Notice, Trouble};
 use crate::archive::position::Position;
 
 /// Says what the machine wants said.
+#[allow(clippy::too_many_lines, reason = "one short arm a notice")]
 pub(super) fn tell(collection: &str, notice: &Notice) {
     match notice {
         Notice::Watching(position) => info!(collection, from = describe(position), "watching"),

@@ -31,11 +31,11 @@ impl Worker {
             Action::Open(position) => self.open(position),
             Action::Close => self.reader = None,
             Action::Look(lane) => {
-                self.spawn_look(lane, |lane, tail| Input::Looked(lane, tail));
+                self.spawn_look(lane, Input::Looked);
             }
             Action::Commit(lane, order) => self.spawn_commit(lane, order),
             Action::Inspect(lane) => {
-                self.spawn_look(lane, |lane, tail| Input::Inspected(lane, tail));
+                self.spawn_look(lane, Input::Inspected);
             }
             Action::Save {
                 checkpoint,

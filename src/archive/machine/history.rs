@@ -79,7 +79,10 @@ impl Feed {
     fn gap(&mut self, oldest: Option<ClusterTime>) -> Gap {
         let last_change = self.newest_change();
         let archived = last_change.as_ref().map(|last| last.cluster_time);
-        let from = self.progress.read().position.cluster_time().max(archived);
+        let read = self.progress.read().position.cluster_time().max(archived);
+        // What was passed over up to a change that didn't come may not be in the lake.
+        let unsure = self.lanes.unsure_time();
+        let from = unsure.filter(|unsure| Some(*unsure) < read).or(read);
         let until = oldest.filter(|oldest| !self.has_restarted && Some(*oldest) > from);
         Gap {
             from,
@@ -185,6 +188,8 @@ impl Feed {
         self.has_restarted = true;
         self.entry = std::mem::take(&mut self.entry).at(until);
         self.lanes.drop_skips_before(until);
+        // What was passed over and isn't sure to be in the lake lies in the gap.
+        self.progress.clear();
         self.progress.set_read(Point::at(until));
         self.unsure_save = None;
         self.restarted_at = Some(until);

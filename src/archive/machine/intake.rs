@@ -6,7 +6,7 @@ use super::super::position::{Position, ResumeToken};
 use super::lane::{Refusal, Taken};
 use super::messages::Voice;
 use super::progress::{PASSED_OVER, Point};
-use super::{Action, Actions, Feed, LaneId, Notice, Now, Stream, Try};
+use super::{Action, Actions, Feed, LaneId, Notice, Now, Reload, Stream, Try};
 
 /// Where the stream stands before a change, told when it is asked for.
 struct Before<'a> {
@@ -86,12 +86,12 @@ impl Feed {
     }
 
     pub(super) fn request_reload(&mut self, failure: &Failure, out: &mut Actions) {
-        self.reload = true;
+        self.reload = Some(Reload::Stale);
         Voice::of_feed(out).say(Notice::Reloading(failure.message.clone()));
     }
 
     pub(super) fn changes(&mut self, changes: Changes, now: Now, out: &mut Actions) {
-        if self.stream == Stream::Open && !self.reload {
+        if self.stream == Stream::Open && self.reload.is_none() {
             self.held = Some(changes);
             self.take_held(now, out);
         }
@@ -187,15 +187,14 @@ impl Feed {
             Refusal::LakeBehind(failure) => {
                 // The lake or the checkpoint may be put right: from there it begins anew.
                 self.stream = Stream::Closed(Try::Ready);
-                self.reload = true;
-                self.halt = Some(failure);
+                self.reload = Some(Reload::Halted(failure));
             }
             Refusal::TimeRanBack(failure) => self.stream_failed(&failure, now, out),
         }
     }
 
     pub(super) fn idle(&mut self, token: ResumeToken, out: &mut Actions) {
-        if self.stream == Stream::Open && !self.reload {
+        if self.stream == Stream::Open && self.reload.is_none() {
             self.stream_worked(out);
             let read_until = self.progress.read().read_until;
             self.progress.set_read(Point {

@@ -94,6 +94,13 @@ impl Lanes {
         }
     }
 
+    /// The time of the first change that was passed over and isn't sure to be in the lake.
+    pub fn unsure_time(&self) -> Option<ClusterTime> {
+        let skips = self.all.iter().filter_map(|lane| lane.skip.as_ref());
+        let unsure = skips.filter(|skip| skip.unsure_since.is_some());
+        unsure.map(|skip| skip.until.cluster_time).min()
+    }
+
     /// Whether all that was read is in the lake.
     pub fn are_archived(&self) -> bool {
         self.busy().all(Lane::is_archived)

@@ -9,7 +9,7 @@ use super::{Action, Actions, Feed, Notice, Now, Point, Stream, Try};
 
 impl Feed {
     pub(super) fn too_large(&mut self, event: LargeEvent, out: &mut Actions) {
-        if self.stream == Stream::Open && !self.reload {
+        if self.stream == Stream::Open && self.reload.is_none() {
             self.stream_worked(out);
             self.stream = Stream::TooLarge(event, Try::Ready);
         }

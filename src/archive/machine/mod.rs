@@ -92,6 +92,15 @@ enum Stage {
     Finished,
 }
 
+/// Why a feed starts again.
+#[derive(Debug)]
+enum Reload {
+    /// Its view was stale.
+    Stale,
+    /// Somebody is to put the lake or the checkpoint right.
+    Halted(Failure),
+}
+
 /// The stream as the feed knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stream {
@@ -109,10 +118,8 @@ pub struct Feed {
     config: Config,
     stage: Stage,
     draining: bool,
-    /// A stale view was noticed: when nothing is under way, start again from [`Stage::Loading`].
-    reload: bool,
-    /// Why it waits for a person before it does.
-    halt: Option<Failure>,
+    /// When nothing is under way, the feed starts again from [`Stage::Loading`].
+    reload: Option<Reload>,
 
     load: Try,
     load_backoff: Backoff,
@@ -177,8 +184,7 @@ impl Feed {
         Self {
             stage: Stage::Loading,
             draining: false,
-            reload: false,
-            halt: None,
+            reload: None,
             load: Try::Ready,
             load_backoff: backoff(1),
             reload_backoff: backoff(5),
@@ -264,7 +270,7 @@ impl Feed {
 
     /// Does what can be done now.
     fn advance(&mut self, now: Now, out: &mut Actions) {
-        if self.reload && !self.advance_reload(now, out) {
+        if self.reload.is_some() && !self.advance_reload(now, out) {
             return;
         }
         match self.stage {
@@ -316,7 +322,6 @@ impl Feed {
         if self.save == Try::Running || is_recording || self.lanes.busy().any(is_busy) {
             return false;
         }
-        self.reload = false;
         if self.stream != Stream::Closed(Try::Ready) {
             out.push(Action::Close);
         }
@@ -332,11 +337,9 @@ impl Feed {
         self.save = Try::Ready;
         self.saved = None;
         // What was in trouble is given up; what still is will show again.
-        let start = self.troubles.start.take();
         self.troubles = Troubles::default();
         self.save_backoff.succeeded();
-        if let Some(failure) = self.halt.take() {
-            self.troubles.start = start;
+        if let Some(Reload::Halted(failure)) = self.reload.take() {
             self.start_failed(&failure, now, out);
         } else {
             let delay_ms = self.reload_backoff.failed(Disposition::RETRY);
@@ -395,7 +398,7 @@ impl Feed {
     /// when asked behind [`Feed::handle`] at the same time: what can't be done yet sets no alarm.
     #[must_use]
     pub fn wake_at_ms(&self, now: Now) -> Option<u64> {
-        if self.reload {
+        if self.reload.is_some() {
             return None;
         }
         match self.stage {

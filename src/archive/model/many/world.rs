@@ -28,7 +28,7 @@ pub(super) fn origin_of(index: usize) -> Origin {
 
 /// Whether a stream with the narrow filter leaves the change out.
 pub(super) fn is_odd(index: usize) -> bool {
-    scatter(index) / SHARES.len() % 3 == 0
+    (scatter(index) / SHARES.len()).is_multiple_of(3)
 }
 
 /// A write that lands after its caller has given it up.
@@ -78,9 +78,9 @@ impl World {
         self.is_forbidden && origin.collection == "c1"
     }
 
-    pub fn land(&mut self, late: Late) {
+    pub fn land(&mut self, write: Late) {
         // Nobody hears the answer.
-        let _ = match late {
+        let _ = match write {
             Late::Commit(origin, order) => {
                 let lake = self.lakes.entry(origin).or_default();
                 lake.commit(&self.source, &order).map(|_| ())
@@ -103,13 +103,18 @@ impl World {
         );
         let until = gap.until.context("an open end")?;
         let until = self.source.place(&Position::At(until)).changes;
-        self.lost.extend(read.changes..until);
+        // Of changes that have the time where the gap begins some may be lost.
+        let from = gap
+            .from
+            .map_or(0, |from| self.source.place(&Position::At(from)).changes);
+        self.lost.extend(from.min(read.changes)..until);
         Ok(())
     }
 
     /// Whether a change must come to the lake.
     fn is_owed(&self, index: usize) -> bool {
-        !self.lost.contains(&index) && !(self.has_narrow_streams && is_odd(index))
+        let is_optional = self.has_narrow_streams && is_odd(index);
+        !is_optional && !self.lost.contains(&index)
     }
 
     /// In every collection the changes are in order, none twice, and none that is owed is missing between
