@@ -12,8 +12,8 @@ use crate::lake::azure::{AzureConfig, AzureLake};
 use crate::lake::local::LocalLake;
 use crate::lake::{Lake, LakeError};
 use crate::settings::{
-    self, AzureCredential, CheckpointSettings, FullDocument, JsonMode, LakeLocation, LakeSettings,
-    Settings, SourceSettings, WireCompression,
+    self, AzureCredential, CheckpointSettings, FeedSettings, FullDocument, JsonMode, LakeLocation,
+    LakeSettings, Settings, WireCompression,
 };
 use crate::source::{Deployment, SourceError, StreamOptions};
 
@@ -22,15 +22,15 @@ use crate::source::{Deployment, SourceError, StreamOptions};
 /// # Errors
 ///
 /// The connection string is wrong or its host can't be looked up.
-pub async fn connect(settings: &SourceSettings) -> Result<Deployment, SourceError> {
-    let streams = settings.collections.len();
-    let compressor = match settings.wire_compression {
+pub async fn connect(settings: &Settings) -> Result<Deployment, SourceError> {
+    let (source, streams) = (&settings.source, settings.feeds.len());
+    let compressor = match source.wire_compression {
         WireCompression::None => None,
         WireCompression::Snappy => Some(Compressor::Snappy),
         WireCompression::Zlib => Some(Compressor::Zlib { level: None }),
         WireCompression::Zstd => Some(Compressor::Zstd { level: None }),
     };
-    Deployment::connect(settings.uri.reveal(), streams, settings.timeout, compressor).await
+    Deployment::connect(source.uri.reveal(), streams, source.timeout, compressor).await
 }
 
 /// The store of the checkpoints. Nothing is sent yet.
@@ -61,22 +61,22 @@ pub fn mongo_checkpoints(
     }
 }
 
-/// How streams are read.
+/// How a feed's stream is read.
 #[must_use]
-pub fn stream_options(settings: &Settings) -> StreamOptions {
+pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
     StreamOptions {
-        full_document: match settings.source.full_document {
+        full_document: match feed.stream.full_document {
             FullDocument::Default => None,
             FullDocument::UpdateLookup => Some(FullDocumentType::UpdateLookup),
             FullDocument::WhenAvailable => Some(FullDocumentType::WhenAvailable),
             FullDocument::Required => Some(FullDocumentType::Required),
         },
-        cursor_batch_changes: settings.source.cursor_batch_changes,
-        mode: match settings.files.json_mode {
+        cursor_batch_changes: feed.stream.cursor_batch_changes,
+        mode: match feed.files.json_mode {
             JsonMode::Relaxed => Mode::Relaxed,
             JsonMode::Canonical => Mode::Canonical,
         },
-        separator: settings.files.format.separator(),
+        separator: feed.files.format.separator(),
     }
 }
 

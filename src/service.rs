@@ -12,15 +12,14 @@ use crate::archive::backoff::Backoff;
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::machine::Config;
-use crate::archive::origin::Origin;
-use crate::archive::selection::Watched;
 use crate::budget::Budget;
+use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::edges;
 use crate::http::{self, About, Board, FeedView};
-use crate::lake::Prepared;
+use crate::lake::{Lake, Prepared};
 use crate::processors::Processors;
-use crate::settings::{LakeLocation, Schedule, Settings, next_flush};
+use crate::settings::{FeedSettings, LakeLocation, Schedule, Settings, next_flush};
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
 
@@ -87,8 +86,9 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
         error!(%error, "can't start");
         return Ok(Outcome::Failed);
     }
-    let (edges, facts) = match start(&board, settings, clock, &mut stop).await {
-        Ok(reached) => reached,
+    let started = start(&board, settings, clock, &mut stop).await;
+    let (shared, facts) = match started {
+        Ok(started) => started,
         Err(StartError::Stopped) => {
             info!("stopped before anything was read");
             return Ok(Outcome::Drained);
@@ -99,27 +99,20 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
         }
     };
     let (exit_sender, mut exits) = mpsc::channel(1);
-    let feeds: Vec<Handle> = settings
-        .source
-        .collections
-        .iter()
-        .map(|collection| {
-            Worker::spawn(
-                feed_config(settings, &edges, collection),
-                edges.clone(),
-                exit_sender.clone(),
-            )
-        })
-        .collect();
+    let feeds = settings.feeds.iter().map(|feed| {
+        let config = feed_config(settings, feed);
+        Worker::spawn(config, shared.edges(feed), exit_sender.clone())
+    });
+    let feeds: Vec<Handle> = feeds.collect();
     let views = feeds.iter().map(FeedView::from).collect();
-    board.show(facts, edges.budget.clone(), views);
-    let oplog = tokio::spawn(watch_oplog(edges.deployment.clone(), board));
+    board.show(facts, shared.budget.clone(), views);
+    let oplog = tokio::spawn(watch_oplog(shared.deployment.clone(), board));
     let triggers = Triggers {
         stop: &mut stop,
         flush: &mut flush,
         exits: &mut exits,
     };
-    let failed = serve(settings, &edges, &feeds, triggers).await;
+    let failed = serve(settings, &shared.budget, &feeds, triggers).await;
     // Nobody is told twice that it is over.
     drop(exits);
     oplog.abort();
@@ -132,24 +125,48 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     })
 }
 
-fn origin(settings: &Settings, collection: &str) -> Origin {
-    Origin::new(&settings.source.database, collection)
+/// What all feeds work with together.
+struct Shared {
+    deployment: Deployment,
+    lake: Arc<dyn Lake>,
+    checkpoints: Arc<dyn Checkpoints>,
+    budget: Budget,
+    feed_limit_bytes: u64,
+    uploads: Arc<Semaphore>,
+    processors: Processors,
+    clock: Clock,
+}
+
+impl Shared {
+    /// What one feed works with.
+    fn edges(&self, feed: &FeedSettings) -> Edges {
+        Edges {
+            deployment: self.deployment.clone(),
+            lake: Arc::clone(&self.lake),
+            checkpoints: Arc::clone(&self.checkpoints),
+            stream_options: edges::stream_options(feed),
+            budget: self.budget.clone(),
+            feed_limit_bytes: self.feed_limit_bytes,
+            uploads: Arc::clone(&self.uploads),
+            processors: self.processors.clone(),
+            gzip_level: feed.files.gzip_level,
+            clock: self.clock,
+        }
+    }
 }
 
 fn about(settings: &Settings) -> About {
     let limits = &settings.files.limits;
-    let origins = settings.source.collections.iter();
+    let origins = settings.feeds.iter().map(|feed| feed.watched.origin());
     About {
-        origins: origins
-            .map(|collection| origin(settings, collection))
-            .collect(),
+        origins: origins.collect(),
         mongodb: settings.source.uri_for_people.clone(),
         lake: settings.lake.url_for_people.clone(),
         schedule: settings.schedule.clone(),
         retry_attempts: limits.retry_attempts,
         batch_size_changes: limits.batch_size_changes,
         batch_limit_bytes: limits.batch_limit_bytes,
-        buffer_limit_bytes: settings.files.buffer_limit_bytes,
+        buffer_limit_bytes: settings.buffer_limit_bytes,
         token: settings.http.token.clone(),
     }
 }
@@ -180,19 +197,20 @@ async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
     Ok(())
 }
 
-fn feed_config(settings: &Settings, edges: &Edges, collection: &str) -> Config {
-    let mut limits = settings.files.limits.clone();
+/// What a feed's machine is to do.
+fn feed_config(settings: &Settings, feed: &FeedSettings) -> Config {
+    let mut limits = feed.files.limits.clone();
     if matches!(settings.lake.location, LakeLocation::Local { .. }) {
         // Blocks are Azure's. A plain ndjson file couldn't even say how many commits made it.
         limits.file_limit_commits = u32::MAX;
     }
     Config {
-        watched: Watched::Collection(origin(settings, collection)),
-        format: settings.files.format,
-        start_at: settings.start_at,
-        on_history_lost: settings.on_history_lost,
+        watched: feed.watched.clone(),
+        format: feed.files.format,
+        start_at: feed.start_at,
+        on_history_lost: feed.on_history_lost,
         limits,
-        stream_hash: edges.stream_options.stream_hash(),
+        stream_hash: edges::stream_options(feed).stream_hash(),
         seed: fastrand::u64(..),
     }
 }
@@ -203,7 +221,7 @@ async fn start(
     settings: &Settings,
     clock: Clock,
     stop: &mut StopSignals,
-) -> Result<(Edges, Facts), StartError> {
+) -> Result<(Shared, Facts), StartError> {
     let lake = edges::open_lake(&settings.lake)
         .map_err(|error| StartError::Hopeless(error.to_string()))?;
     let prepared = retried(board, settings, stop, || async {
@@ -213,10 +231,8 @@ async fn start(
     if prepared == Prepared::Created {
         info!(lake = settings.lake.url_for_people, "created the lake");
     }
-    let source = &settings.source;
-    let streams = source.collections.len();
     let deployment = retried(board, settings, stop, || async {
-        edges::connect(source)
+        edges::connect(settings)
             .await
             .map_err(|error| Failure::from(&error))
     })
@@ -235,19 +251,18 @@ async fn start(
         "connected"
     );
     let checkpoints = edges::checkpoints(&settings.checkpoints, &deployment, &lake);
-    let edges = Edges {
+    let streams = settings.feeds.len().max(1) as u64;
+    let shared = Shared {
         deployment,
         lake,
         checkpoints,
-        stream_options: edges::stream_options(settings),
-        budget: Budget::new(settings.files.buffer_limit_bytes),
-        feed_limit_bytes: settings.files.buffer_limit_bytes / (2 * streams.max(1) as u64),
+        budget: Budget::new(settings.buffer_limit_bytes),
+        feed_limit_bytes: settings.buffer_limit_bytes / (2 * streams),
         uploads: Arc::new(Semaphore::new(settings.lake.concurrency)),
         processors: Processors::all(),
-        gzip_level: settings.files.gzip_level,
         clock,
     };
-    Ok((edges, facts))
+    Ok((shared, facts))
 }
 
 /// Tries an operation of the start until it works, is hopeless, or a signal comes. Here a halt is
@@ -295,7 +310,7 @@ struct Triggers<'a> {
 /// Passes triggers on until it is time to stop. Returns whether that is for a failure.
 async fn serve(
     settings: &Settings,
-    edges: &Edges,
+    budget: &Budget,
     feeds: &[Handle],
     triggers: Triggers<'_>,
 ) -> bool {
@@ -311,7 +326,7 @@ async fn serve(
                 return true;
             }
             _ = flush.recv() => FlushReason::Signal,
-            () = edges.budget.pressed() => FlushReason::Pressure,
+            () = budget.pressed() => FlushReason::Pressure,
             () = next_cron(&settings.schedule) => FlushReason::Cron,
         };
         if reason == FlushReason::Signal {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use chrono_tz::Tz;
 
-use super::choices::{LogFormat, LogFormatWord, StoreWord};
+use super::choices::{FullDocumentBeforeChange, LogFormat, LogFormatWord, StoreWord};
 use super::command_line::Verb;
 use super::mongodb_uri::MongodbUri;
 use super::namespaces::{check_namespace, parse_collection, parse_collections, parse_database};
@@ -16,14 +16,18 @@ use super::secret::Secret;
 use super::setting::size_text;
 use super::values::Values;
 use super::{
-    CheckpointSettings, Command, FileSettings, HttpSettings, InstanceSettings, LakeSettings,
-    LogSettings, Settings, SourceSettings, lake_location, table,
+    CheckpointSettings, Command, FeedSettings, FileSettings, HttpSettings, InstanceSettings,
+    LakeSettings, LogSettings, Settings, SnapshotSettings, SourceSettings, StreamSettings,
+    lake_location, table,
 };
 use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::FileFormat;
 use crate::archive::limits::{HOLD_LIMIT_CHANGES, Limits};
-use crate::archive::machine::StartAt;
+use crate::archive::machine::{OnLargeEvent, StartAt};
+use crate::archive::origin::{Layout, Origin};
 use crate::archive::position::ClusterTime;
+use crate::archive::selection::{NameSet, Selection, Watched};
+use crate::archive::snapshot::SnapshotMode;
 
 /// Reads what the command needs, and how to log. `None` only if problems were noted with that.
 pub(super) fn command(
@@ -61,24 +65,62 @@ pub(super) fn command(
 fn settings(values: &mut Values, now_unix_ms: i64) -> Option<Settings> {
     let source = source(values);
     let lake = lake(values);
-    let files = files(values);
+    let stream = stream(values);
+    let buffer_limit_bytes = values.number(&table::BUFFER_LIMIT_BYTES);
+    let files = files(values, buffer_limit_bytes);
     let schedule = schedule(values, now_unix_ms);
     let checkpoints = checkpoints(values, source.as_ref());
     let start_at = values.parse(&table::START_AT, |text| parse_start_at(text, now_unix_ms));
     let on_history_lost = values.choice(&table::ON_HISTORY_LOST);
     let shutdown_seconds = values.number(&table::SHUTDOWN_TIMEOUT_SECONDS);
     let http = http(values);
-    Some(Settings {
-        source: source?,
-        lake: lake?,
+    let source = source?;
+    let common = FeedSettings {
+        watched: Watched::Many {
+            selection: Selection {
+                databases: source.databases.clone(),
+                collections: source.collections.clone(),
+                apart: Vec::new(),
+            },
+            layout: source.layout,
+        },
+        stream: stream?,
         files: files?,
-        schedule: schedule?,
-        checkpoints: checkpoints?,
         start_at: start_at?,
         on_history_lost: on_history_lost?,
+        on_large_event: OnLargeEvent::Halt,
+        snapshot: SnapshotMode::Never,
+    };
+    Some(Settings {
+        feeds: feeds(&source, &common),
+        source,
+        lake: lake?,
+        files: common.files,
+        buffer_limit_bytes: buffer_limit_bytes?,
+        schedule: schedule?,
+        checkpoints: checkpoints?,
+        snapshot: SnapshotSettings {
+            ranges: 4,
+            rate_limit_bytes_per_second: None,
+        },
         shutdown_timeout: Duration::from_secs(shutdown_seconds?),
         http: http?,
     })
+}
+
+/// A feed for each collection.
+fn feeds(source: &SourceSettings, common: &FeedSettings) -> Vec<FeedSettings> {
+    let databases = source.databases.names().unwrap_or_default();
+    let collections = source.collections.names().unwrap_or_default();
+    let origins = databases.iter().flat_map(|database| {
+        let origin = |collection: &&str| Origin::laid_out(database, collection, source.layout);
+        collections.iter().map(origin)
+    });
+    let feed = |origin| FeedSettings {
+        watched: Watched::Collection(origin),
+        ..common.clone()
+    };
+    origins.map(feed).collect()
 }
 
 fn lake(values: &mut Values) -> Option<LakeSettings> {
@@ -150,20 +192,32 @@ fn source(values: &mut Values) -> Option<SourceSettings> {
     let uri = uri(values);
     let database = values.parse(&table::MONGODB_DATABASE, parse_database);
     let collections = collections(values, database.as_deref());
-    let full_document = values.choice(&table::FULL_DOCUMENT);
-    let cursor_batch_changes = values.number_u32(&table::CURSOR_BATCH_SIZE);
     let wire_compression = values.choice(&table::WIRE_COMPRESSION);
     let timeout_seconds = values.number(&table::MONGODB_TIMEOUT_SECONDS);
     let (uri, uri_for_people) = uri?;
+    let collections = collections?;
+    let collections: Vec<&str> = collections.iter().map(String::as_str).collect();
     Some(SourceSettings {
         uri,
         uri_for_people,
-        database: database?,
-        collections: collections?,
-        full_document: full_document?,
-        cursor_batch_changes: cursor_batch_changes?,
         wire_compression: wire_compression?,
         timeout: Duration::from_secs(timeout_seconds?),
+        databases: NameSet::of_names(&[&database?]),
+        collections: NameSet::of_names(&collections),
+        layout: Layout::Collection,
+    })
+}
+
+fn stream(values: &mut Values) -> Option<StreamSettings> {
+    let full_document = values.choice(&table::FULL_DOCUMENT);
+    let cursor_batch_changes = values.number_u32(&table::CURSOR_BATCH_SIZE);
+    Some(StreamSettings {
+        full_document: full_document?,
+        full_document_before_change: FullDocumentBeforeChange::Off,
+        show_expanded_events: false,
+        operation_types: Vec::new(),
+        pipeline: Vec::new(),
+        cursor_batch_changes: cursor_batch_changes?,
     })
 }
 
@@ -197,12 +251,11 @@ fn collections(values: &mut Values, database: Option<&str>) -> Option<Vec<String
     Some(names)
 }
 
-fn files(values: &mut Values) -> Option<FileSettings> {
+fn files(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<FileSettings> {
     let output = values.choice(&table::OUTPUT_FORMAT);
     let compression = values.choice(&table::COMPRESSION);
     let gzip_level = values.number_u32(&table::GZIP_LEVEL);
     let json_mode = values.choice(&table::JSON_MODE);
-    let buffer_limit_bytes = values.number(&table::BUFFER_LIMIT_BYTES);
     let limits = limits(values, buffer_limit_bytes);
     Some(FileSettings {
         format: FileFormat {
@@ -212,7 +265,6 @@ fn files(values: &mut Values) -> Option<FileSettings> {
         gzip_level: GzipLevel::new(gzip_level?),
         json_mode: json_mode?,
         limits: limits?,
-        buffer_limit_bytes: buffer_limit_bytes?,
     })
 }
 
@@ -272,7 +324,7 @@ fn checkpoints(values: &mut Values, source: Option<&SourceSettings>) -> Option<C
         return Some(CheckpointSettings::Lake);
     }
     let is_watched = source.is_some_and(|source| {
-        source.database == database && source.collections.contains(&collection)
+        source.databases.matches(&database) && source.collections.matches(&collection)
     });
     if is_watched {
         let what = "it is watched: every checkpoint would make the next change";

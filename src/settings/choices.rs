@@ -27,6 +27,17 @@ pub enum FullDocument {
     Required,
 }
 
+/// What the server adds to a change of the document as it was before (`fullDocumentBeforeChange`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FullDocumentBeforeChange {
+    /// Nothing.
+    Off,
+    /// The document, if the server has kept it.
+    WhenAvailable,
+    /// The document, or an error.
+    Required,
+}
+
 /// How what MongoDB sends is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WireCompression {

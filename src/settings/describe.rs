@@ -2,20 +2,19 @@
 
 use super::choices::Words as _;
 use super::setting::size_text;
-use super::{CheckpointSettings, LakeLocation, Settings};
+use super::{CheckpointSettings, FeedSettings, LakeLocation, Settings};
 use crate::archive::machine::StartAt;
+use crate::archive::selection::Watched;
 
 impl Settings {
     /// All settings in effect as keys and values that may be logged: no secret is among them.
     #[must_use]
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let (source, files, limits) = (&self.source, &self.files, &self.files.limits);
-        vec![
+        let mut all = vec![
             ("mongodb", source.uri_for_people.clone()),
-            ("database", source.database.clone()),
-            ("collections", source.collections.join(",")),
-            ("full_document", source.full_document.word().to_owned()),
-            ("cursor_batch", source.cursor_batch_changes.to_string()),
+            ("databases", source.databases.to_string()),
+            ("collections", source.collections.to_string()),
             (
                 "wire_compression",
                 source.wire_compression.word().to_owned(),
@@ -29,19 +28,20 @@ impl Settings {
             ("timezone", self.schedule.timezone.name().to_owned()),
             ("batch_size", limits.batch_size_changes.to_string()),
             ("batch_bytes", size_text(limits.batch_limit_bytes)),
-            ("buffer_limit", size_text(files.buffer_limit_bytes)),
+            ("buffer_limit", size_text(self.buffer_limit_bytes)),
             ("max_file_size", size_text(limits.file_limit_bytes)),
             ("lake_concurrency", self.lake.concurrency.to_string()),
             ("checkpoints", self.checkpoints.to_string()),
             ("idle_checkpoint_ms", limits.idle_checkpoint_ms.to_string()),
-            ("start_at", self.start_at_text()),
             ("retry_attempts", limits.retry_attempts.to_string()),
             ("retry_delay_ms", limits.retry_delay_ms.to_string()),
             (
                 "shutdown_timeout_s",
                 self.shutdown_timeout.as_secs().to_string(),
             ),
-        ]
+        ];
+        all.extend(self.feeds.iter().map(|feed| ("feed", feed.describe())));
+        all
     }
 
     fn credential(&self) -> &'static str {
@@ -50,12 +50,26 @@ impl Settings {
             LakeLocation::Azure { credential, .. } => credential.kind(),
         }
     }
+}
 
-    fn start_at_text(&self) -> String {
-        match self.start_at {
+impl FeedSettings {
+    fn describe(&self) -> String {
+        let watched = match &self.watched {
+            Watched::Collection(origin) => origin.to_string(),
+            Watched::Many { selection, .. } => {
+                format!("{}.{}", selection.databases, selection.collections)
+            }
+        };
+        let start_at = match self.start_at {
             StartAt::Now => "now".to_owned(),
             StartAt::Time(time) => time.to_string(),
-        }
+        };
+        format!(
+            "{watched} full_document={} cursor_batch={} start_at={start_at} on_history_lost={}",
+            self.stream.full_document.word(),
+            self.stream.cursor_batch_changes,
+            self.on_history_lost.word()
+        )
     }
 }
 

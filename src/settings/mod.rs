@@ -29,8 +29,10 @@ mod values;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bson::Document;
+
 pub use azure::{AzureCredential, EntraIdentity};
-pub use choices::{FullDocument, JsonMode, LogFormat, WireCompression};
+pub use choices::{FullDocument, FullDocumentBeforeChange, JsonMode, LogFormat, WireCompression};
 pub use lake_location::LakeLocation;
 pub use load::{Command, Exit, Loaded, Surroundings, load, load_from_process};
 pub use problems::{Problem, Problems};
@@ -40,25 +42,30 @@ pub use secret::Secret;
 use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::FileFormat;
 use crate::archive::limits::Limits;
-use crate::archive::machine::{OnHistoryLost, StartAt};
+use crate::archive::machine::{OnHistoryLost, OnLargeEvent, StartAt};
+use crate::archive::origin::Layout;
+use crate::archive::selection::{NameSet, Watched};
+use crate::archive::snapshot::SnapshotMode;
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is watched.
+    /// Where changes come from.
     pub source: SourceSettings,
+    /// The feeds: at least one.
+    pub feeds: Vec<FeedSettings>,
     /// Where changes go.
     pub lake: LakeSettings,
-    /// What the files are like, and how much is held for them.
+    /// What files are like where no section says otherwise of a collection.
     pub files: FileSettings,
+    /// Memory for the changes of all feeds together.
+    pub buffer_limit_bytes: u64,
     /// When all that waits is flushed.
     pub schedule: Schedule,
     /// Where resume tokens are kept.
     pub checkpoints: CheckpointSettings,
-    /// Where a feed without a checkpoint starts.
-    pub start_at: StartAt,
-    /// What a feed does whose position is no longer in the oplog.
-    pub on_history_lost: OnHistoryLost,
+    /// How snapshots are read.
+    pub snapshot: SnapshotSettings,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
     /// What silt says of itself over HTTP.
@@ -109,28 +116,62 @@ pub struct ListSettings {
     pub collections: Vec<String>,
 }
 
-/// What is watched.
+/// Where changes come from.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {
     /// Connection string.
     pub uri: Secret,
     /// Its scheme and hosts, for logs and messages; no secret is in it.
     pub uri_for_people: String,
-    /// Database of the collections.
-    pub database: String,
-    /// Names of the collections: at least one, each once.
-    pub collections: Vec<String>,
-    /// What updates carry.
-    pub full_document: FullDocument,
-    /// Changes in one reply of the server.
-    pub cursor_batch_changes: u32,
     /// How replies are compressed.
     pub wire_compression: WireCompression,
     /// Longest wait for an answer.
     pub timeout: Duration,
+    /// The databases that are watched.
+    pub databases: NameSet,
+    /// The collections that are watched in each of them.
+    pub collections: NameSet,
+    /// How their folders are laid out.
+    pub layout: Layout,
 }
 
-/// What the files are like, and how much is held for them.
+/// A feed: one change stream, and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct FeedSettings {
+    /// What it watches.
+    pub watched: Watched,
+    /// What it asks of the server.
+    pub stream: StreamSettings,
+    /// What its files are like.
+    pub files: FileSettings,
+    /// Where it starts without a checkpoint.
+    pub start_at: StartAt,
+    /// What it does if its position is no longer in the oplog.
+    pub on_history_lost: OnHistoryLost,
+    /// What it does about a change that the server can't send.
+    pub on_large_event: OnLargeEvent,
+    /// When snapshots are taken of what it watches.
+    pub snapshot: SnapshotMode,
+}
+
+/// What a stream asks of the server.
+#[derive(Clone, Debug)]
+pub struct StreamSettings {
+    /// What updates carry.
+    pub full_document: FullDocument,
+    /// What changes carry of the document before them.
+    pub full_document_before_change: FullDocumentBeforeChange,
+    /// Whether it has the events that the server shows only if asked.
+    pub show_expanded_events: bool,
+    /// The operations that are archived; all if there is none.
+    pub operation_types: Vec<String>,
+    /// What else the server does to each change before it sends it.
+    pub pipeline: Vec<Document>,
+    /// Changes in one reply of the server.
+    pub cursor_batch_changes: u32,
+}
+
+/// What files are like, and how much goes into them.
 #[derive(Clone, Debug)]
 pub struct FileSettings {
     /// Frame and compression.
@@ -141,8 +182,15 @@ pub struct FileSettings {
     pub json_mode: JsonMode,
     /// Limits of each feed.
     pub limits: Limits,
-    /// Memory for the changes of all feeds together.
-    pub buffer_limit_bytes: u64,
+}
+
+/// How snapshots are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotSettings {
+    /// Ranges of a collection that are read at the same time.
+    pub ranges: u32,
+    /// Bytes of documents a second, of all snapshots together; `None` for as fast as it goes.
+    pub rate_limit_bytes_per_second: Option<u64>,
 }
 
 /// Where resume tokens are kept.

@@ -8,12 +8,13 @@ use super::row::{Part, Row, Table};
 use super::{ROW_LIMIT, in_time, words};
 use crate::archive::hour_file::HourFile;
 use crate::archive::machine::{OnHistoryLost, StartAt, refuse_lake_behind};
-use crate::archive::origin::Origin;
+use crate::archive::origin::{Layout, Origin};
 use crate::archive::position::{ClusterTime, Position, Stored};
+use crate::archive::selection::Watched;
 use crate::checkpoint::{Checkpoints, FeedId};
 use crate::edges;
 use crate::lake::{self, Lake};
-use crate::settings::{FullDocument, Settings};
+use crate::settings::{FeedSettings, FullDocument, Settings};
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
 
@@ -28,36 +29,50 @@ pub(super) async fn check(
     store: Option<&Arc<dyn Checkpoints>>,
     table: &Table<'_>,
 ) {
-    let add = |row| table.add(Part::Collections, row);
-    let names = &settings.source.collections;
-    match reached {
-        Some(reached) => {
-            let database = &settings.source.database;
-            let listings = listings(reached, database, names).await;
-            if let Err(error) = &listings {
-                add(unlisted(reached, database, error));
-            }
-            let listings = listings.ok();
-            let mut unreachable = None;
-            for name in names {
-                let feed = Feed {
-                    settings,
-                    reached,
-                    lake,
-                    store,
-                    name,
-                };
-                if let Some(reason) = &unreachable {
-                    add(Row::skipped(name, *reason));
-                    continue;
-                }
-                table.progress(&format!("{database}.{name}: opens a change stream"));
-                unreachable = feed.check(listings.as_deref(), table).await;
-            }
-        }
-        None => add(Row::skipped(&names.join(", "), "MongoDB can't be used")),
+    if let Some(reached) = reached {
+        let of = |feed, origin| Feed {
+            settings: feed,
+            reached,
+            lake,
+            store,
+            origin,
+        };
+        let feeds = settings.feeds.iter();
+        let feeds = feeds.filter_map(|feed| match &feed.watched {
+            Watched::Collection(origin) => Some(of(feed, origin)),
+            Watched::Many { .. } => None,
+        });
+        of_feeds(&feeds.collect::<Vec<_>>(), reached, table).await;
+    } else {
+        let names = settings.source.collections.to_string();
+        let row = Row::skipped(&names, "MongoDB can't be used");
+        table.add(Part::Collections, row);
     }
     table.done(Part::Collections);
+}
+
+async fn of_feeds(feeds: &[Feed<'_>], reached: &Reached, table: &Table<'_>) {
+    let add = |row| table.add(Part::Collections, row);
+    let mut unreachable = None;
+    for of_database in feeds.chunk_by(|one, next| one.origin.database == next.origin.database) {
+        let database = &of_database[0].origin.database;
+        let names = of_database
+            .iter()
+            .map(|feed| feed.origin.collection.clone());
+        let listings = listings(reached, database, &names.collect::<Vec<_>>()).await;
+        if let Err(error) = &listings {
+            add(unlisted(reached, database, error));
+        }
+        let listings = listings.ok();
+        for feed in of_database {
+            if let Some(reason) = &unreachable {
+                add(Row::skipped(&feed.name(), *reason));
+                continue;
+            }
+            table.progress(&format!("{}: opens a change stream", feed.origin));
+            unreachable = feed.check(listings.as_deref(), table).await;
+        }
+    }
 }
 
 /// The collections as far as silt may see them.
@@ -108,11 +123,11 @@ enum Listed<'a> {
 }
 
 struct Feed<'a> {
-    settings: &'a Settings,
+    settings: &'a FeedSettings,
     reached: &'a Reached,
     lake: Option<&'a Arc<dyn Lake>>,
     store: Option<&'a Arc<dyn Checkpoints>>,
-    name: &'a str,
+    origin: &'a Origin,
 }
 
 impl Feed<'_> {
@@ -152,7 +167,7 @@ impl Feed<'_> {
         let tried = self
             .reached
             .deployment
-            .try_stream(&self.origin(), &options, &position)
+            .try_stream(self.origin, &options, &position)
             .await;
         let is_gone = matches!(
             tried,
@@ -162,13 +177,17 @@ impl Feed<'_> {
         is_gone.then_some("the deployment gives no answer")
     }
 
-    /// The name of a row.
-    fn what(&self, what: &str) -> String {
-        format!("{} {what}", self.name)
+    /// The collection's name in rows: with its database, if there are several.
+    fn name(&self) -> String {
+        match self.origin.layout {
+            Layout::Collection => self.origin.collection.clone(),
+            Layout::DatabaseAndCollection => self.origin.to_string(),
+        }
     }
 
-    fn origin(&self) -> Origin {
-        Origin::new(&self.settings.source.database, self.name)
+    /// The name of a row.
+    fn what(&self, what: &str) -> String {
+        format!("{} {what}", self.name())
     }
 
     fn listing<'l>(&self, listings: Option<&'l [Listing]>) -> Listed<'l> {
@@ -176,9 +195,14 @@ impl Feed<'_> {
             return Listed::Unknown;
         };
         let account = &self.reached.account;
-        match listings.iter().find(|listing| listing.name == self.name) {
+        match listings
+            .iter()
+            .find(|listing| listing.name == self.origin.collection)
+        {
             Some(listing) => Listed::There(listing),
-            None if account.knows(&self.settings.source.database, self.name) => Listed::Missing,
+            None if account.knows(&self.origin.database, &self.origin.collection) => {
+                Listed::Missing
+            }
             None => Listed::Unknown,
         }
     }
@@ -198,7 +222,7 @@ impl Feed<'_> {
         let Some(lake) = self.lake else {
             return (Row::skipped(&what, "the lake can't be used"), None);
         };
-        let seen = async { Ok(lake::tail::look(lake.as_ref(), &self.origin()).await) };
+        let seen = async { Ok(lake::tail::look(lake.as_ref(), self.origin).await) };
         let tail = match in_time(ROW_LIMIT, seen).await {
             Ok(Ok(tail)) => tail,
             Ok(Err(error)) => return (super::lake::failure(&what, &error), None),
@@ -220,8 +244,8 @@ impl Feed<'_> {
 
     fn id(&self) -> FeedId {
         FeedId {
-            database: self.settings.source.database.clone(),
-            collection: self.name.to_owned(),
+            database: self.origin.database.clone(),
+            collection: self.origin.collection.clone(),
         }
     }
 
@@ -231,7 +255,7 @@ impl Feed<'_> {
             Listed::Unknown => return (None, true),
             Listed::Missing => {
                 let found = "not there yet, which is fine: its feed waits for it";
-                return (Some(Row::good(self.name, found)), true);
+                return (Some(Row::good(&self.name(), found)), true);
             }
             Listed::There(listing) => listing,
         };
@@ -244,9 +268,9 @@ impl Feed<'_> {
                 "a time-series collection, which has no change streams",
                 "name an ordinary collection",
             ),
-            _ => return (Some(Row::good(self.name, "there")), true),
+            _ => return (Some(Row::good(&self.name(), "there")), true),
         };
-        let row = Row::failure(self.name, kind);
+        let row = Row::failure(&self.name(), kind);
         let row = row.mended_by(format!("{mend} in MONGODB_COLLECTIONS"));
         (Some(row), false)
     }
@@ -254,7 +278,7 @@ impl Feed<'_> {
     /// Whether it keeps post-images, where that matters.
     fn images(&self, listing: Listed<'_>) -> Option<Row> {
         let what = self.what("images");
-        let full_document = self.settings.source.full_document;
+        let full_document = self.settings.stream.full_document;
         if !matches!(
             full_document,
             FullDocument::WhenAvailable | FullDocument::Required
@@ -272,13 +296,13 @@ impl Feed<'_> {
             }
             Some(false) => {}
             None => {
-                let database = &self.settings.source.database;
+                let database = &self.origin.database;
                 let reason = format!("it can't be seen without listCollections on {database}");
                 let mend = may_list(self.reached, database);
                 return Some(Row::skipped(&what, reason).mended_by(mend));
             }
         }
-        let (database, name) = (&self.settings.source.database, self.name);
+        let (database, name) = (&self.origin.database, &self.origin.collection);
         let mend = format!(
             "db.getSiblingDB({}).runCommand({{{verb}: {}, changeStreamPreAndPostImages: {{enabled: true}}}})",
             quoted(database),
@@ -362,28 +386,28 @@ impl Feed<'_> {
 
     fn stream(&self, tried: Result<(), SourceError>) -> Row {
         let what = self.what("stream");
-        let database = &self.settings.source.database;
+        let database = &self.origin.database;
         match tried {
             Ok(()) => Row::good(&what, "opened and closed"),
             Err(SourceError::Unauthorized { message }) => {
                 let account = &self.reached.account;
                 let missing: Vec<&str> = ACTIONS
                     .into_iter()
-                    .filter(|action| !account.may(action, database, self.name))
+                    .filter(|action| !account.may(action, database, &self.origin.collection))
                     .collect();
                 let found = if missing.is_empty() {
                     format!("a privilege is missing: {message}")
                 } else {
                     format!(
-                        "{} on {database}.{} {} missing",
+                        "{} on {} {} missing",
                         missing.join(" and "),
-                        self.name,
+                        self.origin,
                         if missing.len() == 1 { "is" } else { "are" }
                     )
                 };
                 let missing = Missing {
                     database,
-                    collection: self.name,
+                    collection: &self.origin.collection,
                     actions: &missing,
                     role: "read",
                 };

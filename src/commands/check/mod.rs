@@ -55,15 +55,15 @@ pub async fn run(settings: &Settings, warnings: &[String], screen: Screen<'_>) -
 }
 
 fn of_settings(settings: &Settings, warnings: &[String], table: &Table<'_>) {
-    let collections = settings.source.collections.len();
+    let feeds = settings.feeds.len();
     let found = format!(
-        "{collections} {} of {}, to {}",
-        if collections == 1 {
+        "{feeds} {} of {}, to {}",
+        if feeds == 1 {
             "collection"
         } else {
             "collections"
         },
-        settings.source.database,
+        settings.source.databases,
         settings.lake.url_for_people
     );
     table.add(Part::Settings, Row::good("settings", found));

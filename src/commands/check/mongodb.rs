@@ -248,7 +248,7 @@ async fn log_in(
     let add = |row| table.add(Part::MongoDb, row);
     table.progress("MongoDB: logs in");
     let logged_in = async {
-        let deployment = edges::connect(&settings.source).await?;
+        let deployment = edges::connect(settings).await?;
         let account = deployment.account().await?;
         Ok((deployment, account))
     };
@@ -327,11 +327,13 @@ fn version_row(settings: &Settings, version: &str, compatibility: Option<&str>) 
             format!("upgrade it to {major}.{minor} or newer; silt is tested on {TESTED_VERSION}");
         return Row::failure("version", format!("{found} is too old")).mended_by(mend);
     }
-    let full_document = settings.source.full_document;
-    let wants_images = matches!(
-        full_document,
-        FullDocument::WhenAvailable | FullDocument::Required
-    );
+    let wants_images = settings.feeds.iter().any(|feed| {
+        let full_document = feed.stream.full_document;
+        matches!(
+            full_document,
+            FullDocument::WhenAvailable | FullDocument::Required
+        )
+    });
     let has_images = compatibility
         .and_then(major_minor)
         .unwrap_or(number)

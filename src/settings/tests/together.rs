@@ -6,24 +6,36 @@ use super::*;
 use crate::archive::hour_file::{Compression, OutputFormat};
 use crate::archive::position::ClusterTime;
 
+/// What each feed watches.
+fn watched(settings: &Settings) -> Vec<String> {
+    let feeds = settings.feeds.iter();
+    let watched = feeds.map(|feed| match &feed.watched {
+        Watched::Collection(origin) => origin.to_string(),
+        Watched::Many { selection, .. } => {
+            format!("{}.{}", selection.databases, selection.collections)
+        }
+    });
+    watched.collect()
+}
+
 #[test]
 fn the_defaults() {
     let settings = Given::of(&LOCAL).settings();
     let limits = format!("{:?}", settings.files.limits);
     assert_eq!(limits, format!("{:?}", Limits::default()));
-    assert_eq!(settings.files.buffer_limit_bytes, 128 << 20);
+    assert_eq!(settings.buffer_limit_bytes, 128 << 20);
     assert_eq!(settings.files.format.extension(), "json");
     assert_eq!(settings.files.json_mode, JsonMode::Relaxed);
-    assert_eq!(settings.source.database, "mydb");
-    assert_eq!(settings.source.collections, ["users", "orders"]);
-    assert_eq!(settings.source.full_document, FullDocument::UpdateLookup);
+    assert_eq!(watched(&settings), ["mydb.users", "mydb.orders"]);
+    let feed = &settings.feeds[0];
+    assert_eq!(feed.stream.full_document, FullDocument::UpdateLookup);
     assert_eq!(settings.schedule.text, "0 * * * *");
     assert_eq!(settings.schedule.timezone, chrono_tz::Tz::UTC);
     assert_eq!(
         settings.checkpoints.to_string(),
         "mongodb metadata.change_stream_state"
     );
-    assert_eq!(settings.start_at, StartAt::Now);
+    assert_eq!(feed.start_at, StartAt::Now);
     assert_eq!(settings.shutdown_timeout, Duration::from_secs(25));
     let log = Given::of(&LOCAL).load().unwrap().log;
     assert_eq!(log.level, tracing::Level::INFO);
@@ -53,9 +65,9 @@ fn everything_set() {
             ("SHUTDOWN_TIMEOUT_SECONDS", "3"),
         ])
         .settings();
-    assert_eq!(settings.source.database, "shop");
-    assert_eq!(settings.source.collections, ["a", "b.c", "d/e"]);
-    assert_eq!(settings.source.full_document.as_str(), "whenAvailable");
+    let feed = &settings.feeds[2];
+    assert_eq!(watched(&settings), ["shop.a", "shop.b.c", "shop.d/e"]);
+    assert_eq!(feed.stream.full_document.as_str(), "whenAvailable");
     assert_eq!(settings.schedule.timezone.name(), "Europe/Berlin");
     let next = next_flush(&settings.schedule, NOW_UNIX_MS);
     assert_eq!(next, Some(NOW_UNIX_MS + 10_000));
@@ -65,14 +77,14 @@ fn everything_set() {
     assert_eq!(limits.file_limit_bytes, 3 << 20);
     assert_eq!((limits.retry_attempts, limits.retry_delay_ms), (9, 50));
     assert_eq!(limits.idle_checkpoint_ms, 5000);
-    assert_eq!(settings.files.buffer_limit_bytes, 2 << 20);
+    assert_eq!(settings.buffer_limit_bytes, 2 << 20);
     assert_eq!(settings.files.format.output, OutputFormat::Ndjson);
     assert_eq!(settings.files.format.compression, Compression::Gzip);
     assert_eq!(settings.files.json_mode, JsonMode::Canonical);
     assert_eq!(settings.checkpoints, CheckpointSettings::Lake);
     let seconds = 1_705_323_600;
     assert_eq!(
-        settings.start_at,
+        feed.start_at,
         StartAt::Time(ClusterTime {
             seconds,
             increment: 1
