@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::options::{Compressor, FullDocumentType};
+use mongodb::options::{Compressor, FullDocumentBeforeChangeType, FullDocumentType};
 
 use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
 use crate::extjson::Mode;
@@ -12,8 +12,8 @@ use crate::lake::azure::{AzureConfig, AzureLake};
 use crate::lake::local::LocalLake;
 use crate::lake::{Lake, LakeError};
 use crate::settings::{
-    self, AzureCredential, CheckpointSettings, FeedSettings, FullDocument, JsonMode, LakeLocation,
-    LakeSettings, Settings, WireCompression,
+    self, AzureCredential, CheckpointSettings, FeedSettings, FullDocument,
+    FullDocumentBeforeChange, JsonMode, LakeLocation, LakeSettings, Settings, WireCompression,
 };
 use crate::source::{Deployment, SourceError, StreamOptions};
 
@@ -65,12 +65,25 @@ pub fn mongo_checkpoints(
 #[must_use]
 pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
     StreamOptions {
+        watched: feed.watched.clone(),
         full_document: match feed.stream.full_document {
             FullDocument::Default => None,
             FullDocument::UpdateLookup => Some(FullDocumentType::UpdateLookup),
             FullDocument::WhenAvailable => Some(FullDocumentType::WhenAvailable),
             FullDocument::Required => Some(FullDocumentType::Required),
         },
+        full_document_before_change: match feed.stream.full_document_before_change {
+            FullDocumentBeforeChange::Off => None,
+            FullDocumentBeforeChange::WhenAvailable => {
+                Some(FullDocumentBeforeChangeType::WhenAvailable)
+            }
+            FullDocumentBeforeChange::Required => Some(FullDocumentBeforeChangeType::Required),
+        },
+        show_expanded_events: feed.stream.show_expanded_events,
+        operation_types: feed.stream.operation_types.clone(),
+        pipeline: feed.stream.pipeline.clone(),
+        splits_large_events: false,
+        on_large_event: feed.on_large_event,
         cursor_batch_changes: feed.stream.cursor_batch_changes,
         mode: match feed.files.json_mode {
             JsonMode::Relaxed => Mode::Relaxed,

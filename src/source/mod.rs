@@ -4,6 +4,8 @@ mod encoder;
 mod error;
 mod event;
 mod events;
+mod filter;
+mod options;
 mod patience;
 pub mod preflight;
 #[cfg(test)]
@@ -15,13 +17,12 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::Client;
-use mongodb::options::{ClientOptions, Compressor, FullDocumentType, Tls, TlsOptions};
+use mongodb::options::{ClientOptions, Compressor, Tls, TlsOptions};
 
-use crate::archive::hour_file::Separator;
 use crate::archive::position::ClusterTime;
-use crate::extjson::Mode;
 pub use error::SourceError;
 pub(crate) use error::without_command;
+pub use options::StreamOptions;
 pub use patience::Patience;
 pub use reader::{Reader, Reading};
 
@@ -32,28 +33,6 @@ const SPARE_CONNECTIONS: u32 = 16;
 /// How long the server waits for a change before it answers with none.
 /// Every answer costs both sides, and a hundred idle collections ask for it all the time.
 const AWAIT_LIMIT_MS: u64 = 2000;
-
-/// What a stream asks of the server.
-#[derive(Clone, Debug)]
-pub struct StreamOptions {
-    /// `fullDocument` of an update; `None` is the server's default, which has none.
-    pub full_document: Option<FullDocumentType>,
-    /// Changes in one reply of the server, which also ends at 16 MiB.
-    pub cursor_batch_changes: u32,
-    /// How changes are written.
-    pub mode: Mode,
-    /// What stands between two changes.
-    pub separator: Separator,
-}
-
-impl StreamOptions {
-    /// Fingerprint of what decides which tokens this stream understands. silt's own pipeline is
-    /// empty and its options don't touch the tokens, so it names them in plain words.
-    #[must_use]
-    pub fn stream_hash(&self) -> String {
-        "collection stream, no pipeline".to_owned()
-    }
-}
 
 /// The driver reads the files of TLS at each connection, and doesn't name the one that it can't read.
 fn check_files(tls: &TlsOptions) -> Result<(), SourceError> {
@@ -247,10 +226,6 @@ impl Deployment {
                 limit_seconds: self.request_limit.as_secs(),
             }),
         }
-    }
-
-    fn collection(&self, database: &str, collection: &str) -> mongodb::Collection<Document> {
-        self.client.database(database).collection(collection)
     }
 }
 

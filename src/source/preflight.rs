@@ -11,7 +11,6 @@ use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ServerAddress, Tls};
 
 use super::{Deployment, SourceError, StreamOptions, check_files, reader};
-use crate::archive::origin::Origin;
 use crate::archive::position::Position;
 
 /// Where MongoDB listens if a host names no port.
@@ -395,11 +394,10 @@ impl Deployment {
     /// Those that a feed meets.
     pub async fn try_stream(
         &self,
-        origin: &Origin,
         options: &StreamOptions,
         position: &Position,
     ) -> Result<(), SourceError> {
-        let opening = reader::open(self, origin, options, position);
+        let opening = reader::open(self, options, position);
         match tokio::time::timeout(self.request_limit, opening).await {
             Ok(opened) => opened.map(drop),
             Err(_) => Err(SourceError::Unanswered {

@@ -4,8 +4,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use bson::{RawDocument, RawDocumentBuf};
+use bson::{Document, RawDocument, RawDocumentBuf};
 use futures::poll;
+use mongodb::action::Watch;
 use mongodb::change_stream::ChangeStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -13,12 +14,13 @@ use tokio::task::JoinHandle;
 use super::encoder::{Encoder, Read};
 use super::event::{self, Kind};
 use super::events::Events;
-use super::{AWAIT_LIMIT_MS, Deployment, Patience, SourceError, StreamOptions, token};
+use super::{AWAIT_LIMIT_MS, Deployment, Patience, SourceError, StreamOptions, filter, token};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
 use crate::archive::frame::rfc3339;
 use crate::archive::origin::Origin;
 use crate::archive::position::{Position, ResumeToken};
+use crate::archive::selection::Watched;
 use crate::budget::{Budget, Taken, Turn};
 use crate::clock::Clock;
 use crate::processors::Processors;
@@ -55,14 +57,12 @@ pub enum Reading {
     Closed(Option<Failure>),
 }
 
-/// Reads the stream of one collection.
+/// Reads the stream of a feed.
 #[derive(Clone, Debug)]
 pub struct Reader {
     /// Where from.
     pub deployment: Deployment,
-    /// Whose changes.
-    pub origin: Origin,
-    /// How.
+    /// Whose changes, and how.
     pub options: StreamOptions,
     /// The memory for them.
     pub budget: Budget,
@@ -101,7 +101,7 @@ impl Reader {
         position: &Position,
         parcels: &mpsc::Sender<Read>,
     ) -> Result<(), Unheard> {
-        let opening = open(&self.deployment, &self.origin, &self.options, position);
+        let opening = open(&self.deployment, &self.options, position);
         match self.in_time(opening).await {
             Ok(stream) => {
                 send(parcels, Read::Opened(Ok(()))).await?;
@@ -249,23 +249,56 @@ impl Reader {
 /// Opens a stream at this position.
 pub(super) async fn open(
     deployment: &Deployment,
-    origin: &Origin,
     options: &StreamOptions,
     position: &Position,
 ) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
-    let collection = deployment.collection(&origin.database, &origin.collection);
-    let mut watch = collection
-        .watch()
+    let client = deployment.client();
+    let limit = deployment.request_limit();
+    let stream = match &options.watched {
+        Watched::Collection(Origin {
+            database,
+            collection,
+            ..
+        }) => {
+            let collection = client.database(database).collection::<Document>(collection);
+            watch(collection.watch(), options, position, limit)?.await
+        }
+        Watched::Many { selection, .. } => match selection.only_database() {
+            Some(database) => {
+                let database = client.database(database);
+                watch(database.watch(), options, position, limit)?.await
+            }
+            None => watch(client.watch(), options, position, limit)?.await,
+        },
+    };
+    Ok(stream?.with_type())
+}
+
+/// A stream with these options.
+fn watch<'a>(
+    watch: Watch<'a>,
+    options: &StreamOptions,
+    position: &Position,
+    request_limit: Duration,
+) -> Result<Watch<'a>, SourceError> {
+    let mut watch = watch
+        .pipeline(filter::pipeline(options))
         .batch_size(options.cursor_batch_changes)
-        .max_await_time(await_limit(deployment.request_limit()));
+        .max_await_time(await_limit(request_limit));
     if let Some(full_document) = &options.full_document {
         watch = watch.full_document(full_document.clone());
     }
-    watch = match position {
+    if let Some(before) = &options.full_document_before_change {
+        watch = watch.full_document_before_change(before.clone());
+    }
+    if options.show_expanded_events {
+        // Servers before 6.0 don't know the option.
+        watch = watch.show_expanded_events(true);
+    }
+    Ok(match position {
         Position::At(time) => watch.start_at_operation_time(token::to_timestamp(*time)),
         Position::After(token) => watch.start_after(token::to_driver(token)?),
-    };
-    Ok(watch.await?.with_type())
+    })
 }
 
 /// Whether the driver's copies of an event count.

@@ -63,7 +63,6 @@ impl Worker {
         let (sender, readings) = mpsc::channel(READINGS_MAX);
         let reader = Reader {
             deployment: self.edges.deployment.clone(),
-            origin: self.watched.origin(),
             options: self.edges.stream_options.clone(),
             budget: self.edges.budget.clone(),
             processors: self.edges.processors.clone(),

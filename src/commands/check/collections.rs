@@ -167,7 +167,7 @@ impl Feed<'_> {
         let tried = self
             .reached
             .deployment
-            .try_stream(self.origin, &options, &position)
+            .try_stream(&options, &position)
             .await;
         let is_gone = matches!(
             tried,
