@@ -30,4 +30,5 @@ mod options;
 mod outages;
 mod page;
 mod readers;
+mod streams;
 mod tuning;

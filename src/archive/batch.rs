@@ -127,10 +127,13 @@ impl Changes {
     pub fn place_of(&mut self, origin: &Origin) -> usize {
         // The changes of one collection often come together.
         let known = self.origins.iter().rposition(|known| known == origin);
-        known.unwrap_or_else(|| {
-            self.origins.push(origin.clone());
-            self.origins.len() - 1
-        })
+        known.unwrap_or_else(|| self.add_origin(origin.clone()))
+    }
+
+    /// Adds a collection to [`Changes::origins`], for who knows that it isn't there. Returns its place.
+    pub fn add_origin(&mut self, origin: Origin) -> usize {
+        self.origins.push(origin);
+        self.origins.len() - 1
     }
 
     /// Adds a change of the stream's only collection; see [`Changes::push_of`].

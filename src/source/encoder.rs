@@ -1,9 +1,12 @@
 //! Encodes what a reader has read, in a task of its own.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::Events;
 use super::reader::Reading;
+use super::whose::{Places, Sorter};
 use super::{SourceError, event};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
@@ -44,6 +47,8 @@ pub(super) struct Encoder {
     pub(super) mode: Mode,
     pub(super) separator: Separator,
     pub(super) budget: Budget,
+    /// Tells whose an event is; `None` if the stream is that of one collection.
+    pub(super) sorter: Option<Arc<Sorter>>,
 }
 
 impl Encoder {
@@ -98,7 +103,8 @@ impl Encoder {
     async fn encoded(&self, events: Events, received: String) -> Encoded {
         let (mode, separator) = (self.mode, self.separator);
         let is_worthwhile = WORTHWHILE_BYTES.contains(&events.len_bytes());
-        let work = move || encode(&events, &received, mode, separator);
+        let sorter = self.sorter.clone();
+        let work = move || encode(&events, &received, mode, separator, sorter.as_deref());
         if !is_worthwhile {
             return work();
         }
@@ -115,15 +121,26 @@ impl Encoder {
 }
 
 /// Encodes up to the first event that can't be.
-fn encode(events: &Events, received: &str, mode: Mode, separator: Separator) -> Encoded {
+fn encode(
+    events: &Events,
+    received: &str,
+    mode: Mode,
+    separator: Separator,
+    sorter: Option<&Sorter>,
+) -> Encoded {
     let mut encoded = Encoded {
         changes: Changes::with_room(events.len(), events.len_bytes()),
         read_bytes: 0,
         error: None,
     };
+    let mut places = sorter.map(Places::new);
     for event in events.iter() {
         let written = event.and_then(|event| {
-            encoded.changes.push(|lines, tokens| {
+            let changes = &mut encoded.changes;
+            let place = places
+                .as_mut()
+                .map_or(0, |places| places.of(event, changes));
+            changes.push_of(place, |lines, tokens| {
                 event::write(event, received, mode, separator, lines, tokens)
             })?;
             Ok(event.as_bytes().len() as u64)

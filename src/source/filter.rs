@@ -139,7 +139,8 @@ impl<'a> Scope<'a> {
     fn of_namespace(&self, field: &str) -> Document {
         let mut namespace = self.of_database(field);
         let mut collections = condition(self.collections);
-        if collections.is_empty() {
+        if !collections.contains_key("$in") {
+            // What isn't there is in no list of exceptions.
             collections.insert("$type", "string");
         }
         namespace.insert(format!("{field}.coll"), collections);

@@ -12,6 +12,7 @@ pub mod preflight;
 mod properties;
 mod reader;
 mod token;
+mod whose;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! Reads one change stream.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::encoder::{Encoder, Read};
 use super::event::{self, Kind};
 use super::events::Events;
+use super::whose::Sorter;
 use super::{AWAIT_LIMIT_MS, Deployment, Patience, SourceError, StreamOptions, filter, token};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
@@ -87,6 +89,7 @@ impl Reader {
             mode: self.options.mode,
             separator: self.options.separator,
             budget: self.budget.clone(),
+            sorter: Sorter::of(&self.options.watched).map(Arc::new),
         };
         let mut encoding = AbortOnDrop(tokio::spawn(encoder.run(received, reports)));
         // Whether anybody still listens at the end makes no difference.

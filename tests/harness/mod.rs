@@ -15,6 +15,7 @@ pub mod rounds;
 pub mod scene;
 pub mod servers;
 pub mod silt;
+pub mod streams;
 pub mod tcp_proxy;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,0 +1,198 @@
+//! Whose changes the events of a stream over several collections are.
+
+use std::collections::HashMap;
+
+use bson::RawDocument;
+
+use crate::archive::batch::Changes;
+use crate::archive::origin::{Layout, Origin};
+use crate::archive::selection::{Selection, Watched};
+
+/// Tells whose an event is.
+#[derive(Debug)]
+pub(super) struct Sorter {
+    selection: Selection,
+    layout: Layout,
+    /// The stream's database, if it has one alone.
+    database: String,
+}
+
+impl Sorter {
+    /// That of a stream; `None` if the stream is that of one collection.
+    pub(super) fn of(watched: &Watched) -> Option<Self> {
+        match watched {
+            Watched::Collection(_) => None,
+            Watched::Many { selection, layout } => Some(Self {
+                selection: selection.clone(),
+                layout: *layout,
+                database: selection.only_database().unwrap_or_default().to_owned(),
+            }),
+        }
+    }
+
+    /// Database and collection of an event. What happens to a database as a whole has no collection.
+    pub(super) fn namespace<'a>(&'a self, event: &'a RawDocument) -> (&'a str, &'a str) {
+        let named = |field| {
+            event
+                .get_document(field)
+                .ok()
+                .map(|named| self.names(named))
+        };
+        let whose = named("ns").unwrap_or((&self.database, ""));
+        // A rename belongs to the old name, unless only the new one is watched.
+        match named("to") {
+            Some(new) if !self.selection.matches(whose.0, whose.1) => new,
+            _ => whose,
+        }
+    }
+
+    /// An event's collection.
+    pub(super) fn origin(&self, event: &RawDocument) -> Origin {
+        let (database, collection) = self.namespace(event);
+        Origin::laid_out(database, collection, self.layout)
+    }
+
+    fn names<'a>(&'a self, namespace: &'a RawDocument) -> (&'a str, &'a str) {
+        let database = namespace.get_str("db").unwrap_or(&self.database);
+        (database, namespace.get_str("coll").unwrap_or_default())
+    }
+}
+
+/// Finds the places of collections among the origins of one parcel's changes.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    sorter: &'a Sorter,
+    known: HashMap<(&'a str, &'a str), usize>,
+    /// The namespace of the last event, and its place: changes of one collection often come together.
+    last: Option<((&'a str, &'a str), usize)>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(sorter: &'a Sorter) -> Self {
+        Self {
+            sorter,
+            known: HashMap::new(),
+            last: None,
+        }
+    }
+
+    /// The place of an event's collection, which is added if it isn't there.
+    pub(super) fn of(&mut self, event: &'a RawDocument, changes: &mut Changes) -> usize {
+        let namespace = event.get_document("ns").map(|ns| self.sorter.names(ns));
+        // No name is known here that isn't watched, but for those of a database as a whole.
+        if let Ok(namespace) = namespace {
+            if let Some((last, place)) = self.last
+                && last == namespace
+            {
+                return place;
+            }
+            if let Some(place) = self.known.get(&namespace) {
+                self.last = Some((namespace, *place));
+                return *place;
+            }
+        }
+        let namespace = self.sorter.namespace(event);
+        let add = || {
+            let (database, collection) = namespace;
+            changes.add_origin(Origin::laid_out(database, collection, self.sorter.layout))
+        };
+        *self.known.entry(namespace).or_insert_with(add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, RawDocumentBuf, doc};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::archive::position::ClusterTime;
+    use crate::archive::selection::NameSet;
+
+    fn sorter(databases: &[&str]) -> Sorter {
+        let watched = Watched::Many {
+            selection: Selection {
+                databases: NameSet::of_names(databases),
+                collections: NameSet::of_names(&["users", "orders"]),
+                apart: vec![("b".to_owned(), "orders".to_owned())],
+            },
+            layout: Layout::DatabaseAndCollection,
+        };
+        Sorter::of(&watched).unwrap()
+    }
+
+    fn raw(event: &Document) -> RawDocumentBuf {
+        RawDocumentBuf::try_from(event).unwrap()
+    }
+
+    fn renamed(from: (&str, &str), to: (&str, &str)) -> Document {
+        doc! {
+            "operationType": "rename",
+            "ns": { "db": from.0, "coll": from.1 }, "to": { "db": to.0, "coll": to.1 },
+        }
+    }
+
+    #[test]
+    fn events_belong_to_their_namespace_and_renames_to_the_watched_one() {
+        let sorter = sorter(&["a", "b"]);
+        for (event, origin) in [
+            (doc! { "ns": { "db": "a", "coll": "users" } }, "a.users"),
+            (
+                doc! { "ns": { "db": "b" }, "operationType": "dropDatabase" },
+                "b",
+            ),
+            (renamed(("a", "users"), ("a", "orders")), "a.users"),
+            (renamed(("a", "users"), ("a", "old")), "a.users"),
+            (renamed(("a", "new"), ("a", "orders")), "a.orders"),
+            (renamed(("b", "orders"), ("b", "users")), "b.users"),
+        ] {
+            let origin_of = sorter.origin(&raw(&event));
+            assert_eq!(origin_of.to_string(), origin, "{event}");
+            assert_eq!(origin_of.layout, Layout::DatabaseAndCollection);
+        }
+    }
+
+    #[test]
+    fn an_event_without_namespace_belongs_to_the_streams_database() {
+        let invalidate = raw(&doc! { "operationType": "invalidate" });
+        assert_eq!(sorter(&["a"]).origin(&invalidate).to_string(), "a");
+        assert_eq!(sorter(&["a", "b"]).origin(&invalidate).to_string(), "");
+    }
+
+    /// Events of a stream over two databases, in any order.
+    fn event() -> impl Strategy<Value = Document> {
+        let namespace =
+            || prop::sample::select(vec![("a", "users"), ("a", "orders"), ("b", "users")]);
+        let unwatched = prop::sample::select(vec![("a", "new"), ("b", "orders"), ("c", "users")]);
+        prop_oneof![
+            6 => namespace().prop_map(|(db, coll)| doc! { "ns": { "db": db, "coll": coll } }),
+            2 => (namespace(), unwatched.clone()).prop_map(|(from, to)| renamed(from, to)),
+            2 => (unwatched, namespace()).prop_map(|(from, to)| renamed(from, to)),
+            1 => Just(doc! { "ns": { "db": "b" } }),
+            1 => Just(doc! { "operationType": "invalidate" }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_parcels_places_are_those_of_the_events(
+            events in prop::collection::vec(event().prop_map(|event| raw(&event)), 0..40),
+        ) {
+            let sorter = sorter(&["a", "b"]);
+            let mut changes = Changes::default();
+            let mut places = Places::new(&sorter);
+            let time = ClusterTime { seconds: 0, increment: 0 };
+            for event in &events {
+                let place = places.of(event, &mut changes);
+                changes.push_of(place, |_, _| Ok::<_, ()>(time)).unwrap();
+            }
+            let origins = changes.origins();
+            for (at, origin) in origins.iter().enumerate() {
+                prop_assert!(!origins[..at].contains(origin), "{origin} has two places");
+            }
+            for (event, change) in events.iter().zip(changes.iter()) {
+                prop_assert_eq!(&origins[change.origin], &sorter.origin(event));
+            }
+        }
+    }
+}

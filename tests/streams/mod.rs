@@ -1,0 +1,3 @@
+//! What a stream brings, read by the library's reader alone.
+
+mod scope;
