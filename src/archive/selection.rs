@@ -6,6 +6,18 @@ use regex::Regex;
 
 use super::origin::{Layout, Origin};
 
+/// Whether a database is the server's own. No pattern means it.
+#[must_use]
+pub fn is_servers_database(name: &str) -> bool {
+    matches!(name, "admin" | "config" | "local")
+}
+
+/// Whether a collection is the server's own. No pattern means it.
+#[must_use]
+pub fn is_servers_collection(name: &str) -> bool {
+    name.starts_with("system.")
+}
+
 /// One word of a list.
 #[derive(Clone, Debug)]
 pub enum Matcher {
@@ -110,6 +122,9 @@ impl Selection {
     /// Whether the stream carries a collection.
     #[must_use]
     pub fn matches(&self, database: &str, collection: &str) -> bool {
+        if is_servers_database(database) || is_servers_collection(collection) {
+            return false;
+        }
         let is_apart = || {
             self.apart
                 .iter()
@@ -153,5 +168,54 @@ impl Watched {
                 Origin::laid_out(&database, &selection.collections.to_string(), *layout)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> NameSet {
+        NameSet {
+            includes: vec![Matcher::Pattern {
+                written: "*".to_owned(),
+                regex: Regex::new("^(?s:.*)$").unwrap(),
+            }],
+            excludes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_pattern_never_means_what_is_the_servers() {
+        let selection = Selection {
+            databases: all(),
+            collections: all(),
+            apart: vec![("shop".to_owned(), "users".to_owned())],
+        };
+        for (database, collection, is_meant) in [
+            ("shop", "orders", true),
+            ("crm", "users", true),
+            ("shop", "users", false),
+            ("shop", "system.views", false),
+            ("shop", "systems", true),
+            ("admin", "x", false),
+            ("config", "x", false),
+            ("local", "x", false),
+        ] {
+            let matches = selection.matches(database, collection);
+            assert_eq!(matches, is_meant, "{database}.{collection}");
+        }
+    }
+
+    #[test]
+    fn the_only_database_is_one_that_is_named() {
+        let of = |databases| Selection {
+            databases,
+            collections: all(),
+            apart: Vec::new(),
+        };
+        assert_eq!(of(NameSet::of_names(&["a"])).only_database(), Some("a"));
+        assert_eq!(of(NameSet::of_names(&["a", "b"])).only_database(), None);
+        assert_eq!(of(all()).only_database(), None);
     }
 }

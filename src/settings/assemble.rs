@@ -3,31 +3,23 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::DateTime;
 use chrono_tz::Tz;
 
-use super::choices::{FullDocumentBeforeChange, LogFormat, LogFormatWord, StoreWord};
+use super::choices::{LogFormat, LogFormatWord, StoreWord};
 use super::command_line::Verb;
+use super::feeds::FeedKind;
 use super::mongodb_uri::MongodbUri;
-use super::namespaces::{check_namespace, parse_collection, parse_collections, parse_database};
+use super::namespaces::{check_namespace, parse_collection, parse_database};
 use super::problems::Fault;
 use super::schedule::{Schedule, next_flush, parse_timezone};
+use super::scope::Scope;
 use super::secret::Secret;
 use super::setting::size_text;
-use super::values::Values;
+use super::values::{Values, parse_size};
 use super::{
-    CheckpointSettings, Command, FeedSettings, FileSettings, HttpSettings, InstanceSettings,
-    LakeSettings, LogSettings, Settings, SnapshotSettings, SourceSettings, StreamSettings,
-    lake_location, table,
+    CheckpointSettings, Command, HttpSettings, InstanceSettings, LakeSettings, LogSettings,
+    Settings, SnapshotSettings, SourceSettings, lake_location, table,
 };
-use crate::archive::frame::GzipLevel;
-use crate::archive::hour_file::FileFormat;
-use crate::archive::limits::{HOLD_LIMIT_CHANGES, Limits};
-use crate::archive::machine::{OnLargeEvent, StartAt};
-use crate::archive::origin::{Layout, Origin};
-use crate::archive::position::ClusterTime;
-use crate::archive::selection::{NameSet, Selection, Watched};
-use crate::archive::snapshot::SnapshotMode;
 
 /// Reads what the command needs, and how to log. `None` only if problems were noted with that.
 pub(super) fn command(
@@ -63,64 +55,30 @@ pub(super) fn command(
 ///
 /// Here and in the parts, all is read before the first `?`: all problems are to be reported.
 fn settings(values: &mut Values, now_unix_ms: i64) -> Option<Settings> {
-    let source = source(values);
+    let scope = Scope::read(values);
+    let source = source(values, scope.as_ref());
     let lake = lake(values);
-    let stream = stream(values);
     let buffer_limit_bytes = values.number(&table::BUFFER_LIMIT_BYTES);
-    let files = files(values, buffer_limit_bytes);
+    let kind = FeedKind::read(values, buffer_limit_bytes, now_unix_ms);
     let schedule = schedule(values, now_unix_ms);
-    let checkpoints = checkpoints(values, source.as_ref());
-    let start_at = values.parse(&table::START_AT, |text| parse_start_at(text, now_unix_ms));
-    let on_history_lost = values.choice(&table::ON_HISTORY_LOST);
+    let checkpoints = checkpoints(values, scope.as_ref());
+    let snapshot = snapshot(values);
     let shutdown_seconds = values.number(&table::SHUTDOWN_TIMEOUT_SECONDS);
     let http = http(values);
-    let source = source?;
-    let common = FeedSettings {
-        watched: Watched::Many {
-            selection: Selection {
-                databases: source.databases.clone(),
-                collections: source.collections.clone(),
-                apart: Vec::new(),
-            },
-            layout: source.layout,
-        },
-        stream: stream?,
-        files: files?,
-        start_at: start_at?,
-        on_history_lost: on_history_lost?,
-        on_large_event: OnLargeEvent::Halt,
-        snapshot: SnapshotMode::Never,
-    };
+    let (scope, kind, checkpoints) = (scope?, kind?, checkpoints?);
+    let watched = scope.feeds(Vec::new(), &checkpoints).into_iter();
     Some(Settings {
-        feeds: feeds(&source, &common),
-        source,
+        source: source?,
+        feeds: watched.map(|watched| kind.watching(watched)).collect(),
         lake: lake?,
-        files: common.files,
+        files: kind.files,
         buffer_limit_bytes: buffer_limit_bytes?,
         schedule: schedule?,
-        checkpoints: checkpoints?,
-        snapshot: SnapshotSettings {
-            ranges: 4,
-            rate_limit_bytes_per_second: None,
-        },
+        checkpoints,
+        snapshot: snapshot?,
         shutdown_timeout: Duration::from_secs(shutdown_seconds?),
         http: http?,
     })
-}
-
-/// A feed for each collection.
-fn feeds(source: &SourceSettings, common: &FeedSettings) -> Vec<FeedSettings> {
-    let databases = source.databases.names().unwrap_or_default();
-    let collections = source.collections.names().unwrap_or_default();
-    let origins = databases.iter().flat_map(|database| {
-        let origin = |collection: &&str| Origin::laid_out(database, collection, source.layout);
-        collections.iter().map(origin)
-    });
-    let feed = |origin| FeedSettings {
-        watched: Watched::Collection(origin),
-        ..common.clone()
-    };
-    origins.map(feed).collect()
 }
 
 fn lake(values: &mut Values) -> Option<LakeSettings> {
@@ -188,36 +146,29 @@ fn address(values: &mut Values) -> Option<SocketAddr> {
     address
 }
 
-fn source(values: &mut Values) -> Option<SourceSettings> {
+fn source(values: &mut Values, scope: Option<&Scope>) -> Option<SourceSettings> {
     let uri = uri(values);
-    let database = values.parse(&table::MONGODB_DATABASE, parse_database);
-    let collections = collections(values, database.as_deref());
     let wire_compression = values.choice(&table::WIRE_COMPRESSION);
     let timeout_seconds = values.number(&table::MONGODB_TIMEOUT_SECONDS);
     let (uri, uri_for_people) = uri?;
-    let collections = collections?;
-    let collections: Vec<&str> = collections.iter().map(String::as_str).collect();
+    let scope = scope?;
     Some(SourceSettings {
         uri,
         uri_for_people,
         wire_compression: wire_compression?,
         timeout: Duration::from_secs(timeout_seconds?),
-        databases: NameSet::of_names(&[&database?]),
-        collections: NameSet::of_names(&collections),
-        layout: Layout::Collection,
+        databases: scope.databases.clone(),
+        collections: scope.collections.clone(),
+        layout: scope.layout,
     })
 }
 
-fn stream(values: &mut Values) -> Option<StreamSettings> {
-    let full_document = values.choice(&table::FULL_DOCUMENT);
-    let cursor_batch_changes = values.number_u32(&table::CURSOR_BATCH_SIZE);
-    Some(StreamSettings {
-        full_document: full_document?,
-        full_document_before_change: FullDocumentBeforeChange::Off,
-        show_expanded_events: false,
-        operation_types: Vec::new(),
-        pipeline: Vec::new(),
-        cursor_batch_changes: cursor_batch_changes?,
+fn snapshot(values: &mut Values) -> Option<SnapshotSettings> {
+    let ranges = values.number_u32(&table::SNAPSHOT_RANGES);
+    let rate_limit = values.parse(&table::SNAPSHOT_RATE_LIMIT, parse_rate_limit);
+    Some(SnapshotSettings {
+        ranges: ranges?,
+        rate_limit_bytes_per_second: rate_limit?,
     })
 }
 
@@ -235,71 +186,6 @@ fn uri(values: &mut Values) -> Option<(Secret, String)> {
     Some((Secret::new(text), parsed.for_people))
 }
 
-fn collections(values: &mut Values, database: Option<&str>) -> Option<Vec<String>> {
-    let setting = &table::MONGODB_COLLECTIONS;
-    let names = match parse_collections(&values.text(setting)?) {
-        Ok(names) => names,
-        Err(faults) => {
-            for fault in faults {
-                values.refuse(setting, fault);
-            }
-            return None;
-        }
-    };
-    let check = |name: &String| check_namespace(database.unwrap_or(""), name);
-    values.parse(setting, |_| names.iter().try_for_each(check))?;
-    Some(names)
-}
-
-fn files(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<FileSettings> {
-    let output = values.choice(&table::OUTPUT_FORMAT);
-    let compression = values.choice(&table::COMPRESSION);
-    let gzip_level = values.number_u32(&table::GZIP_LEVEL);
-    let json_mode = values.choice(&table::JSON_MODE);
-    let limits = limits(values, buffer_limit_bytes);
-    Some(FileSettings {
-        format: FileFormat {
-            output: output?,
-            compression: compression?,
-        },
-        gzip_level: GzipLevel::new(gzip_level?),
-        json_mode: json_mode?,
-        limits: limits?,
-    })
-}
-
-fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits> {
-    let batch_size_changes = values.number_u32(&table::BATCH_SIZE);
-    let batch_limit_bytes = values.number(&table::BATCH_BYTES);
-    let file_limit_bytes = values.number(&table::MAX_FILE_SIZE);
-    let file_limit_commits = values.number_u32(&table::MAX_FILE_COMMITS);
-    let retry_attempts = values.number_u32(&table::RETRY_ATTEMPTS);
-    let retry_delay_ms = values.number(&table::RETRY_DELAY_MS);
-    let idle_checkpoint_seconds = values.number(&table::IDLE_CHECKPOINT_SECONDS);
-    for (setting, limit) in [
-        (&table::BUFFER_LIMIT_BYTES, buffer_limit_bytes),
-        (&table::MAX_FILE_SIZE, file_limit_bytes),
-    ] {
-        if let (Some(batch), Some(limit)) = (batch_limit_bytes, limit)
-            && batch > limit
-        {
-            let what = format!("more than {}, which is {}", setting.name, size_text(limit));
-            let mend = format!("lower it, or raise {}", setting.name);
-            values.refuse(&table::BATCH_BYTES, Fault::mended_by(what, mend));
-        }
-    }
-    Some(Limits {
-        batch_size_changes: batch_size_changes?,
-        batch_limit_bytes: batch_limit_bytes?,
-        file_limit_bytes: file_limit_bytes?,
-        file_limit_commits: file_limit_commits?,
-        retry_attempts: retry_attempts?,
-        retry_delay_ms: retry_delay_ms?,
-        idle_checkpoint_ms: idle_checkpoint_seconds?.saturating_mul(1000),
-        hold_limit_changes: HOLD_LIMIT_CHANGES,
-    })
-}
-
 fn schedule(values: &mut Values, now_unix_ms: i64) -> Option<Schedule> {
     let timezone = values.parse(&table::TZ, parse_timezone);
     let schedule = values.parse(&table::DUMP_SCHEDULE, |text| {
@@ -312,7 +198,7 @@ fn schedule(values: &mut Values, now_unix_ms: i64) -> Option<Schedule> {
     timezone.and(schedule)
 }
 
-fn checkpoints(values: &mut Values, source: Option<&SourceSettings>) -> Option<CheckpointSettings> {
+fn checkpoints(values: &mut Values, scope: Option<&Scope>) -> Option<CheckpointSettings> {
     let store: Option<StoreWord> = values.choice(&table::CHECKPOINT_STORE);
     let database = values.parse(&table::CHECKPOINT_DATABASE, parse_database);
     let collection = values.parse(&table::CHECKPOINT_COLLECTION, |name| {
@@ -323,10 +209,8 @@ fn checkpoints(values: &mut Values, source: Option<&SourceSettings>) -> Option<C
     if store == StoreWord::Lake {
         return Some(CheckpointSettings::Lake);
     }
-    let is_watched = source.is_some_and(|source| {
-        source.databases.matches(&database) && source.collections.matches(&collection)
-    });
-    if is_watched {
+    // A pattern passes over it.
+    if scope.is_some_and(|scope| scope.names(&database, &collection)) {
         let what = "it is watched: every checkpoint would make the next change";
         let mend = "keep the checkpoints in another collection, or don't watch this one";
         values.refuse(&table::CHECKPOINT_COLLECTION, Fault::mended_by(what, mend));
@@ -363,23 +247,15 @@ fn parse_http_address(text: &str) -> Result<Option<SocketAddr>, Fault> {
         .map_err(|_| Fault::new("no address with a port"))
 }
 
-fn parse_start_at(text: &str, now_unix_ms: i64) -> Result<StartAt, Fault> {
-    if text.eq_ignore_ascii_case("now") {
-        return Ok(StartAt::Now);
+/// `None` for `off`.
+fn parse_rate_limit(text: &str) -> Result<Option<u64>, Fault> {
+    const LEAST_BYTES: u64 = 64 << 10;
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
     }
-    let time = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| Fault::new("neither `now` nor an RFC 3339 time"))?;
-    if time.timestamp() < 1 {
-        return Err(Fault::new("not after 1970 began"));
+    let bytes = parse_size(text)?;
+    if bytes < LEAST_BYTES {
+        return Err(Fault::new(format!("less than {}", size_text(LEAST_BYTES))));
     }
-    let seconds = u32::try_from(time.timestamp())
-        .map_err(|_| Fault::new("later than MongoDB's timestamps reach (2106)"))?;
-    if time.timestamp_millis() > now_unix_ms {
-        return Err(Fault::new("in the future"));
-    }
-    // The server counts the operations of a second from 1.
-    Ok(StartAt::Time(ClusterTime {
-        seconds,
-        increment: 1,
-    }))
+    Ok(Some(bytes))
 }

@@ -3,7 +3,8 @@
 use tracing::Level;
 
 use crate::archive::hour_file::{Compression, OutputFormat};
-use crate::archive::machine::OnHistoryLost;
+use crate::archive::machine::{OnHistoryLost, OnLargeEvent};
+use crate::archive::snapshot::SnapshotMode;
 
 /// The Extended JSON that changes are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +75,13 @@ pub(super) enum StoreWord {
     Lake,
 }
 
+/// `STREAMS` as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Streams {
+    PerCollection,
+    Shared,
+}
+
 /// A type whose values have a word each.
 pub(super) trait Words: Copy + PartialEq + 'static {
     /// The words, in the order of the help.
@@ -113,6 +121,30 @@ impl Words for OnHistoryLost {
         &[("halt", Self::Halt), ("restart", Self::Restart)];
 }
 
+impl Words for OnLargeEvent {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("halt", Self::Halt), ("record", Self::Record)];
+}
+
+impl Words for SnapshotMode {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("never", Self::Never),
+        ("initial", Self::Initial),
+        ("when-lost", Self::WhenLost),
+    ];
+}
+
+impl Words for Streams {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("per-collection", Self::PerCollection),
+        ("shared", Self::Shared),
+    ];
+}
+
+impl Words for bool {
+    const WORDS: &'static [(&'static str, Self)] = &[("false", false), ("true", true)];
+}
+
 impl Words for JsonMode {
     const WORDS: &'static [(&'static str, Self)] =
         &[("relaxed", Self::Relaxed), ("canonical", Self::Canonical)];
@@ -122,6 +154,14 @@ impl Words for FullDocument {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("updateLookup", Self::UpdateLookup),
         ("default", Self::Default),
+        ("whenAvailable", Self::WhenAvailable),
+        ("required", Self::Required),
+    ];
+}
+
+impl Words for FullDocumentBeforeChange {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
         ("whenAvailable", Self::WhenAvailable),
         ("required", Self::Required),
     ];
@@ -190,6 +230,11 @@ mod tests {
         come_back::<Compression>();
         come_back::<JsonMode>();
         come_back::<FullDocument>();
+        come_back::<FullDocumentBeforeChange>();
+        come_back::<OnLargeEvent>();
+        come_back::<SnapshotMode>();
+        come_back::<Streams>();
+        come_back::<bool>();
         come_back::<StoreWord>();
         come_back::<LogFormat>();
         come_back::<LogFormatWord>();

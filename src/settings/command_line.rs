@@ -314,8 +314,14 @@ fn flag(setting: &'static Setting) -> Arg {
         Kind::Text { .. } => String::new(),
         _ => format!("Takes {}.\n", kind.needs()),
     };
-    flag.help(format!("{help} {default}"))
-        .long_help(format!("{help}\n\n{takes}[environment: {name}] {default}"))
+    let per_collection = if setting.is_per_collection {
+        "May differ from collection to collection.\n"
+    } else {
+        ""
+    };
+    flag.help(format!("{help} {default}")).long_help(format!(
+        "{help}\n\n{takes}{per_collection}[environment: {name}] {default}"
+    ))
 }
 
 fn default_of(setting: &Setting) -> String {

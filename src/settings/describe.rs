@@ -64,12 +64,28 @@ impl FeedSettings {
             StartAt::Now => "now".to_owned(),
             StartAt::Time(time) => time.to_string(),
         };
-        format!(
-            "{watched} full_document={} cursor_batch={} start_at={start_at} on_history_lost={}",
-            self.stream.full_document.word(),
-            self.stream.cursor_batch_changes,
-            self.on_history_lost.word()
-        )
+        let (stream, operations) = (&self.stream, &self.stream.operation_types);
+        [
+            format!("{watched}: full_document={}", stream.full_document.word()),
+            format!("before={}", stream.full_document_before_change.word()),
+            format!("expanded={}", stream.show_expanded_events),
+            format!(
+                "operations={}",
+                if operations.is_empty() {
+                    "all".to_owned()
+                } else {
+                    operations.join(",")
+                }
+            ),
+            format!("stages={}", stream.pipeline.len()),
+            format!("cursor_batch={}", stream.cursor_batch_changes),
+            format!("format={}", self.files.format.extension()),
+            format!("start_at={start_at}"),
+            format!("on_history_lost={}", self.on_history_lost.word()),
+            format!("on_large_event={}", self.on_large_event.word()),
+            format!("snapshot={}", self.snapshot.word()),
+        ]
+        .join(" ")
     }
 }
 

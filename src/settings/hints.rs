@@ -33,12 +33,18 @@ fn hint(key: &str) -> Option<String> {
         let hint = "has no effect here: the login reads it from the environment only";
         return Some(hint.to_owned());
     }
-    let meant = table::ALL
-        .iter()
-        .map(|setting| (distance(&plain(key), &plain(setting.name)), setting.name))
+    let meant = nearest(key, table::ALL.iter().map(|setting| setting.name))?;
+    Some(format!("is no setting; is {meant} meant?"))
+}
+
+/// The name that a word was meant to be.
+pub(super) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = plain(word);
+    let meant = names
+        .map(|name| (distance(&word, &plain(name)), name))
         .filter(|(distance, name)| *distance <= allowed(name))
         .min()?;
-    Some(format!("is no setting; is {} meant?", meant.1))
+    Some(meant.1)
 }
 
 /// A name without what is easily mistaken.

@@ -3,10 +3,10 @@
 //! <https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions>, as servers on Unix
 //! apply it; what only a server on Windows refuses, it says itself.
 
-use std::collections::HashSet;
-
-use super::problems::{Fault, quoted};
+use super::patterns::{self, Rules};
+use super::problems::Fault;
 use crate::archive::names::{self, COMPONENT_MAX_BYTES};
+use crate::archive::selection::{self, NameSet};
 
 /// Longest name of a database.
 const DATABASE_MAX_BYTES: usize = 63;
@@ -14,60 +14,48 @@ const DATABASE_MAX_BYTES: usize = 63;
 /// Longest name of a collection together with its database and the dot between them.
 const NAMESPACE_MAX_BYTES: usize = 255;
 
-/// Reads the name of a database that can hold user data: none of the server's own.
-pub(super) fn parse_database(name: &str) -> Result<String, Fault> {
-    if let Some(bad) = name
-        .chars()
-        .find(|c| matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '\0'))
-    {
-        let what = format!("a database's name can't hold {bad:?}");
-        return Err(Fault::new(what));
-    }
-    if name.len() > DATABASE_MAX_BYTES {
-        let what = format!("longer than the {DATABASE_MAX_BYTES} bytes of a database's name");
-        return Err(Fault::new(what));
-    }
-    if matches!(name, "admin" | "config" | "local") {
-        let what = format!("{name} is the server's own database and can't be watched or written");
-        return Err(Fault::new(what));
-    }
-    Ok(name.to_owned())
+/// Reads a list of databases.
+///
+/// # Errors
+///
+/// All faults of all its words.
+pub(super) fn parse_databases(list: &str) -> Result<NameSet, Vec<Fault>> {
+    let rules = Rules {
+        fault: fault_of_database_letters,
+        fault_of_whole: fault_of_database_length,
+        fault_of_own: fault_of_own_database,
+    };
+    patterns::parse(list, &rules)
 }
 
 /// Reads a list of collections.
 ///
 /// # Errors
 ///
-/// All faults of all names.
-pub(super) fn parse_collections(list: &str) -> Result<Vec<String>, Vec<Fault>> {
-    let names: Vec<&str> = list.split(',').map(str::trim).collect();
-    let mut faults = Vec::new();
-    let mut seen = HashSet::new();
-    for (at, name) in names.iter().enumerate() {
-        if name.is_empty() {
-            let what = format!("name {} of the list is empty", at + 1);
-            faults.push(Fault::mended_by(what, "remove the comma too many"));
-        } else if !seen.insert(name) {
-            let what = format!("it names {} twice", quoted(name, list));
-            faults.push(Fault::mended_by(what, "name each collection once"));
-        } else if let Some(what) = fault_of_collection(name) {
-            let what = format!("{}: {what}", quoted(name, list));
-            faults.push(Fault::mended_by(what, "leave it out"));
-        }
-    }
-    if faults.is_empty() {
-        Ok(names.into_iter().map(str::to_owned).collect())
-    } else {
-        Err(faults)
-    }
+/// All faults of all its words.
+pub(super) fn parse_collections(list: &str) -> Result<NameSet, Vec<Fault>> {
+    let rules = Rules {
+        fault: fault_of_collection_letters,
+        fault_of_whole: fault_of_collection_length,
+        fault_of_own: fault_of_own_collection,
+    };
+    patterns::parse(list, &rules)
+}
+
+/// Reads the name of a database that can hold user data: none of the server's own.
+pub(super) fn parse_database(name: &str) -> Result<String, Fault> {
+    let fault = fault_of_database_letters(name)
+        .or_else(|| fault_of_database_length(name))
+        .or_else(|| fault_of_own_database(name));
+    fault.map_or_else(|| Ok(name.to_owned()), |what| Err(Fault::new(what)))
 }
 
 /// Reads the name of one collection.
 pub(super) fn parse_collection(name: &str) -> Result<String, Fault> {
-    match fault_of_collection(name) {
-        Some(what) => Err(Fault::new(what)),
-        None => Ok(name.to_owned()),
-    }
+    let fault = fault_of_collection_letters(name)
+        .or_else(|| fault_of_own_collection(name))
+        .or_else(|| fault_of_collection_length(name));
+    fault.map_or_else(|| Ok(name.to_owned()), |what| Err(Fault::new(what)))
 }
 
 /// Says whether database and collection are too long together.
@@ -79,23 +67,43 @@ pub(super) fn check_namespace(database: &str, collection: &str) -> Result<(), Fa
     Ok(())
 }
 
-fn fault_of_collection(name: &str) -> Option<String> {
+fn fault_of_database_letters(name: &str) -> Option<String> {
+    let is_bad = |c: &char| matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '\0');
+    let bad = name.chars().find(is_bad)?;
+    Some(format!("a database's name can't hold {bad:?}"))
+}
+
+fn fault_of_database_length(name: &str) -> Option<String> {
+    let most = DATABASE_MAX_BYTES;
+    (name.len() > most).then(|| format!("longer than the {most} bytes of a database's name"))
+}
+
+fn fault_of_own_database(name: &str) -> Option<String> {
+    selection::is_servers_database(name)
+        .then(|| format!("{name} is the server's own database and can't be watched or written"))
+}
+
+fn fault_of_collection_letters(name: &str) -> Option<String> {
     if name.contains('\0') {
         Some("a collection's name can't hold a NUL".to_owned())
     } else if name.contains('$') {
         Some("a collection's name can't hold a `$`".to_owned())
     } else if name.starts_with('.') {
         Some("a collection's name can't begin with a dot".to_owned())
-    } else if name.starts_with("system.") {
-        Some("the server's own collections can't be watched or written".to_owned())
-    } else if names::encode(name).len() > COMPONENT_MAX_BYTES {
-        let most = COMPONENT_MAX_BYTES;
-        Some(format!(
-            "its folder's name would be longer than {most} bytes"
-        ))
     } else {
         None
     }
+}
+
+fn fault_of_own_collection(name: &str) -> Option<String> {
+    selection::is_servers_collection(name)
+        .then(|| "the server's own collections can't be watched or written".to_owned())
+}
+
+fn fault_of_collection_length(name: &str) -> Option<String> {
+    let most = COMPONENT_MAX_BYTES;
+    (names::encode(name).len() > most)
+        .then(|| format!("its folder's name would be longer than {most} bytes"))
 }
 
 #[cfg(test)]
@@ -118,9 +126,9 @@ mod tests {
 
     #[test]
     fn lists_of_collections() {
-        let names = parse_collections(" users ,orders,a/b,größe,end.,a b,_silt,%,systemx").unwrap();
+        let set = parse_collections(" users ,orders,a/b,größe,end.,a b,_silt,%,systemx").unwrap();
         assert_eq!(
-            names,
+            set.names().unwrap(),
             [
                 "users", "orders", "a/b", "größe", "end.", "a b", "_silt", "%", "systemx"
             ]
@@ -143,6 +151,35 @@ mod tests {
             assert_eq!(faults.len(), 1);
         }
         assert_eq!(parse_collections("$,.,,ok").unwrap_err().len(), 3);
+    }
+
+    #[test]
+    fn lists_of_databases() {
+        let set = parse_databases("shop, crm_*,!*_test,!admin").unwrap();
+        assert!(set.matches("shop") && set.matches("crm_eu") && !set.matches("crm_test"));
+        for (list, what) in [
+            ("a,a.b", "`a.b`: a database's name can't hold '.'"),
+            ("crm.*", "`crm.*`: a database's name can't hold '.'"),
+            (
+                "a,local",
+                "`local`: local is the server's own database and can't be watched or written",
+            ),
+        ] {
+            assert_eq!(parse_databases(list).unwrap_err()[0].what, what);
+        }
+        let long = "x".repeat(64);
+        assert!(parse_databases(&long).is_err());
+        assert!(parse_databases(&format!("{long}*")).is_ok());
+    }
+
+    #[test]
+    fn patterns_of_collections() {
+        for list in ["*", "orders_*,!*_tmp", "!system.*", r"/a\.b/", "users,o*"] {
+            assert!(parse_collections(list).is_ok(), "{list}");
+        }
+        for list in ["a$*", ".*", "system.*", "a\0*"] {
+            assert_eq!(parse_collections(list).unwrap_err().len(), 1, "{list}");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct Setting {
     pub(super) secrecy: Secrecy,
     /// What an empty value means, if the setting is no secret.
     pub(super) empty: Empty,
+    /// Whether a section of the settings file may set it for one collection alone.
+    pub(super) is_per_collection: bool,
     /// What it is for, in a sentence or two.
     pub(super) help: &'static str,
 }
@@ -34,6 +36,7 @@ pub(super) enum Heading {
     Lake,
     Files,
     Checkpoints,
+    Snapshots,
     Failures,
     Status,
     Logs,
@@ -46,6 +49,7 @@ impl Heading {
             Self::Lake => "Lake",
             Self::Files => "Files and flushing",
             Self::Checkpoints => "Checkpoints",
+            Self::Snapshots => "Snapshots",
             Self::Failures => "Failures and shutdown",
             Self::Status => "Status",
             Self::Logs => "Logs",
@@ -138,6 +142,7 @@ impl Setting {
         fallback: Fallback::Required,
         secrecy: Secrecy::Public,
         empty: Empty::Refused,
+        is_per_collection: false,
         help: "",
     };
 

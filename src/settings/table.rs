@@ -2,12 +2,16 @@
 
 use tracing::Level;
 
-use super::choices::{FullDocument, JsonMode, LogFormatWord, StoreWord, WireCompression, words};
+use super::choices::{
+    FullDocument, FullDocumentBeforeChange, JsonMode, LogFormatWord, StoreWord, Streams,
+    WireCompression, words,
+};
 use super::setting::{Empty, Fallback, Heading, Kind, Secrecy, Setting, flag_bytes};
 use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::{Compression, OutputFormat};
 use crate::archive::limits::COMMITS_PER_FILE_MAX;
-use crate::archive::machine::OnHistoryLost;
+use crate::archive::machine::{OnHistoryLost, OnLargeEvent};
+use crate::archive::snapshot::SnapshotMode;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -52,30 +56,71 @@ settings! {
     }
     MONGODB_DATABASE {
         heading: Heading::Source,
-        kind: Kind::Text { needs: "the name of a database" },
-        value_name: "NAME",
+        kind: Kind::Text { needs: "the name of a database, several with commas between them, patterns, or *" },
+        value_name: "NAMES",
         fallback: Fallback::Value("mydb"),
-        help: "Database whose collections are watched.",
+        help: "Databases whose collections are watched, separated by commas: names, or patterns as in MONGODB_COLLECTIONS, or * for all. Unless it is one name, files go to database/collection/. admin, config and local are never watched.",
     }
     MONGODB_COLLECTIONS {
         heading: Heading::Source,
-        kind: Kind::Text { needs: "names of collections, separated by commas" },
+        kind: Kind::Text { needs: "names and patterns of collections, with commas between them" },
         value_name: "NAMES",
         fallback: Fallback::Value("users,orders"),
-        help: "Collections to watch, separated by commas.",
+        help: "Collections to watch, separated by commas: names; patterns, in which * stands for any letters and ? for one; /regular expressions/ for whole names; and, with a ! in front, exceptions. Exceptions alone mean all but these. Collections that a pattern means are watched from their first change, also those that are created later. system. collections are never watched.",
+    }
+    STREAMS {
+        heading: Heading::Source,
+        kind: Kind::Choice(words::<Streams>),
+        value_name: "WAY",
+        fallback: Fallback::Unset("shared if there is a pattern, else per-collection"),
+        help: "A change stream for each collection (per-collection), or one for all of them (shared), which patterns need.",
     }
     FULL_DOCUMENT {
         heading: Heading::Source,
         kind: Kind::Choice(words::<FullDocument>),
         value_name: "MODE",
         fallback: Fallback::Value("updateLookup"),
+        is_per_collection: true,
         help: "What an update carries besides what it changed: nothing (default), the document as it is by then (updateLookup), or as it was right after the change (whenAvailable, required; the collection must keep post-images).",
+    }
+    FULL_DOCUMENT_BEFORE_CHANGE {
+        heading: Heading::Source,
+        kind: Kind::Choice(words::<FullDocumentBeforeChange>),
+        value_name: "MODE",
+        fallback: Fallback::Value("off"),
+        is_per_collection: true,
+        help: "The document as it was before an update, a replacement or a deletion: not at all (off), if the server has it (whenAvailable), or else the feed halts (required). The collection must keep pre-images.",
+    }
+    SHOW_EXPANDED_EVENTS {
+        heading: Heading::Source,
+        kind: Kind::Choice(words::<bool>),
+        value_name: "BOOL",
+        fallback: Fallback::Value("false"),
+        is_per_collection: true,
+        help: "Whether what happens to collections and indexes is archived too, such as create and createIndexes. MongoDB 6.0 has it.",
+    }
+    OPERATION_TYPES {
+        heading: Heading::Source,
+        kind: Kind::Text { needs: "operations such as insert,update,replace,delete, or all" },
+        value_name: "NAMES",
+        fallback: Fallback::Value("all"),
+        is_per_collection: true,
+        help: "Operations that are archived, separated by commas: insert, update, replace, delete, drop, rename, dropDatabase; with SHOW_EXPANDED_EVENTS create, createIndexes, dropIndexes, modify, shardCollection, refineCollectionShardKey and reshardCollection too. invalidate always is.",
+    }
+    PIPELINE {
+        heading: Heading::Source,
+        kind: Kind::Text { needs: "a JSON array of stages such as [{\"$match\": {\"operationType\": \"insert\"}}]" },
+        value_name: "JSON",
+        fallback: Fallback::Value("[]"),
+        is_per_collection: true,
+        help: "Stages that the server applies to each change, as an array of Extended JSON: $match, $project, $addFields, $set and $unset. What would keep a stream from being resumed is refused.",
     }
     CURSOR_BATCH_SIZE {
         heading: Heading::Source,
         kind: Kind::Whole { least: 1, most: 100_000, unit: "changes" },
         value_name: "CHANGES",
         fallback: Fallback::Value("1000"),
+        is_per_collection: true,
         help: "Changes that the server may send in one reply, which also ends at 16 MiB. Lower it where documents are large and memory is short.",
     }
     WIRE_COMPRESSION {
@@ -198,6 +243,7 @@ settings! {
         kind: Kind::Whole { least: 1, most: 1_000_000, unit: "changes" },
         value_name: "CHANGES",
         fallback: Fallback::Value("1000"),
+        is_per_collection: true,
         help: "A batch of this many changes is flushed.",
     }
     BATCH_BYTES {
@@ -205,6 +251,7 @@ settings! {
         kind: Kind::Size { least: KIB, most: 256 * MIB },
         value_name: "SIZE",
         fallback: Fallback::Value("8MiB"),
+        is_per_collection: true,
         help: "A batch of this size is flushed.",
     }
     BUFFER_LIMIT_BYTES {
@@ -219,6 +266,7 @@ settings! {
         kind: Kind::Size { least: 64 * KIB, most: 1024 * GIB },
         value_name: "SIZE",
         fallback: Fallback::Value("100MiB"),
+        is_per_collection: true,
         help: "An hour's file that would pass this size goes on in the next part.",
     }
     MAX_FILE_COMMITS {
@@ -226,6 +274,7 @@ settings! {
         kind: Kind::Whole { least: 1, most: COMMITS_PER_FILE_MAX as u64, unit: "flushes" },
         value_name: "FLUSHES",
         fallback: Fallback::Value("49998"),
+        is_per_collection: true,
         help: "An hour's file in Azure that holds this many flushes goes on in the next part. A block blob has 50,000 blocks.",
     }
     OUTPUT_FORMAT {
@@ -233,6 +282,7 @@ settings! {
         kind: Kind::Choice(words::<OutputFormat>),
         value_name: "FORMAT",
         fallback: Fallback::Value("json"),
+        is_per_collection: true,
         help: "One JSON document with metadata (json), or one change a line and nothing else (ndjson).",
     }
     JSON_MODE {
@@ -240,6 +290,7 @@ settings! {
         kind: Kind::Choice(words::<JsonMode>),
         value_name: "MODE",
         fallback: Fallback::Value("relaxed"),
+        is_per_collection: true,
         help: "Extended JSON that is easy to query (relaxed), or that keeps every type exactly (canonical).",
     }
     COMPRESSION {
@@ -247,6 +298,7 @@ settings! {
         kind: Kind::Choice(words::<Compression>),
         value_name: "METHOD",
         fallback: Fallback::Value("none"),
+        is_per_collection: true,
         help: "Compression of the files. gzip appends .gz to their names.",
     }
     GZIP_LEVEL {
@@ -254,6 +306,7 @@ settings! {
         kind: Kind::Whole { least: GzipLevel::LEAST as u64, most: GzipLevel::MOST as u64, unit: "" },
         value_name: "LEVEL",
         fallback: Fallback::Value("1"),
+        is_per_collection: true,
         help: "How hard gzip tries: 1 is quickest, 9 smallest. docs/performance.md has the figures.",
     }
     CHECKPOINT_STORE {
@@ -282,6 +335,7 @@ settings! {
         kind: Kind::Whole { least: 1, most: 3600, unit: "seconds" },
         value_name: "SECONDS",
         fallback: Fallback::Value("60"),
+        is_per_collection: true,
         help: "How often the position of a collection without changes is saved.",
     }
     START_AT {
@@ -289,20 +343,53 @@ settings! {
         kind: Kind::Text { needs: "now, or an RFC 3339 time such as 2024-01-15T14:00:00Z" },
         value_name: "TIME",
         fallback: Fallback::Value("now"),
+        is_per_collection: true,
         help: "Where a collection without a checkpoint starts: now, or an RFC 3339 time that the oplog still holds.",
+    }
+    SNAPSHOT {
+        heading: Heading::Snapshots,
+        kind: Kind::Choice(words::<SnapshotMode>),
+        value_name: "WHEN",
+        fallback: Fallback::Value("never"),
+        is_per_collection: true,
+        help: "Whether the documents that were there before the stream are read too: never, once (initial), or once and again behind each gap (when-lost, which needs ON_HISTORY_LOST=restart).",
+    }
+    SNAPSHOT_RANGES {
+        heading: Heading::Snapshots,
+        kind: Kind::Whole { least: 1, most: 64, unit: "ranges" },
+        value_name: "RANGES",
+        fallback: Fallback::Value("4"),
+        help: "Ranges of a collection that a snapshot reads at the same time.",
+    }
+    SNAPSHOT_RATE_LIMIT {
+        heading: Heading::Snapshots,
+        kind: Kind::Text { needs: "a size such as 20MiB, which is read in a second, or off" },
+        value_name: "SIZE",
+        fallback: Fallback::Value("off"),
+        help: "Bytes of documents that snapshots read in a second, all together; off for as many as there come.",
     }
     ON_HISTORY_LOST {
         heading: Heading::Failures,
         kind: Kind::Choice(words::<OnHistoryLost>),
         value_name: "ACTION",
         fallback: Fallback::Value("halt"),
+        is_per_collection: true,
         help: "When the oplog no longer holds a collection's position: wait for a person (halt), or go on from what the oplog still holds, or from now where silt may not look, and leave a record of the gap in the lake (restart).",
+    }
+    ON_LARGE_EVENT {
+        heading: Heading::Failures,
+        kind: Kind::Choice(words::<OnLargeEvent>),
+        value_name: "ACTION",
+        fallback: Fallback::Value("halt"),
+        is_per_collection: true,
+        help: "When a change is larger than the 16 MiB that a server before 6.0.9 can send: wait for a person (halt), or leave a record of it in the lake and go on behind it (record).",
     }
     RETRY_ATTEMPTS {
         heading: Heading::Failures,
         kind: Kind::Whole { least: 1, most: 100, unit: "tries" },
         value_name: "TRIES",
         fallback: Fallback::Value("3"),
+        is_per_collection: true,
         help: "Tries of a flush before it is reported as failing. It is tried on for as long as it takes: nothing is dropped.",
     }
     RETRY_DELAY_MS {
@@ -310,6 +397,7 @@ settings! {
         kind: Kind::Whole { least: 1, most: 60_000, unit: "milliseconds" },
         value_name: "MS",
         fallback: Fallback::Value("1000"),
+        is_per_collection: true,
         help: "Delay before the second try. It doubles from try to try, up to a minute.",
     }
     MONGODB_TIMEOUT_SECONDS {

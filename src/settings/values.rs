@@ -163,6 +163,24 @@ impl Values {
         }
     }
 
+    /// The same for a parser that may find several things wrong.
+    pub(super) fn parse_list<T>(
+        &mut self,
+        setting: &Setting,
+        parser: impl FnOnce(&str) -> Result<T, Vec<Fault>>,
+    ) -> Option<T> {
+        let text = self.text(setting)?;
+        match parser(&text) {
+            Ok(value) => Some(value),
+            Err(faults) => {
+                for fault in faults {
+                    self.refuse(setting, fault);
+                }
+                None
+            }
+        }
+    }
+
     /// Reads a whole number or a size, within the bounds of its row.
     pub(super) fn number(&mut self, setting: &Setting) -> Option<u64> {
         self.parse(setting, |text| match setting.kind {
@@ -251,7 +269,7 @@ fn parse_whole(text: &str) -> Result<u64, Fault> {
     }
 }
 
-fn parse_size(text: &str) -> Result<u64, Fault> {
+pub(super) fn parse_size(text: &str) -> Result<u64, Fault> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic());
     let (number, unit) = text.split_at(unit_at.unwrap_or(text.len()));
     let factor = if unit.is_empty() {

@@ -1,10 +1,12 @@
 //! Tests of loading as a whole.
 
 mod commands;
+mod filters;
 mod help;
 mod lake;
 mod places;
 mod properties;
+mod scope;
 mod secret_files;
 mod secrets;
 mod table_driven;

@@ -2,21 +2,10 @@
 
 use chrono::DateTime;
 
+use super::scope::watched;
 use super::*;
 use crate::archive::hour_file::{Compression, OutputFormat};
 use crate::archive::position::ClusterTime;
-
-/// What each feed watches.
-fn watched(settings: &Settings) -> Vec<String> {
-    let feeds = settings.feeds.iter();
-    let watched = feeds.map(|feed| match &feed.watched {
-        Watched::Collection(origin) => origin.to_string(),
-        Watched::Many { selection, .. } => {
-            format!("{}.{}", selection.databases, selection.collections)
-        }
-    });
-    watched.collect()
-}
 
 #[test]
 fn the_defaults() {

@@ -1,0 +1,167 @@
+//! What a feed is like, whatever it watches.
+
+use chrono::DateTime;
+
+use super::problems::Fault;
+use super::setting::size_text;
+use super::values::Values;
+use super::{
+    FeedSettings, FileSettings, FullDocument, StreamSettings, operations, pipeline, table,
+};
+use crate::archive::frame::GzipLevel;
+use crate::archive::hour_file::FileFormat;
+use crate::archive::limits::{HOLD_LIMIT_CHANGES, Limits};
+use crate::archive::machine::{OnHistoryLost, OnLargeEvent, StartAt};
+use crate::archive::position::ClusterTime;
+use crate::archive::selection::Watched;
+use crate::archive::snapshot::SnapshotMode;
+
+/// All of a feed's settings but what it watches.
+#[derive(Clone, Debug)]
+pub(super) struct FeedKind {
+    stream: StreamSettings,
+    pub(super) files: FileSettings,
+    start_at: StartAt,
+    on_history_lost: OnHistoryLost,
+    on_large_event: OnLargeEvent,
+    snapshot: SnapshotMode,
+}
+
+impl FeedKind {
+    /// Reads it. `None` only if problems were noted.
+    pub(super) fn read(
+        values: &mut Values,
+        buffer_limit_bytes: Option<u64>,
+        now_unix_ms: i64,
+    ) -> Option<Self> {
+        let stream = stream(values);
+        let files = files(values, buffer_limit_bytes);
+        let start_at = values.parse(&table::START_AT, |text| parse_start_at(text, now_unix_ms));
+        let on_history_lost = values.choice(&table::ON_HISTORY_LOST);
+        let on_large_event = values.choice(&table::ON_LARGE_EVENT);
+        let snapshot = values.choice(&table::SNAPSHOT);
+        if snapshot == Some(SnapshotMode::WhenLost) && on_history_lost == Some(OnHistoryLost::Halt)
+        {
+            let what = "with ON_HISTORY_LOST=halt no feed goes on behind a gap, so that there is none to fill";
+            let mend = "set ON_HISTORY_LOST=restart, or SNAPSHOT=initial";
+            values.refuse(&table::SNAPSHOT, Fault::mended_by(what, mend));
+        }
+        Some(Self {
+            stream: stream?,
+            files: files?,
+            start_at: start_at?,
+            on_history_lost: on_history_lost?,
+            on_large_event: on_large_event?,
+            snapshot: snapshot?,
+        })
+    }
+
+    /// A feed of this kind.
+    pub(super) fn watching(&self, watched: Watched) -> FeedSettings {
+        let kind = self.clone();
+        FeedSettings {
+            watched,
+            stream: kind.stream,
+            files: kind.files,
+            start_at: kind.start_at,
+            on_history_lost: kind.on_history_lost,
+            on_large_event: kind.on_large_event,
+            snapshot: kind.snapshot,
+        }
+    }
+}
+
+fn stream(values: &mut Values) -> Option<StreamSettings> {
+    let full_document = values.choice(&table::FULL_DOCUMENT);
+    let full_document_before_change = values.choice(&table::FULL_DOCUMENT_BEFORE_CHANGE);
+    let show_expanded_events: Option<bool> = values.choice(&table::SHOW_EXPANDED_EVENTS);
+    let operation_types = values.parse_list(&table::OPERATION_TYPES, |text| {
+        // Where that is refused, it isn't the operation's fault.
+        operations::parse(text, show_expanded_events.unwrap_or(true))
+    });
+    let pipeline = values.parse(&table::PIPELINE, pipeline::parse);
+    let pipeline = pipeline.and_then(|stages| {
+        let looks_up = full_document == Some(FullDocument::UpdateLookup);
+        values.parse_list(&table::PIPELINE, |_| pipeline::check(&stages, looks_up))?;
+        Some(stages)
+    });
+    let cursor_batch_changes = values.number_u32(&table::CURSOR_BATCH_SIZE);
+    Some(StreamSettings {
+        full_document: full_document?,
+        full_document_before_change: full_document_before_change?,
+        show_expanded_events: show_expanded_events?,
+        operation_types: operation_types?,
+        pipeline: pipeline?,
+        cursor_batch_changes: cursor_batch_changes?,
+    })
+}
+
+fn files(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<FileSettings> {
+    let output = values.choice(&table::OUTPUT_FORMAT);
+    let compression = values.choice(&table::COMPRESSION);
+    let gzip_level = values.number_u32(&table::GZIP_LEVEL);
+    let json_mode = values.choice(&table::JSON_MODE);
+    let limits = limits(values, buffer_limit_bytes);
+    Some(FileSettings {
+        format: FileFormat {
+            output: output?,
+            compression: compression?,
+        },
+        gzip_level: GzipLevel::new(gzip_level?),
+        json_mode: json_mode?,
+        limits: limits?,
+    })
+}
+
+fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits> {
+    let batch_size_changes = values.number_u32(&table::BATCH_SIZE);
+    let batch_limit_bytes = values.number(&table::BATCH_BYTES);
+    let file_limit_bytes = values.number(&table::MAX_FILE_SIZE);
+    let file_limit_commits = values.number_u32(&table::MAX_FILE_COMMITS);
+    let retry_attempts = values.number_u32(&table::RETRY_ATTEMPTS);
+    let retry_delay_ms = values.number(&table::RETRY_DELAY_MS);
+    let idle_checkpoint_seconds = values.number(&table::IDLE_CHECKPOINT_SECONDS);
+    for (setting, limit) in [
+        (&table::BUFFER_LIMIT_BYTES, buffer_limit_bytes),
+        (&table::MAX_FILE_SIZE, file_limit_bytes),
+    ] {
+        if let (Some(batch), Some(limit)) = (batch_limit_bytes, limit)
+            && batch > limit
+        {
+            let what = format!("more than {}, which is {}", setting.name, size_text(limit));
+            let mend = format!("lower it, or raise {}", setting.name);
+            values.refuse(&table::BATCH_BYTES, Fault::mended_by(what, mend));
+        }
+    }
+    Some(Limits {
+        batch_size_changes: batch_size_changes?,
+        batch_limit_bytes: batch_limit_bytes?,
+        file_limit_bytes: file_limit_bytes?,
+        file_limit_commits: file_limit_commits?,
+        retry_attempts: retry_attempts?,
+        retry_delay_ms: retry_delay_ms?,
+        idle_checkpoint_ms: idle_checkpoint_seconds?.saturating_mul(1000),
+        hold_limit_changes: HOLD_LIMIT_CHANGES,
+    })
+}
+
+fn parse_start_at(text: &str, now_unix_ms: i64) -> Result<StartAt, Fault> {
+    if text.eq_ignore_ascii_case("now") {
+        return Ok(StartAt::Now);
+    }
+    let time = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| Fault::new("neither `now` nor an RFC 3339 time"))?;
+    if time.timestamp() < 1 {
+        return Err(Fault::new("not after 1970 began"));
+    }
+    let seconds = u32::try_from(time.timestamp())
+        .map_err(|_| Fault::new("later than MongoDB's timestamps reach (2106)"))?;
+    if time.timestamp_millis() > now_unix_ms {
+        return Err(Fault::new("in the future"));
+    }
+    // The server counts the operations of a second from 1.
+    Ok(StartAt::Time(ClusterTime {
+        seconds,
+        increment: 1,
+    }))
+}

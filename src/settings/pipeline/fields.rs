@@ -1,0 +1,197 @@
+//! The fields of an event that a pipeline must leave alone.
+
+use bson::{Bson, Document};
+
+use super::super::problems::{Fault, shown};
+
+/// What silt needs of an event: which it is, what it is, when it was, whose it is.
+const NEEDED: [&str; 4] = ["_id", "operationType", "clusterTime", "ns"];
+
+/// How an event is told that the server has split. Nobody else may write it.
+const SPLIT: &str = "splitEvent";
+
+/// What a `$project` keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// What it names.
+    Named,
+    /// What it doesn't name.
+    Others,
+}
+
+/// One field of a `$project`.
+enum Leaf {
+    Kept,
+    Removed,
+    Computed,
+}
+
+/// The names that `$unset` has.
+pub(super) fn unset_names(spec: &Bson) -> Result<Vec<&str>, Fault> {
+    let names = match spec {
+        Bson::String(name) => Some(vec![name.as_str()]),
+        Bson::Array(names) => names.iter().map(Bson::as_str).collect(),
+        _ => None,
+    };
+    names.ok_or_else(|| {
+        let mend = "write {\"$unset\": \"fullDocument.password\"} or {\"$unset\": [\"…\", \"…\"]}";
+        Fault::mended_by("it takes a field's name, or an array of names", mend)
+    })
+}
+
+pub(super) fn check_unset(names: &[&str]) -> Result<(), Fault> {
+    names.iter().try_for_each(|name| refuse_removed(name))
+}
+
+pub(super) fn check_added(added: &Document) -> Result<(), Fault> {
+    added.keys().try_for_each(|name| refuse_computed(name))
+}
+
+/// Checks a `$project`, and says what it keeps.
+pub(super) fn check_projection(projection: &Document) -> Result<Kept, Fault> {
+    let mut leaves = Vec::new();
+    collect("", projection, &mut leaves);
+    let kept = kept(&leaves)?;
+    for (path, leaf) in &leaves {
+        match leaf {
+            Leaf::Removed => refuse_removed(path)?,
+            Leaf::Computed => refuse_computed(path)?,
+            Leaf::Kept => refuse_partial(path)?,
+        }
+    }
+    if kept == Kept::Named {
+        refuse_missing(&leaves)?;
+    }
+    Ok(kept)
+}
+
+/// What a `$project` of these fields keeps. `_id` goes by rules of its own.
+fn kept(leaves: &[(String, Leaf)]) -> Result<Kept, Fault> {
+    let removes = |leaf: &Leaf| matches!(leaf, Leaf::Removed);
+    let (removed, named): (Vec<_>, Vec<_>) = leaves
+        .iter()
+        .filter(|(path, _)| root(path) != "_id")
+        .partition(|(_, leaf)| removes(leaf));
+    match (removed.first(), named.first()) {
+        (Some((path, _)), Some(_)) => {
+            let path = shown(path);
+            let what =
+                format!("it keeps some fields and removes `{path}`, which the server refuses");
+            Err(Fault::mended_by(
+                what,
+                "remove fields with a $unset of their own",
+            ))
+        }
+        (Some(_), None) => Ok(Kept::Others),
+        (None, Some(_)) => Ok(Kept::Named),
+        (None, None) => match leaves.first() {
+            Some((_, leaf)) if removes(leaf) => Ok(Kept::Others),
+            Some(_) => Ok(Kept::Named),
+            None => Err(Fault::mended_by("it names no field", "leave the stage out")),
+        },
+    }
+}
+
+/// All fields of a `$project` by their whole paths.
+fn collect(above: &str, projection: &Document, leaves: &mut Vec<(String, Leaf)>) {
+    for (name, value) in projection {
+        let path = below(above, name);
+        match value {
+            Bson::Document(fields) if is_fields(fields) => collect(&path, fields, leaves),
+            value => leaves.push((path, leaf(value))),
+        }
+    }
+}
+
+fn leaf(value: &Bson) -> Leaf {
+    match value {
+        Bson::Boolean(is_kept) => of_truth(*is_kept),
+        Bson::Int32(number) => of_truth(*number != 0),
+        Bson::Int64(number) => of_truth(*number != 0),
+        Bson::Double(number) => of_truth(*number != 0.0),
+        _ => Leaf::Computed,
+    }
+}
+
+fn of_truth(is_kept: bool) -> Leaf {
+    if is_kept { Leaf::Kept } else { Leaf::Removed }
+}
+
+/// Whether a document stands for the fields of a field, and not for an expression.
+pub(super) fn is_fields(document: &Document) -> bool {
+    !document.is_empty() && document.keys().all(|name| !name.starts_with('$'))
+}
+
+/// The path of a field within another.
+pub(super) fn below(above: &str, name: &str) -> String {
+    if above.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{above}.{name}")
+    }
+}
+
+fn root(path: &str) -> &str {
+    path.split('.').next().unwrap_or(path)
+}
+
+fn is_needed(path: &str) -> bool {
+    NEEDED.contains(&root(path))
+}
+
+fn refuse_removed(path: &str) -> Result<(), Fault> {
+    if !is_needed(path) {
+        return Ok(());
+    }
+    let path = shown(path);
+    let why = match root(&path) {
+        "_id" => "by which a stream is resumed",
+        _ => "which silt needs",
+    };
+    Err(Fault::mended_by(
+        format!("it removes `{path}`, {why}"),
+        format!("leave `{path}` in"),
+    ))
+}
+
+fn refuse_computed(path: &str) -> Result<(), Fault> {
+    if !is_needed(path) && root(path) != SPLIT {
+        return Ok(());
+    }
+    let path = shown(path);
+    let why = match root(&path) {
+        "_id" => "by which a stream is resumed",
+        SPLIT => "by which silt puts large events together",
+        _ => "which silt needs as the server writes it",
+    };
+    let mend = "write to a field of another name";
+    Err(Fault::mended_by(format!("it writes `{path}`, {why}"), mend))
+}
+
+fn refuse_partial(path: &str) -> Result<(), Fault> {
+    let root = root(path);
+    if !is_needed(path) || root == path {
+        return Ok(());
+    }
+    let path = shown(path);
+    let what = format!("it keeps `{path}` alone of `{root}`, and silt needs all of it");
+    Err(Fault::mended_by(what, format!("write \"{root}\": 1")))
+}
+
+/// Refuses a `$project` that keeps what it names, and doesn't name all that silt needs.
+fn refuse_missing(leaves: &[(String, Leaf)]) -> Result<(), Fault> {
+    let is_named = |name: &&&str| leaves.iter().any(|(path, _)| path == **name);
+    // The server keeps `_id` by itself.
+    let missing = NEEDED[1..].iter().filter(|name| !is_named(name));
+    let missing: Vec<&str> = missing.copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "it keeps only what it names, and silt needs {} too",
+        missing.join(", ")
+    );
+    let fields = missing.iter().map(|name| format!("\"{name}\": 1"));
+    let mend = format!("add {}", fields.collect::<Vec<_>>().join(", "));
+    Err(Fault::mended_by(what, mend))
+}

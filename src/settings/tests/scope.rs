@@ -1,0 +1,165 @@
+//! What is watched, and by how many streams.
+
+use super::*;
+use crate::archive::origin::Origin;
+use crate::archive::selection::Selection;
+
+/// What each feed watches: `database.collection`, or for several in parentheses.
+pub(super) fn watched(settings: &Settings) -> Vec<String> {
+    let feeds = settings.feeds.iter();
+    let watched = feeds.map(|feed| match &feed.watched {
+        Watched::Collection(origin) => origin.to_string(),
+        Watched::Many { selection, .. } => {
+            format!("({}).({})", selection.databases, selection.collections)
+        }
+    });
+    watched.collect()
+}
+
+/// The one feed's selection, and its layout.
+fn shared(settings: &Settings) -> (Selection, Layout) {
+    match &settings.feeds[..] {
+        [feed] => match &feed.watched {
+            Watched::Many { selection, layout } => (selection.clone(), *layout),
+            other @ Watched::Collection(_) => panic!("{other:?}"),
+        },
+        feeds => panic!("{feeds:?}"),
+    }
+}
+
+fn of(databases: &str, collections: &str) -> Given {
+    Given::of(&LOCAL).and(&[
+        ("MONGODB_DATABASE", databases),
+        ("MONGODB_COLLECTIONS", collections),
+    ])
+}
+
+#[test]
+fn names_have_a_stream_each_and_patterns_share_one() {
+    for (databases, collections, expected) in [
+        ("shop", "users,orders", &["shop.users", "shop.orders"][..]),
+        (
+            "shop, crm",
+            "users,orders",
+            &["shop.users", "shop.orders", "crm.users", "crm.orders"],
+        ),
+        ("shop", "orders_*,users", &["(shop).(orders_*,users)"]),
+        ("shop", "!*_tmp", &["(shop).(*,!*_tmp)"]),
+        ("*", "users", &["(*).(users)"]),
+        ("shop,crm_*", "*,!tmp", &["(shop,crm_*).(*,!tmp)"]),
+        ("shop", "/a{1,2}/", &["(shop).(/a{1,2}/)"]),
+    ] {
+        let settings = of(databases, collections).settings();
+        assert_eq!(watched(&settings), expected);
+        let deep = databases != "shop";
+        let layout = if deep {
+            Layout::DatabaseAndCollection
+        } else {
+            Layout::Collection
+        };
+        assert_eq!(settings.source.layout, layout, "{databases}");
+    }
+    let given = of("shop", "users,orders").and(&[("STREAMS", "Shared")]);
+    let (selection, layout) = shared(&given.settings());
+    assert_eq!(selection.only_database(), Some("shop"));
+    assert_eq!(layout, Layout::Collection);
+    let given = of("a,b", "users").and(&[("STREAMS", "per-collection")]);
+    let settings = given.settings();
+    let Watched::Collection(origin) = &settings.feeds[1].watched else {
+        panic!("{settings:?}");
+    };
+    assert_eq!(
+        *origin,
+        Origin::laid_out("b", "users", Layout::DatabaseAndCollection)
+    );
+    assert_eq!(origin.folder(), "b/users");
+}
+
+#[test]
+fn a_stream_for_each_match_of_a_pattern_is_refused() {
+    let apart = [("STREAMS", "per-collection")];
+    let problem = of("shop", "a*").and(&apart).problem();
+    assert_eq!(
+        problem,
+        "STREAMS=per-collection: it isn't known which collections the patterns of MONGODB_COLLECTIONS will \
+         mean; set STREAMS=shared, or names alone in MONGODB_COLLECTIONS"
+    );
+    let problem = of("*", "a").and(&apart).problem();
+    assert!(
+        problem.contains("the patterns of MONGODB_DATABASE will mean"),
+        "{problem}"
+    );
+    let problem = of("*", "a").and(&[("STREAMS", "both")]).problem();
+    assert!(
+        problem.ends_with("set it to per-collection or shared"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn what_no_server_has_is_refused_in_lists_too() {
+    for (databases, collections, what) in [
+        (
+            "admin",
+            "a",
+            "MONGODB_DATABASE=admin: `admin`: admin is the server's own database",
+        ),
+        (
+            "shop,local",
+            "a",
+            "MONGODB_DATABASE=shop,local: `local`: local is the server's own",
+        ),
+        (
+            "a.b",
+            "a",
+            "MONGODB_DATABASE=a.b: `a.b`: a database's name can't hold '.'; set it to the name",
+        ),
+        (
+            "shop",
+            "*,system.views",
+            "`system.views`: the server's own collections can't be watched",
+        ),
+        (
+            "shop",
+            "a,!b",
+            "MONGODB_COLLECTIONS=a,!b: `!b` takes nothing away",
+        ),
+        (
+            "shop",
+            "/(?=a)/",
+            "`/(?=a)/`: after `(?` it has more than silt and the server read alike",
+        ),
+    ] {
+        let problem = of(databases, collections).problem();
+        assert!(problem.contains(what), "{problem}");
+    }
+    let long = "x".repeat(240);
+    let problem = of(&format!("shop,{}", "y".repeat(16)), &format!("a*,{long}")).problem();
+    assert!(
+        problem.contains("longer than 255 bytes together with its database"),
+        "{problem}"
+    );
+    assert!(of("shop*", &long).load().is_ok());
+}
+
+#[test]
+fn patterns_pass_over_the_checkpoints_and_names_do_not() {
+    let (selection, _) = shared(&of("*", "*").settings());
+    assert!(selection.matches("shop", "users") && selection.matches("metadata", "x"));
+    assert!(!selection.matches("metadata", "change_stream_state"));
+    assert!(
+        !selection.matches("admin", "system.users") && !selection.matches("shop", "system.views")
+    );
+    let given = of("*", "*").and(&[("CHECKPOINT_STORE", "lake")]);
+    let (selection, _) = shared(&given.settings());
+    assert!(selection.matches("metadata", "change_stream_state"));
+    for (databases, collections) in [
+        ("*", "a*,change_stream_state"),
+        ("shop,metadata", "change_stream_state"),
+        ("metadata", "change_stream_state,b"),
+    ] {
+        let problem = of(databases, collections).problem();
+        let start = "CHECKPOINT_COLLECTION=change_stream_state (the default): it is watched";
+        assert!(problem.starts_with(start), "{problem}");
+    }
+}
