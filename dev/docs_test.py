@@ -46,13 +46,22 @@ def anchors(path):
     return found
 
 
+def rows():
+    """Names and texts of the rows of the table of settings."""
+    table = text_of(ROOT / "src/settings/table.rs")
+    return re.findall(r"^    ([A-Z][A-Z0-9_]*) \{$(.*?)^    \}$", table, re.MULTILINE | re.DOTALL)
+
+
 def settings():
     """Names of all settings, and of the files that secrets may come from."""
-    table = text_of(ROOT / "src/settings/table.rs")
-    rows = re.findall(r"^    ([A-Z][A-Z0-9_]*) \{$(.*?)^    \}$", table, re.MULTILINE | re.DOTALL)
-    names = {name for name, _ in rows}
-    files = {f"{name}_FILE" for name, row in rows if "secrecy: Secrecy::Secret" in row}
+    names = {name for name, _ in rows()}
+    files = {f"{name}_FILE" for name, row in rows() if "secrecy: Secrecy::Secret" in row}
     return names, files
+
+
+def of_sections():
+    """Names of the settings that a section of the settings file may set."""
+    return {name for name, row in rows() if "is_per_collection: true" in row}
 
 
 def source():
@@ -94,6 +103,11 @@ class DocsTest(unittest.TestCase):
     def test_the_readme_names_every_setting(self):
         named = set(re.findall(r"`([A-Z0-9_]+)`", text_of(ROOT / "README.md")))
         self.assertEqual(sorted(settings()[0] - named), [])
+
+    def test_the_readme_says_what_a_section_may_set(self):
+        readme = text_of(ROOT / "README.md")
+        sentence = re.search(r"It may set what belongs to (.*?)\. Beside", readme, re.DOTALL).group(1)
+        self.assertEqual(set(re.findall(r"`([A-Z_]+)`", sentence)), of_sections())
 
     def test_every_metric_that_is_used_is_in_the_list_of_metrics(self):
         metric = re.compile(r"\bsilt_[a-z_]*[a-z]\b")

@@ -7,9 +7,11 @@ use chrono_tz::Tz;
 
 use super::choices::{LogFormat, LogFormatWord, StoreWord};
 use super::command_line::Verb;
-use super::feeds::FeedKind;
+use super::feeds::{self, FeedKind};
+use super::load::Surroundings;
 use super::mongodb_uri::MongodbUri;
 use super::namespaces::{check_namespace, parse_collection, parse_database};
+use super::places::Section;
 use super::problems::Fault;
 use super::schedule::{Schedule, next_flush, parse_timezone};
 use super::scope::Scope;
@@ -25,14 +27,15 @@ use super::{
 pub(super) fn command(
     values: &mut Values,
     verb: &Verb,
-    is_terminal: bool,
-    now_unix_ms: i64,
+    sections: &[Section],
+    surroundings: &Surroundings<'_>,
 ) -> (Option<Command>, Option<LogSettings>) {
+    let now_unix_ms = surroundings.now_unix_ms;
     let command = match verb {
-        Verb::Run => settings(values, now_unix_ms)
+        Verb::Run => settings(values, sections, now_unix_ms)
             .map(Box::new)
             .map(Command::Run),
-        Verb::Check => settings(values, now_unix_ms)
+        Verb::Check => settings(values, sections, now_unix_ms)
             .map(Box::new)
             .map(Command::Check),
         Verb::Flush { collections } => instance(values).map(|instance| Command::Flush {
@@ -48,13 +51,13 @@ pub(super) fn command(
             list: list.clone(),
         }),
     };
-    (command, log(values, is_terminal))
+    (command, log(values, surroundings.is_terminal))
 }
 
 /// Reads every setting. `None` only if problems were noted.
 ///
 /// Here and in the parts, all is read before the first `?`: all problems are to be reported.
-fn settings(values: &mut Values, now_unix_ms: i64) -> Option<Settings> {
+fn settings(values: &mut Values, sections: &[Section], now_unix_ms: i64) -> Option<Settings> {
     let scope = Scope::read(values);
     let source = source(values, scope.as_ref());
     let lake = lake(values);
@@ -65,11 +68,17 @@ fn settings(values: &mut Values, now_unix_ms: i64) -> Option<Settings> {
     let snapshot = snapshot(values);
     let shutdown_seconds = values.number(&table::SHUTDOWN_TIMEOUT_SECONDS);
     let http = http(values);
+    let apart = feeds::apart(
+        values,
+        sections,
+        scope.as_ref(),
+        checkpoints.as_ref(),
+        |values| FeedKind::read(values, buffer_limit_bytes, now_unix_ms),
+    );
     let (scope, kind, checkpoints) = (scope?, kind?, checkpoints?);
-    let watched = scope.feeds(Vec::new(), &checkpoints).into_iter();
     Some(Settings {
         source: source?,
-        feeds: watched.map(|watched| kind.watching(watched)).collect(),
+        feeds: feeds::all(&scope, &checkpoints, &kind, &apart?),
         lake: lake?,
         files: kind.files,
         buffer_limit_bytes: buffer_limit_bytes?,

@@ -27,11 +27,12 @@ const ABOUT: &str = "Archives MongoDB change streams into Azure Data Lake Storag
 
 const PLACES: &str = "\
 Every setting is an environment variable, and a line of the .env file: --batch-size is BATCH_SIZE. \
-A flag wins over the environment, the environment over the .env file.";
+A flag wins over the environment, the environment over the .env file, and that over the TOML file that \
+--silt-config names.";
 
 const SECRETS: &str = "\
 Secrets have no flag, since a command line is visible to every process of the machine. They are \
-taken from the environment or the .env file, or from a file that NAME_FILE names there:";
+taken from the environment, the .env file or the settings file, or from a file that NAME_FILE names there:";
 
 const NO_SECRETS: &str = "\
 Without key, signature and connection string, silt logs in to Azure by Entra ID: workload identity, \
@@ -76,7 +77,7 @@ impl Verb {
             return true;
         };
         match (self, setting.heading) {
-            (Self::Run | Self::Check, _) | (_, Heading::Logs) => true,
+            (Self::Run | Self::Check, _) | (_, Heading::Logs | Heading::Config) => true,
             (Self::Flush { .. }, heading) => heading == Heading::Status,
             (Self::Healthcheck { .. }, _) => setting.name == table::HTTP_ADDR.name,
             (Self::List(_), heading) => {
@@ -311,11 +312,11 @@ fn flag(setting: &'static Setting) -> Arg {
         name, help, kind, ..
     } = setting;
     let takes = match kind {
-        Kind::Text { .. } => String::new(),
+        Kind::Text { .. } | Kind::List { .. } | Kind::Json { .. } => String::new(),
         _ => format!("Takes {}.\n", kind.needs()),
     };
     let per_collection = if setting.is_per_collection {
-        "May differ from collection to collection.\n"
+        "A section of the settings file may set it for one collection.\n"
     } else {
         ""
     };

@@ -1,17 +1,23 @@
-//! What a feed is like, whatever it watches.
+//! What a feed is like, whatever it watches; and the feeds.
+
+use std::collections::HashMap;
 
 use chrono::DateTime;
 
-use super::problems::Fault;
+use super::places::Section;
+use super::problems::{Fault, Problem};
+use super::scope::Scope;
 use super::setting::size_text;
 use super::values::Values;
 use super::{
-    FeedSettings, FileSettings, FullDocument, StreamSettings, operations, pipeline, table,
+    CheckpointSettings, FeedSettings, FileSettings, FullDocument, StreamSettings, operations,
+    pipeline, table,
 };
 use crate::archive::frame::GzipLevel;
 use crate::archive::hour_file::FileFormat;
 use crate::archive::limits::{HOLD_LIMIT_CHANGES, Limits};
 use crate::archive::machine::{OnHistoryLost, OnLargeEvent, StartAt};
+use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::archive::selection::Watched;
 use crate::archive::snapshot::SnapshotMode;
@@ -69,6 +75,71 @@ impl FeedKind {
             snapshot: kind.snapshot,
         }
     }
+}
+
+/// The collections of sections that set something, each with what its feed is like. `None` only if problems
+/// were noted.
+pub(super) fn apart(
+    values: &mut Values,
+    sections: &[Section],
+    scope: Option<&Scope>,
+    checkpoints: Option<&CheckpointSettings>,
+    read: impl Fn(&mut Values) -> Option<FeedKind>,
+) -> Option<Vec<(Origin, FeedKind)>> {
+    let mut places: HashMap<Origin, &str> = HashMap::new();
+    let mut apart = Vec::new();
+    let mut is_good = true;
+    for section in sections {
+        let kind = values.within(section.number, &read);
+        is_good &= kind.is_some();
+        let Some(scope) = scope else {
+            continue;
+        };
+        let found = scope.find(&section.key, checkpoints).and_then(|origin| {
+            match places.insert(origin.clone(), &section.place) {
+                None => Ok(origin),
+                Some(other) => {
+                    let what = format!("{origin} has a section already, in {other}");
+                    Err(Fault::mended_by(what, "make one of the two"))
+                }
+            }
+        });
+        match (found, kind) {
+            (Ok(origin), Some(kind)) if !section.is_empty => apart.push((origin, kind)),
+            (Ok(_), _) => {}
+            (Err(fault), _) => {
+                is_good = false;
+                values.refuse_other(Problem {
+                    setting: section.place.clone(),
+                    value: None,
+                    origin: None,
+                    what: fault.what,
+                    mend: fault.mend.unwrap_or_else(|| "leave it out".to_owned()),
+                });
+            }
+        }
+    }
+    is_good.then_some(apart)
+}
+
+/// All feeds: of the common kind, and those with a section of their own.
+pub(super) fn all(
+    scope: &Scope,
+    checkpoints: &CheckpointSettings,
+    common: &FeedKind,
+    apart: &[(Origin, FeedKind)],
+) -> Vec<FeedSettings> {
+    let own = |watched: &Watched| match watched {
+        Watched::Collection(origin) => apart.iter().find(|(own, _)| own == origin),
+        Watched::Many { .. } => None,
+    };
+    let origins: Vec<Origin> = apart.iter().map(|(origin, _)| origin.clone()).collect();
+    let feeds = scope.feeds(&origins, checkpoints).into_iter();
+    let feed = |watched| {
+        let kind = own(&watched).map_or(common, |(_, kind)| kind);
+        kind.watching(watched)
+    };
+    feeds.map(feed).collect()
 }
 
 fn stream(values: &mut Values) -> Option<StreamSettings> {

@@ -1,21 +1,16 @@
-//! Brings together command line, environment and `.env` file.
+//! Brings together command line, environment, `.env` file and settings file.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::command_line::{self, Arguments};
-use super::env_file::{self, Entry};
-use super::hints;
-use super::problems::{Fault, Problem, Problems, shown};
-use super::values::{Given, NotText, Origin, Values};
+use super::problems::{Fault, Problems};
+use super::values::Values;
 use super::{
-    InstanceSettings, LakeSettings, ListSettings, LogSettings, Settings, assemble, secret_file,
-    table,
+    InstanceSettings, LakeSettings, ListSettings, LogSettings, Settings, assemble, command_line,
+    places,
 };
 
 /// Name of the file of settings that is read if it is there.
@@ -128,7 +123,8 @@ pub fn load_from_process(is_terminal: bool) -> Result<Loaded, Exit> {
 }
 
 /// Loads settings from arguments, the program's name first, and surroundings. A flag wins over the
-/// environment, the environment over the file, the file over the default.
+/// environment, the environment over the `.env` file, that over the settings file, and a section of the
+/// settings file over all of them.
 ///
 /// # Errors
 ///
@@ -139,19 +135,13 @@ pub fn load(
 ) -> Result<Loaded, Exit> {
     let mut arguments = command_line::parse(args)?;
     let mut values = Values::default();
-    let (file, entries) = read_env_file(&arguments, surroundings, &mut values);
-    take_all(&mut values, &mut arguments, surroundings, &file, entries);
+    let sections = places::take_all(&mut values, &mut arguments, surroundings);
     for setting in &arguments.secrets {
         let what = "it has no flag, since a command line is visible to every process";
         let mend = "set it in the environment or the .env file";
         values.refuse(setting, Fault::mended_by(what, mend));
     }
-    let (command, log) = assemble::command(
-        &mut values,
-        &arguments.verb,
-        surroundings.is_terminal,
-        surroundings.now_unix_ms,
-    );
+    let (command, log) = assemble::command(&mut values, &arguments.verb, &sections, surroundings);
     let (mut problems, warnings) = values.into_findings();
     problems.keep_only(|setting| arguments.verb.needs(setting));
     match (command, log) {
@@ -163,133 +153,4 @@ pub fn load(
         _ if arguments.verb.answers_by_status() => Err(Exit::Unfit(problems)),
         _ => Err(Exit::Problems(problems)),
     }
-}
-
-/// Reads the `.env` file: its name for messages, and its entries.
-fn read_env_file(
-    arguments: &Arguments,
-    surroundings: &Surroundings<'_>,
-    values: &mut Values,
-) -> (String, Vec<Entry>) {
-    let named = arguments.env_file.as_deref();
-    let Some(path) = named.or(surroundings.default_env_file) else {
-        return (String::new(), Vec::new());
-    };
-    let file = shown(&path.to_string_lossy());
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Vec::new(),
-        Err(error) => {
-            let mend = "name a file that can be read, with --env-file";
-            values.refuse_other(file_problem(
-                &file,
-                None,
-                &format!("it can't be read: {error}"),
-                mend,
-            ));
-            Vec::new()
-        }
-    };
-    let (entries, bad_lines) = env_file::parse(&bytes);
-    for bad in bad_lines {
-        let mend = "write NAME=VALUE";
-        values.refuse_other(file_problem(&file, Some(bad.line), bad.what, mend));
-    }
-    for warning in hints::warnings(&file, &entries) {
-        values.warn(warning);
-    }
-    (file, entries)
-}
-
-fn file_problem(file: &str, line: Option<usize>, what: &str, mend: &str) -> Problem {
-    Problem {
-        setting: match line {
-            Some(line) => format!("{file}, line {line}"),
-            None => file.to_owned(),
-        },
-        value: None,
-        origin: None,
-        what: what.to_owned(),
-        mend: mend.to_owned(),
-    }
-}
-
-/// The places that values come from.
-struct Places<'a> {
-    flags: HashMap<&'static str, OsString>,
-    surroundings: &'a Surroundings<'a>,
-    file: &'a str,
-    of_file: HashMap<String, Entry>,
-}
-
-impl Places<'_> {
-    /// The value of a variable from the first place that has one.
-    fn take(&mut self, name: &'static str) -> Option<(Given, Origin)> {
-        if let Some(value) = self.flags.remove(name) {
-            return Some((given(value), Origin::Flag));
-        }
-        if let Some(value) = (self.surroundings.environment)(name) {
-            return Some((given(value), Origin::Environment));
-        }
-        let entry = self.of_file.remove(name)?;
-        Some(given_in(self.file, entry))
-    }
-}
-
-/// Takes each setting's value from the first place that has one.
-fn take_all(
-    values: &mut Values,
-    arguments: &mut Arguments,
-    surroundings: &Surroundings<'_>,
-    file: &str,
-    entries: Vec<Entry>,
-) {
-    let mut of_file: HashMap<String, Entry> = HashMap::new();
-    for entry in entries {
-        let line = entry.line;
-        if let Some(earlier) = of_file.insert(entry.key.clone(), entry) {
-            refuse_repeated(values, file, &earlier, line);
-        }
-    }
-    let mut places = Places {
-        flags: std::mem::take(&mut arguments.flags),
-        surroundings,
-        file,
-        of_file,
-    };
-    for setting in table::ALL {
-        let given = places.take(setting.name);
-        if setting.may_be_in_file() {
-            secret_file::take(values, setting, given, places.take(setting.file_name));
-        } else {
-            values.take(setting, given);
-        }
-    }
-    for (name, why) in hints::RETIRED {
-        if (surroundings.environment)(name).is_some() {
-            values.warn(format!("{name} {why}"));
-        }
-    }
-}
-
-fn refuse_repeated(values: &mut Values, file: &str, earlier: &Entry, line: usize) {
-    let mut all = table::ALL.iter();
-    let Some(setting) = all.find(|setting| setting.is_named(&earlier.key)) else {
-        return;
-    };
-    let what = format!(
-        "it is set in {file} twice, in lines {} and {line}",
-        earlier.line
-    );
-    values.refuse(setting, Fault::mended_by(what, "remove one of the lines"));
-}
-
-fn given(value: OsString) -> Given {
-    value.into_string().map_err(|_| NotText)
-}
-
-fn given_in(file: &str, entry: Entry) -> (Given, Origin) {
-    let (file, line) = (file.to_owned(), entry.line);
-    let value = String::from_utf8(entry.value).map_err(|_| NotText);
-    (value, Origin::EnvFile { file, line })
 }

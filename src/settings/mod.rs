@@ -21,12 +21,14 @@ mod namespaces;
 mod operations;
 mod patterns;
 mod pipeline;
+mod places;
 mod problems;
 mod schedule;
 mod scope;
 mod secret;
 mod secret_file;
 mod setting;
+mod settings_file;
 mod table;
 #[cfg(test)]
 mod tests;

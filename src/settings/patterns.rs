@@ -60,7 +60,7 @@ pub(super) fn parse(list: &str, rules: &Rules) -> Result<NameSet, Vec<Fault>> {
 }
 
 /// Cuts a list at its commas, but for those within a regular expression.
-fn split(list: &str) -> Vec<&str> {
+pub(super) fn split(list: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = list;
     loop {

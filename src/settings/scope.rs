@@ -1,9 +1,11 @@
 //! What is watched: databases, collections, and how many streams that takes.
 
+use std::collections::BTreeSet;
+
 use super::CheckpointSettings;
 use super::choices::Streams;
 use super::namespaces::{check_namespace, parse_collections, parse_databases};
-use super::problems::Fault;
+use super::problems::{Fault, shown};
 use super::table;
 use super::values::Values;
 use crate::archive::origin::{Layout, Origin};
@@ -56,11 +58,7 @@ impl Scope {
 
     /// What each feed watches: first the shared one, if there is one, then those of a collection each.
     /// `apart` has a stream of its own. A pattern doesn't mean the checkpoints.
-    pub(super) fn feeds(
-        &self,
-        mut apart: Vec<Origin>,
-        checkpoints: &CheckpointSettings,
-    ) -> Vec<Watched> {
+    pub(super) fn feeds(&self, apart: &[Origin], checkpoints: &CheckpointSettings) -> Vec<Watched> {
         if self.streams == Streams::PerCollection {
             return self
                 .origins()
@@ -84,12 +82,64 @@ impl Scope {
             selection: self.selection(passed_over),
             layout: self.layout,
         };
-        let apart = apart.drain(..).map(Watched::Collection);
+        let apart = apart.iter().cloned().map(Watched::Collection);
         is_needed
             .then_some(shared)
             .into_iter()
             .chain(apart)
             .collect()
+    }
+
+    /// The collection that a section is for: `users`, or `shop.users`.
+    pub(super) fn find(
+        &self,
+        key: &str,
+        checkpoints: Option<&CheckpointSettings>,
+    ) -> Result<Origin, Fault> {
+        let meant = self.meant(key);
+        let mut all = meant.iter();
+        match (all.next(), all.next()) {
+            (Some((database, collection)), None) => {
+                if checkpoints.is_some_and(|store| holds(store, database, collection)) {
+                    let what = "silt keeps its checkpoints there, which no pattern means";
+                    return Err(Fault::mended_by(what, "leave the section out"));
+                }
+                Ok(self.origin(database, collection))
+            }
+            (Some((database, collection)), Some(_)) => {
+                let what = "several collections may be meant";
+                let mend =
+                    format!("name the database too: [collections.\"{database}.{collection}\"]");
+                Err(Fault::mended_by(what, mend))
+            }
+            (None, _) => {
+                let mut mend =
+                    "name one that MONGODB_DATABASE and MONGODB_COLLECTIONS watch".to_owned();
+                if self.databases.names().is_none() && self.collections.matches(key) {
+                    mend = format!(
+                        "name its database too: [collections.\"DATABASE.{}\"]",
+                        shown(key)
+                    );
+                }
+                Err(Fault::mended_by("no such collection is watched", mend))
+            }
+        }
+    }
+
+    /// What a section's name may mean: with a database, as it is named, or else by a pattern.
+    fn meant<'a>(&'a self, key: &'a str) -> BTreeSet<(&'a str, &'a str)> {
+        let is_watched = |(database, name): &(&str, &str)| self.matches(database, name);
+        let is_named = |(database, name): &(&str, &str)| self.names(database, name);
+        let databases = self.databases.includes.iter().filter_map(name_of);
+        let alone: Vec<_> = databases.map(|database| (database, key)).collect();
+        // A database's name has no dot.
+        let with_database = key.split_once('.').filter(is_watched);
+        let named = alone.iter().copied().filter(is_named);
+        let mut meant: BTreeSet<_> = with_database.into_iter().chain(named).collect();
+        if meant.is_empty() {
+            meant.extend(alone.into_iter().filter(is_watched));
+        }
+        meant
     }
 
     fn origin(&self, database: &str, collection: &str) -> Origin {
@@ -117,6 +167,23 @@ impl Scope {
             collections: self.collections.clone(),
             apart,
         }
+    }
+}
+
+fn name_of(matcher: &Matcher) -> Option<&str> {
+    match matcher {
+        Matcher::Name(name) => Some(name),
+        Matcher::Pattern { .. } => None,
+    }
+}
+
+fn holds(store: &CheckpointSettings, database: &str, collection: &str) -> bool {
+    match store {
+        CheckpointSettings::MongoDb {
+            database: own_database,
+            collection: own,
+        } => own_database == database && own == collection,
+        CheckpointSettings::Lake => false,
     }
 }
 
@@ -158,19 +225,11 @@ fn streams(
 
 /// Says whether a collection's name is too long together with that of any database.
 fn check_namespaces(databases: Option<&NameSet>, collections: &NameSet) -> Result<(), Fault> {
-    let includes = databases.map_or(&[][..], |databases| &databases.includes);
-    let names = |includes: &[Matcher]| -> Vec<String> {
-        let includes = includes.iter();
-        includes
-            .filter_map(|include| match include {
-                Matcher::Name(name) => Some(name.clone()),
-                Matcher::Pattern { .. } => None,
-            })
-            .collect()
-    };
-    let longest = names(includes).into_iter().max_by_key(String::len);
-    let database = longest.unwrap_or_default();
-    let collections = names(&collections.includes);
-    let mut collections = collections.iter();
-    collections.try_for_each(|collection| check_namespace(&database, collection))
+    let databases = databases.map_or(&[][..], |databases| &databases.includes);
+    let longest = databases
+        .iter()
+        .filter_map(name_of)
+        .max_by_key(|name| name.len());
+    let mut names = collections.includes.iter().filter_map(name_of);
+    names.try_for_each(|name| check_namespace(longest.unwrap_or_default(), name))
 }

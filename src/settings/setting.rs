@@ -40,6 +40,7 @@ pub(super) enum Heading {
     Failures,
     Status,
     Logs,
+    Config,
 }
 
 impl Heading {
@@ -53,6 +54,7 @@ impl Heading {
             Self::Failures => "Failures and shutdown",
             Self::Status => "Status",
             Self::Logs => "Logs",
+            Self::Config => "Settings file",
         }
     }
 }
@@ -62,6 +64,10 @@ impl Heading {
 pub(super) enum Kind {
     /// Text with rules of its own; `needs` completes "set it to".
     Text { needs: &'static str },
+    /// The same, with commas between its words. The settings file may have an array.
+    List { needs: &'static str },
+    /// The same, as JSON. The settings file may have an array.
+    Json { needs: &'static str },
     /// A whole number, both ends inclusive.
     Whole {
         least: u64,
@@ -78,7 +84,7 @@ impl Kind {
     /// Completes "set it to".
     pub(super) fn needs(self) -> String {
         match self {
-            Self::Text { needs } => needs.to_owned(),
+            Self::Text { needs } | Self::List { needs } | Self::Json { needs } => needs.to_owned(),
             Self::Whole { least, most, unit } => format!("{least} to {most} {unit}"),
             Self::Size { least, most } => format!(
                 "{} to {}, in bytes or with KiB, MiB or GiB",

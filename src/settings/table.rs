@@ -56,14 +56,14 @@ settings! {
     }
     MONGODB_DATABASE {
         heading: Heading::Source,
-        kind: Kind::Text { needs: "the name of a database, several with commas between them, patterns, or *" },
+        kind: Kind::List { needs: "the name of a database, several with commas between them, patterns, or *" },
         value_name: "NAMES",
         fallback: Fallback::Value("mydb"),
         help: "Databases whose collections are watched, separated by commas: names, or patterns as in MONGODB_COLLECTIONS, or * for all. Unless it is one name, files go to database/collection/. admin, config and local are never watched.",
     }
     MONGODB_COLLECTIONS {
         heading: Heading::Source,
-        kind: Kind::Text { needs: "names and patterns of collections, with commas between them" },
+        kind: Kind::List { needs: "names and patterns of collections, with commas between them" },
         value_name: "NAMES",
         fallback: Fallback::Value("users,orders"),
         help: "Collections to watch, separated by commas: names; patterns, in which * stands for any letters and ? for one; /regular expressions/ for whole names; and, with a ! in front, exceptions. Exceptions alone mean all but these. Collections that a pattern means are watched from their first change, also those that are created later. system. collections are never watched.",
@@ -101,7 +101,7 @@ settings! {
     }
     OPERATION_TYPES {
         heading: Heading::Source,
-        kind: Kind::Text { needs: "operations such as insert,update,replace,delete, or all" },
+        kind: Kind::List { needs: "operations such as insert,update,replace,delete, or all" },
         value_name: "NAMES",
         fallback: Fallback::Value("all"),
         is_per_collection: true,
@@ -109,7 +109,7 @@ settings! {
     }
     PIPELINE {
         heading: Heading::Source,
-        kind: Kind::Text { needs: "a JSON array of stages such as [{\"$match\": {\"operationType\": \"insert\"}}]" },
+        kind: Kind::Json { needs: "a JSON array of stages such as [{\"$match\": {\"operationType\": \"insert\"}}]" },
         value_name: "JSON",
         fallback: Fallback::Value("[]"),
         is_per_collection: true,
@@ -449,6 +449,14 @@ settings! {
         value_name: "FORMAT",
         fallback: Fallback::Value("auto"),
         help: "text for people, json for machines; auto takes text on a terminal and json elsewhere.",
+    }
+    SILT_CONFIG {
+        heading: Heading::Config,
+        kind: Kind::Text { needs: "the path of a TOML file" },
+        value_name: "PATH",
+        fallback: Fallback::Unset("no settings file"),
+        empty: Empty::Unsets,
+        help: "TOML file of settings by the same names (BATCH_SIZE = 500), with sections for single collections: [collections.users]. Environment, .env file and flags win over what it says for all, a section over all of them.",
     }
 }
 

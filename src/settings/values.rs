@@ -14,8 +14,14 @@ pub(super) enum Origin {
     Flag,
     /// The process's environment.
     Environment,
-    /// A file of settings.
+    /// A file of variables.
     EnvFile { file: String, line: usize },
+    /// The TOML file, and the heading of the section within it.
+    SettingsFile {
+        file: String,
+        line: usize,
+        section: Option<String>,
+    },
     /// A file that holds nothing else.
     SecretFile { path: String },
     /// The table.
@@ -28,7 +34,17 @@ impl Origin {
         match self {
             Self::Flag => Some(format!("given as --{flag}")),
             Self::Environment => None,
-            Self::EnvFile { file, line } => Some(format!("in {file}, line {line}")),
+            Self::EnvFile { file, line }
+            | Self::SettingsFile {
+                file,
+                line,
+                section: None,
+            } => Some(format!("in {file}, line {line}")),
+            Self::SettingsFile {
+                file,
+                line,
+                section: Some(section),
+            } => Some(format!("in {file}, line {line}, {section}")),
             Self::SecretFile { path } => Some(format!("from {path}")),
             Self::Default => Some("the default".to_owned()),
         }
@@ -48,10 +64,20 @@ struct Value {
     origin: Origin,
 }
 
+/// What is set for one collection alone.
+#[derive(Debug)]
+struct Section {
+    heading: String,
+    usable: HashMap<&'static str, Value>,
+}
+
 /// The values of all settings, and the problems that were found with them.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     usable: HashMap<&'static str, Value>,
+    sections: Vec<Section>,
+    /// The section that is read now, if it is one.
+    scope: Option<usize>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -80,10 +106,37 @@ impl Values {
                 }
                 text => {
                     let text = text.to_owned();
-                    self.usable.insert(setting.name, Value { text, origin });
+                    let usable = match self.scope {
+                        Some(section) => &mut self.sections[section].usable,
+                        None => &mut self.usable,
+                    };
+                    usable.insert(setting.name, Value { text, origin });
                 }
             },
         }
+    }
+
+    /// Adds a section, which [`Values::within`] knows by the number that it gets.
+    pub(super) fn add_section(&mut self, heading: String) -> usize {
+        let usable = HashMap::new();
+        self.sections.push(Section { heading, usable });
+        self.sections.len() - 1
+    }
+
+    /// Takes and reads values of a section, and what it doesn't set from those for all.
+    pub(super) fn within<T>(&mut self, section: usize, work: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.scope.replace(section);
+        let result = work(self);
+        self.scope = outer;
+        result
+    }
+
+    /// What counts for a setting now, and whether that is the section's own.
+    fn find(&self, setting: &Setting) -> Option<(&Value, bool)> {
+        let section = self.scope.map(|section| &self.sections[section]);
+        let own = section.and_then(|section| section.usable.get(setting.name));
+        let own = own.map(|value| (value, true));
+        own.or_else(|| Some((self.usable.get(setting.name)?, false)))
     }
 
     fn take_default(&mut self, setting: &'static Setting) {
@@ -99,7 +152,7 @@ impl Values {
 
     /// The text of a setting, unless it isn't set or was no text.
     pub(super) fn text(&self, setting: &Setting) -> Option<String> {
-        Some(self.usable.get(setting.name)?.text.clone())
+        Some(self.find(setting)?.0.text.clone())
     }
 
     /// The text of a setting if it isn't the default.
@@ -120,14 +173,26 @@ impl Values {
         problems.any(|problem| problem.setting == setting.name)
     }
 
-    /// Notes what is wrong with a setting's value.
+    /// Notes what is wrong with a setting's value. What is wrong for all isn't told of each section again.
     pub(super) fn refuse(&mut self, setting: &Setting, fault: Fault) {
-        let Some(value) = self.usable.get(setting.name) else {
+        let Some((value, is_own)) = self.find(setting) else {
             return self.add_problem(setting, None, &Origin::Environment, fault);
         };
         let is_public = setting.secrecy == Secrecy::Public;
         let text = is_public.then(|| shown(&value.text));
         let origin = value.origin.clone();
+        let inherited = self.scope.filter(|_| !is_own);
+        if let Some(section) = inherited {
+            if !self.is_refused(setting) {
+                let heading = &self.sections[section].heading;
+                let note = match origin.note_for(setting.flag) {
+                    Some(note) => format!("{note}, for {heading}"),
+                    None => format!("for {heading}"),
+                };
+                self.push_problem(setting, text, Some(note), fault);
+            }
+            return;
+        }
         self.add_problem(setting, text, &origin, fault);
     }
 
@@ -188,7 +253,7 @@ impl Values {
                 within(parse_whole(text)?, least, most, |number| number.to_string())
             }
             Kind::Size { least, most } => within(parse_size(text)?, least, most, size_text),
-            Kind::Text { .. } | Kind::Choice(_) => Err(Fault::new("not a number")),
+            _ => Err(Fault::new("not a number")),
         })
     }
 
@@ -226,10 +291,20 @@ impl Values {
         origin: &Origin,
         fault: Fault,
     ) {
+        self.push_problem(setting, value, origin.note_for(setting.flag), fault);
+    }
+
+    fn push_problem(
+        &mut self,
+        setting: &Setting,
+        value: Option<String>,
+        origin: Option<String>,
+        fault: Fault,
+    ) {
         self.problems.push(Problem {
             setting: setting.name.to_owned(),
             value,
-            origin: origin.note_for(setting.flag),
+            origin,
             what: fault.what,
             mend: fault.mend.unwrap_or_else(|| setting.mend()),
         });

@@ -67,11 +67,11 @@ pub(super) fn check_projection(projection: &Document) -> Result<Kept, Fault> {
 
 /// What a `$project` of these fields keeps. `_id` goes by rules of its own.
 fn kept(leaves: &[(String, Leaf)]) -> Result<Kept, Fault> {
-    let removes = |leaf: &Leaf| matches!(leaf, Leaf::Removed);
+    let is_removed = |leaf: &Leaf| matches!(leaf, Leaf::Removed);
     let (removed, named): (Vec<_>, Vec<_>) = leaves
         .iter()
         .filter(|(path, _)| root(path) != "_id")
-        .partition(|(_, leaf)| removes(leaf));
+        .partition(|(_, leaf)| is_removed(leaf));
     match (removed.first(), named.first()) {
         (Some((path, _)), Some(_)) => {
             let path = shown(path);
@@ -85,7 +85,7 @@ fn kept(leaves: &[(String, Leaf)]) -> Result<Kept, Fault> {
         (Some(_), None) => Ok(Kept::Others),
         (None, Some(_)) => Ok(Kept::Named),
         (None, None) => match leaves.first() {
-            Some((_, leaf)) if removes(leaf) => Ok(Kept::Others),
+            Some((_, leaf)) if is_removed(leaf) => Ok(Kept::Others),
             Some(_) => Ok(Kept::Named),
             None => Err(Fault::mended_by("it names no field", "leave the stage out")),
         },

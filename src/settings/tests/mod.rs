@@ -9,6 +9,7 @@ mod properties;
 mod scope;
 mod secret_files;
 mod secrets;
+mod settings_file;
 mod table_driven;
 mod template;
 mod together;

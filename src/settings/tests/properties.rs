@@ -89,6 +89,26 @@ proptest! {
     }
 
     #[test]
+    fn any_settings_file_is_read_or_refused(
+        lines in vec(
+            prop_oneof![
+                ("[A-Z_]{0,20}", "[\"'\\[\\]{}a-z0-9,.$# -]{0,30}").prop_map(|(key, value)| format!("{key} = {value}")),
+                "\\[+(collections)?[.\"a-z]{0,12}\\]+",
+                (name(), value()).prop_map(|(name, value)| format!("{name} = '{value}'")),
+                any::<String>(),
+            ],
+            0..6,
+        ),
+    ) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(lines.join("\n").as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap();
+        if let Err(exit) = Given::of(&LOCAL).and(&[("SILT_CONFIG", path)]).load() {
+            prop_assert!(matches!(exit, Exit::Problems(problems) if !problems.0.is_empty()));
+        }
+    }
+
+    #[test]
     fn any_arguments_are_taken_or_refused(
         args in vec(prop_oneof!["--[a-z-]{0,20}(=.{0,10})?", any::<String>()], 0..5),
     ) {

@@ -135,7 +135,7 @@ fn bad_values_are_refused_by_name() {
         for value in bad_values() {
             let is_taken = is_taken(&given(base, setting, &value, way), setting);
             let may_be_taken = match setting.kind {
-                Kind::Text { .. } => true,
+                Kind::Text { .. } | Kind::List { .. } | Kind::Json { .. } => true,
                 Kind::Choice(words) => words().iter().any(|word| value == *word),
                 Kind::Whole { .. } | Kind::Size { .. } => false,
             };
