@@ -50,6 +50,12 @@ pub enum SourceError {
          will do): --replSet and rs.initiate()"
     )]
     Standalone,
+    /// The server is older than [`ServerVersion::LEAST`](super::ServerVersion::LEAST).
+    #[error("MongoDB {found} is too old: silt needs 4.4.2 or newer. Upgrade the server")]
+    TooOld {
+        /// The server's version.
+        found: String,
+    },
     /// A change is larger than BSON allows (10334).
     #[error(
         "a change is larger than 16 MB, which the server can't send: {message}. FULL_DOCUMENT=default \
@@ -127,15 +133,35 @@ impl SourceError {
             | Self::OptionRefused { .. }
             | Self::MalformedEvent { .. }
             | Self::MalformedToken { .. } => Disposition::Halt,
-            Self::Unauthenticated { .. } | Self::Standalone | Self::BadUri { .. } => {
-                Disposition::Exit
-            }
+            Self::Unauthenticated { .. }
+            | Self::Standalone
+            | Self::TooOld { .. }
+            | Self::BadUri { .. } => Disposition::Exit,
             Self::Unanswered { .. } | Self::Closed | Self::Passing { .. } => Disposition::RETRY,
         }
     }
 }
 
 impl SourceError {
+    /// What it means that a server speaks too old a protocol for the driver, or doesn't know its question.
+    /// There is no asking such a server for its version, and the protocol's own number says nothing to people.
+    #[must_use]
+    pub fn too_old(message: &str) -> Option<Self> {
+        if message.contains("no such command: 'hello'") {
+            let found = "4.4.1, or older,".to_owned();
+            return Some(Self::TooOld { found });
+        }
+        let (_, rest) = message.split_once(" reports wire version ")?;
+        let (wire_version, _) = rest.split_once(',')?;
+        let found = match wire_version {
+            "8" => "4.2".to_owned(),
+            "7" => "4.0".to_owned(),
+            "6" => "3.6".to_owned(),
+            other => format!("of wire version {other}"),
+        };
+        Some(Self::TooOld { found })
+    }
+
     /// The variant in a word, for counting.
     #[must_use]
     pub fn cause(&self) -> &'static str {
@@ -145,6 +171,7 @@ impl SourceError {
             Self::Unauthorized { .. } => "mongodb_unauthorized",
             Self::Unauthenticated { .. } => "mongodb_unauthenticated",
             Self::Standalone => "mongodb_standalone",
+            Self::TooOld { .. } => "mongodb_too_old",
             Self::TooLarge { .. } => "mongodb_too_large",
             Self::NoImage { .. } => "mongodb_no_image",
             Self::OptionRefused { .. } => "mongodb_option_refused",
@@ -172,9 +199,12 @@ impl From<Error> for SourceError {
             | ErrorKind::InvalidTlsConfig { message, .. } => Self::BadUri {
                 message: message.clone(),
             },
-            ErrorKind::ServerSelection { message, .. } => Self::Passing {
-                message: format!("no server can be reached: {}. {message}", look_at(message)),
-                source: Box::new(error),
+            ErrorKind::ServerSelection { message, .. } => match Self::too_old(message) {
+                Some(too_old) => too_old,
+                None => Self::Passing {
+                    message: format!("no server can be reached: {}. {message}", look_at(message)),
+                    source: Box::new(error),
+                },
             },
             kind => {
                 let message = kind.to_string();
@@ -260,6 +290,28 @@ mod tests {
             "not authorized on mydb to execute command { aggregate: \"users\", lsid: 7 } (13)";
         assert_eq!(without_command(said), "not authorized on mydb (13)");
         assert_eq!(without_command("no (13)"), "no (13)");
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_to_be_asked_is_called_by_its_version() {
+        let wire_version = |number: u32| {
+            format!(
+                "Server at h:27017 reports wire version {number}, but this version of the MongoDB \
+                 Rust driver requires at least 9 (MongoDB 4.4)."
+            )
+        };
+        let no_hello = "Command failed: Error code 59 (CommandNotFound): no such command: 'hello'";
+        for (message, found) in [
+            (wire_version(8), "MongoDB 4.2 is too old"),
+            (wire_version(6), "MongoDB 3.6 is too old"),
+            (wire_version(5), "MongoDB of wire version 5 is too old"),
+            (no_hello.to_owned(), "MongoDB 4.4.1, or older, is too old"),
+        ] {
+            let error = SourceError::too_old(&message).unwrap();
+            assert!(error.to_string().starts_with(found), "{error}");
+            assert_eq!(error.disposition(), Disposition::Exit);
+        }
+        assert!(SourceError::too_old("Server selection timeout: No available servers.").is_none());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod preflight;
 mod properties;
 mod reader;
 mod token;
+mod version;
 mod whose;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(crate) use error::without_command;
 pub use options::StreamOptions;
 pub use patience::Patience;
 pub use reader::{Reader, Reading};
+pub use version::ServerVersion;
 
 /// Longest wait for a server that can take the request.
 const SERVER_SELECTION_LIMIT_MS: u64 = 10_000;
@@ -139,17 +141,21 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// It can't be reached, or has no change streams.
+    /// It can't be reached, has no change streams, or is too old.
     pub async fn facts(&self) -> Result<Facts, SourceError> {
         let admin = self.client.database("admin");
+        let build = admin.run_command(doc! { "buildInfo": 1 });
+        let build = self.bounded(build).await?;
+        let version = build.get_str("version").unwrap_or("unknown").to_owned();
+        let number = ServerVersion::parse(&version);
+        if number.is_some_and(|number| number < ServerVersion::LEAST) {
+            return Err(SourceError::TooOld { found: version });
+        }
         let hello = self.bounded(admin.run_command(doc! { "hello": 1 })).await?;
         let replica_set = hello.get_str("setName").ok().map(str::to_owned);
         if replica_set.is_none() && hello.get_str("msg").ok() != Some("isdbgrid") {
             return Err(SourceError::Standalone);
         }
-        let build = admin.run_command(doc! { "buildInfo": 1 });
-        let build = self.bounded(build).await?;
-        let version = build.get_str("version").unwrap_or("unknown").to_owned();
         Ok(Facts {
             version,
             replica_set,

@@ -2,6 +2,7 @@
 
 use bson::{Document, doc};
 use mongodb::Client;
+use mongodb::options::ClientOptions;
 use silt::archive::position::{Checkpoint, ClusterTime, Position};
 use silt::checkpoint::{Checkpoints as _, FeedId, MongoCheckpoints};
 
@@ -9,6 +10,7 @@ use super::{checks, expect, row};
 use crate::harness::scene::{Scene, insert};
 use crate::harness::servers::{Server, deployment};
 use crate::harness::silt::{Signal, Silt, run};
+use crate::harness::tcp_proxy::TcpProxy;
 
 /// A user of a server with logins: what it may do, and its connection string.
 async fn user(server: &Server, name: &str, privileges: Vec<Document>) -> String {
@@ -337,6 +339,60 @@ async fn a_server_without_change_streams_is_told_how_to_get_them() {
             &["can't start", "the server is standalone", "rs.initiate()"],
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_too_old_is_refused_with_its_version() {
+    let scene = Scene::new().await;
+    let host = ClientOptions::parse(&scene.direct_uri).await.unwrap().hosts[0].to_string();
+    let admin = scene.client.database("admin");
+    let greeting = admin.run_command(doc! { "hello": 1 }).await.unwrap();
+    let wire_version = greeting.get_i32("maxWireVersion").unwrap();
+    let build = admin.run_command(doc! { "buildInfo": 1 }).await.unwrap();
+    let version = build.get_str("version").unwrap();
+    let old_version = format!("3{}", &version[1..]);
+    let wire = |version: i32| field("maxWireVersion", &version.to_le_bytes());
+    for (genuine, forged, found) in [
+        // The driver won't speak with it.
+        (wire(wire_version), wire(8), "4.2"),
+        // The driver would.
+        (
+            field("version", &text(version)),
+            field("version", &text(&old_version)),
+            &old_version,
+        ),
+    ] {
+        let proxy = TcpProxy::before(host.parse().unwrap()).await;
+        proxy.forge(&genuine, &forged);
+        let uri = format!("mongodb://{}/?directConnection=true", proxy.address());
+        let mut settings = scene.settings.clone();
+        settings.insert("MONGODB_URI".into(), uri);
+        let (code, output) = run(&settings, &["check"]);
+        assert_eq!(code, 1, "{output}");
+        let words = [
+            "FAIL",
+            &format!("{found} is too old"),
+            "upgrade MongoDB: 4.4.2",
+        ];
+        expect(&row(&output, "version"), &words);
+        expect(&row(&output, "TLS"), &["ok", "off"]);
+        expect(&output, &["  skip oplog", "  skip users"]);
+        let (code, output) = run(&settings, &["run"]);
+        assert_eq!(code, 1, "{output}");
+        let refusal = format!("MongoDB {found} is too old: silt needs 4.4.2 or newer");
+        expect(&output, &["can't start", &refusal]);
+    }
+}
+
+/// A field of BSON as it is on the wire, without the byte of its type.
+fn field(name: &str, value: &[u8]) -> Vec<u8> {
+    [name.as_bytes(), b"\0", value].concat()
+}
+
+/// A string of BSON.
+fn text(text: &str) -> Vec<u8> {
+    let len = text.len() as i32 + 1;
+    [&len.to_le_bytes(), text.as_bytes(), b"\0"].concat()
 }
 
 #[tokio::test]

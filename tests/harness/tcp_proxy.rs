@@ -58,6 +58,8 @@ struct Armed {
 struct Mood {
     delay: Duration,
     armed: Option<Armed>,
+    /// Bytes of replies, and those that come through in their place.
+    forged: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Tells when an armed fault has struck.
@@ -136,6 +138,12 @@ impl TcpProxy {
     /// Holds every piece of the server's replies back for so long.
     pub fn delay(&self, delay: Duration) {
         self.mood.lock().unwrap().delay = delay;
+    }
+
+    /// Puts other bytes, as many, in the place of these in every reply that comes in one piece.
+    pub fn forge(&self, genuine: &[u8], forged: &[u8]) {
+        assert_eq!(genuine.len(), forged.len());
+        self.mood.lock().unwrap().forged = Some((genuine.to_vec(), forged.to_vec()));
     }
 
     /// New connections are well again. What is broken stays so.
@@ -271,6 +279,7 @@ impl Connection {
                     len => {
                         let delay = self.mood.lock().unwrap().delay;
                         tokio::time::sleep(delay).await;
+                        self.forge(&mut reply[..len]);
                         let (passing, fault) = self.note_reply(len);
                         self.client.write_all(&reply[..passing]).await?;
                         if let Some(fault) = fault {
@@ -301,6 +310,17 @@ impl Connection {
         // The marker may come in two pieces.
         let old = self.asked.len().saturating_sub(marker.len() - 1);
         self.asked.drain(..old);
+    }
+
+    fn forge(&self, piece: &mut [u8]) {
+        if let Some((genuine, forged)) = &self.mood.lock().unwrap().forged {
+            let found = piece
+                .windows(genuine.len())
+                .position(|bytes| bytes == genuine);
+            if let Some(at) = found {
+                piece[at..at + forged.len()].copy_from_slice(forged);
+            }
+        }
     }
 
     /// How much of a piece of a reply passes, and what happens then.
@@ -414,6 +434,17 @@ mod tests {
         assert_eq!(echo(&mut one, b"ker").await.unwrap(), b"");
         struck.wait().await;
         assert_eq!(echo(&mut other, b"marked").await.unwrap(), b"marked");
+    }
+
+    #[tokio::test]
+    async fn a_forged_reply_differs_in_its_bytes_alone() {
+        let proxy = before_echo().await;
+        proxy.forge(b"6.0", b"4.2");
+        let mut connection = connect(&proxy).await;
+        let received = echo(&mut connection, b"version 6.0.27").await.unwrap();
+        assert_eq!(received, b"version 4.2.27");
+        proxy.mend();
+        assert_eq!(echo(&mut connection, b"6.0").await.unwrap(), b"6.0");
     }
 
     #[tokio::test]

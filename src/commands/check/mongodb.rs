@@ -11,14 +11,14 @@ use super::{in_time, words};
 use crate::edges;
 use crate::settings::{FullDocument, Settings};
 use crate::source::preflight::{Account, Address, Greeting, Host};
-use crate::source::{Deployment, Facts, OplogWindow, SourceError};
+use crate::source::{Deployment, Facts, OplogWindow, ServerVersion, SourceError};
 
 /// Longest wait for one host.
 const HOST_LIMIT: Duration = Duration::from_secs(5);
-/// The least that has all that silt asks for: `startAfter`.
-const LEAST_VERSION: (u32, u32) = (4, 2);
-/// The version that the tests run on.
-const TESTED_VERSION: &str = "6.0";
+/// The least version, and those that the tests run on.
+const VERSIONS: &str = "4.4.2 is the least, the tests run on 4.4, 5.0 and 6.0";
+/// The first that keeps post-images.
+const WITH_IMAGES: ServerVersion = ServerVersion::new(6, 0, 0);
 /// An oplog that holds less is soon too short for an outage.
 const SHORT_OPLOG_HOURS: f64 = 24.0;
 
@@ -70,20 +70,26 @@ async fn reach(settings: &Settings, table: &Table<'_>) -> Option<Reached> {
         return None;
     };
     let limit = HOST_LIMIT;
+    let tls = Row::good("TLS", if address.has_tls() { "on" } else { "off" });
     let greeting = in_time(limit + HOST_LIMIT, address.greet(host, limit)).await;
     let greeting = match greeting {
         Ok(greeting) => greeting,
         Err(error) => {
+            if let Some(too_old) = SourceError::too_old(&error) {
+                add(tls);
+                add(no_version(&too_old));
+                skip(&["kind", "login", "oplog"], "the server is too old");
+                return None;
+            }
             if !address.has_tls() {
-                add(Row::good("TLS", "off"));
+                add(tls);
             }
             add(no_greeting(&address, &error));
             skip(&["kind", "login", "version", "oplog"], "no server answers");
             return None;
         }
     };
-    let tls = if address.has_tls() { "on" } else { "off" };
-    add(Row::good("TLS", tls));
+    add(tls);
     let (row, unfit) = kind_row(&address, &greeting);
     add(row);
     if let Some(reason) = unfit {
@@ -270,17 +276,16 @@ async fn log_in(
     let facts = match deployment.facts().await {
         Ok(facts) => facts,
         Err(error) => {
-            add(Row::failure("version", words::of_source(&error)));
-            add(Row::skipped("oplog", "the server doesn't say what it is"));
+            add(no_version(&error));
+            add(Row::skipped(
+                "oplog",
+                "the version isn't known, or won't do",
+            ));
             return None;
         }
     };
     let compatibility = deployment.feature_compatibility().await;
-    add(version_row(
-        settings,
-        &facts.version,
-        compatibility.as_deref(),
-    ));
+    add(version_row(settings, &facts, compatibility.as_deref()));
     let oplog = oplog(&deployment, &facts, table).await;
     Some(Reached {
         deployment,
@@ -313,20 +318,24 @@ fn no_login(address: &Address, greeting: &Greeting, error: &SourceError) -> Row 
     }
 }
 
-fn version_row(settings: &Settings, version: &str, compatibility: Option<&str>) -> Row {
+/// A version that can't be had, or won't do.
+fn no_version(error: &SourceError) -> Row {
+    match error {
+        SourceError::TooOld { found } => Row::failure("version", format!("{found} is too old"))
+            .mended_by(format!("upgrade MongoDB: {VERSIONS}")),
+        other => Row::failure("version", words::of_source(other)),
+    }
+}
+
+fn version_row(settings: &Settings, facts: &Facts, compatibility: Option<&str>) -> Row {
+    let version = &facts.version;
     let found = match compatibility {
         Some(compatibility) => format!("{version} (feature compatibility {compatibility})"),
-        None => version.to_owned(),
+        None => version.clone(),
     };
-    let Some(number) = major_minor(version) else {
+    let Some(number) = facts.number() else {
         return Row::warning("version", found);
     };
-    let (major, minor) = LEAST_VERSION;
-    if number < LEAST_VERSION {
-        let mend =
-            format!("upgrade it to {major}.{minor} or newer; silt is tested on {TESTED_VERSION}");
-        return Row::failure("version", format!("{found} is too old")).mended_by(mend);
-    }
     let wants_images = settings.feeds.iter().any(|feed| {
         let full_document = feed.stream.full_document;
         matches!(
@@ -334,25 +343,13 @@ fn version_row(settings: &Settings, version: &str, compatibility: Option<&str>) 
             FullDocument::WhenAvailable | FullDocument::Required
         )
     });
-    let has_images = compatibility
-        .and_then(major_minor)
-        .unwrap_or(number)
-        .min(number)
-        >= (6, 0);
-    if wants_images && !has_images {
+    let in_force = compatibility.and_then(ServerVersion::parse);
+    if wants_images && in_force.unwrap_or(number).min(number) < WITH_IMAGES {
         let what = format!("{found} keeps no post-images, which FULL_DOCUMENT asks for");
         return Row::failure("version", what)
             .mended_by("FULL_DOCUMENT=updateLookup, or MongoDB 6.0");
     }
-    let tested =
-        format!("{found}; {major}.{minor} is the least, the tests run on {TESTED_VERSION}");
-    Row::good("version", tested)
-}
-
-fn major_minor(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split('.');
-    let mut part = || parts.next()?.parse().ok();
-    Some((part()?, part()?))
+    Row::good("version", format!("{found}; {VERSIONS}"))
 }
 
 async fn oplog(deployment: &Deployment, facts: &Facts, table: &Table<'_>) -> Option<OplogWindow> {
@@ -391,13 +388,6 @@ fn oplog_row(window: OplogWindow) -> Row {
 mod tests {
     use super::*;
     use crate::archive::position::ClusterTime;
-
-    #[test]
-    fn versions_are_read() {
-        assert_eq!(major_minor("6.0.5"), Some((6, 0)));
-        assert_eq!(major_minor("4.2.0-rc1"), Some((4, 2)));
-        assert_eq!(major_minor("unknown"), None);
-    }
 
     #[test]
     fn a_short_oplog_is_to_mind() {
