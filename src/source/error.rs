@@ -76,7 +76,8 @@ pub enum SourceError {
     },
     /// The server doesn't know an option.
     #[error(
-        "the server doesn't take the stream's options: {message}. FULL_DOCUMENT=updateLookup works everywhere"
+        "the server doesn't take the stream's options: {message}. FULL_DOCUMENT=updateLookup works \
+         everywhere, whenAvailable and required need MongoDB 6.0"
     )]
     OptionRefused {
         /// What the server said.
@@ -234,7 +235,7 @@ fn by_code(code: i32, message: String, error: Error) -> SourceError {
         47 => SourceError::NoImage { message },
         // The server has no code of its own for a token that it can't parse.
         9 if message.contains("resume token") => SourceError::TokenRefused { message },
-        2 | 9 | 40415 => SourceError::OptionRefused { message },
+        2 | 9 | 40415 | 40575 => SourceError::OptionRefused { message },
         _ => SourceError::Passing {
             message,
             source: Box::new(error),
@@ -327,6 +328,7 @@ mod tests {
             (10334, Disposition::Halt, "FULL_DOCUMENT=default"),
             (47, Disposition::Halt, "changeStreamPreAndPostImages"),
             (40415, Disposition::Halt, "FULL_DOCUMENT"),
+            (40575, Disposition::Halt, "MongoDB 6.0"),
         ] {
             let error = refusal(code);
             assert_eq!(error.disposition(), disposition, "{code}");

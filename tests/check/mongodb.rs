@@ -5,6 +5,7 @@ use mongodb::Client;
 use mongodb::options::ClientOptions;
 use silt::archive::position::{Checkpoint, ClusterTime, Position};
 use silt::checkpoint::{Checkpoints as _, FeedId, MongoCheckpoints};
+use silt::source::ServerVersion;
 
 use super::{checks, expect, row};
 use crate::harness::scene::{Scene, insert};
@@ -188,8 +189,15 @@ async fn with_the_least_role_what_cannot_be_seen_is_told_and_nothing_else() {
     let scene = scene.with("MONGODB_URI", &uri);
     let output = checks(&scene, 0, &[]);
     assert!(!output.contains("listCollections"), "{output}");
+    let scene = scene.with("MONGODB_COLLECTIONS", "seen");
+    expect(&row(&checks(&scene, 1, &[]), "seen"), &["FAIL", "a view"]);
 
-    let scene = scene.with("FULL_DOCUMENT", "required");
+    let scene = scene
+        .with("MONGODB_COLLECTIONS", "users")
+        .with("FULL_DOCUMENT", "required");
+    if !scene.keeps_images().await {
+        return refuses_images(&scene);
+    }
     let output = checks(&scene, 0, &["as far as could be checked"]);
     let mend = format!(
         "db.getSiblingDB(\"admin\").grantPrivilegesToRole(\"role-least\", [{{resource: {{db: \"{database}\", \
@@ -207,48 +215,68 @@ async fn with_the_least_role_what_cannot_be_seen_is_told_and_nothing_else() {
         &row(&output, "users images"),
         &["FAIL", "halts at the first update"],
     );
+}
 
-    let scene = scene.with("MONGODB_COLLECTIONS", "seen");
-    root.database("admin")
-        .run_command(doc! {
-            "revokePrivilegesFromRole": "role-least",
-            "privileges": [on(&database, "", &["listCollections"])],
-        })
-        .await
-        .unwrap();
-    expect(&row(&checks(&scene, 1, &[]), "seen"), &["FAIL", "a view"]);
+/// A server without post-images is the one thing to mend where they are asked for.
+fn refuses_images(scene: &Scene) {
+    let output = checks(scene, 1, &[]);
+    expect(
+        &row(&output, "version"),
+        &["FAIL", "keeps no post-images", "FULL_DOCUMENT=updateLookup"],
+    );
+    expect(
+        &row(&output, "users stream"),
+        &["FAIL", "doesn't take the stream's options"],
+    );
+    assert!(!output.contains("changeStreamPreAndPostImages"), "{output}");
 }
 
 #[tokio::test]
 async fn what_is_no_collection_with_a_stream_is_refused_by_name() {
-    let scene = Scene::new()
-        .await
-        .with("MONGODB_COLLECTIONS", "seen,times,plain,kept");
+    let scene = Scene::new().await;
     let database = &scene.database;
-    insert(&database.collection("plain"), 0..1).await;
-    for command in [
-        doc! { "create": "seen", "viewOn": "plain", "pipeline": [] },
-        doc! { "create": "times", "timeseries": { "timeField": "at" } },
-        doc! { "create": "kept", "changeStreamPreAndPostImages": { "enabled": true } },
-    ] {
-        database.run_command(command).await.unwrap();
-    }
-    let scene = scene.with("FULL_DOCUMENT", "required");
+    insert(&scene.users(), 0..1).await;
+    let view = doc! { "create": "seen", "viewOn": "users", "pipeline": [] };
+    database.run_command(view).await.unwrap();
+    let series = doc! { "create": "times", "timeseries": { "timeField": "at" } };
+    let has_series = scene.version().await >= ServerVersion::new(5, 0, 0);
+    assert_eq!(database.run_command(series).await.is_ok(), has_series);
+    let scene = scene.with("MONGODB_COLLECTIONS", "seen,times,users");
     let output = checks(&scene, 1, &[]);
     expect(&row(&output, "seen"), &["FAIL", "a view"]);
-    expect(&row(&output, "times"), &["FAIL", "time-series"]);
-    expect(&row(&output, "plain"), &["ok", "there"]);
+    let times = if has_series {
+        ["FAIL", "time-series"]
+    } else {
+        ["ok", "not there yet"]
+    };
+    expect(&row(&output, "times"), &times);
+    expect(&row(&output, "users"), &["ok", "there"]);
+}
+
+#[tokio::test]
+async fn post_images_are_wanted_where_full_document_asks_for_them() {
+    let scene = Scene::new().await;
+    insert(&scene.users(), 0..1).await;
+    let scene = scene.with("FULL_DOCUMENT", "required");
+    if !scene.keeps_images().await {
+        refuses_images(&scene);
+        return refuses_images(&scene.with("FULL_DOCUMENT", "whenAvailable"));
+    }
+    let kept = doc! { "create": "kept", "changeStreamPreAndPostImages": { "enabled": true } };
+    scene.database.run_command(kept).await.unwrap();
+    let scene = scene.with("MONGODB_COLLECTIONS", "users,kept");
+    let output = checks(&scene, 1, &[]);
     expect(
-        &row(&output, "plain images"),
-        &["FAIL", "collMod: \"plain\""],
+        &row(&output, "users images"),
+        &["FAIL", "collMod: \"users\""],
     );
     expect(&row(&output, "kept images"), &["ok", "is enabled"]);
     let scene = scene
         .with("FULL_DOCUMENT", "whenAvailable")
-        .with("MONGODB_COLLECTIONS", "plain");
+        .with("MONGODB_COLLECTIONS", "users");
     let output = checks(&scene, 0, &[]);
     expect(
-        &row(&output, "plain images"),
+        &row(&output, "users images"),
         &["warn", "without fullDocument"],
     );
 }

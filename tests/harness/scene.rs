@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::change_stream::ChangeStream;
+use mongodb::options::{ClientOptions, WriteConcern};
 use mongodb::{Client, Collection, Database};
 use serde_json::Value;
 
 use silt::lake::azure::AzureLake;
 use silt::lake::{Lake as _, LakePath};
+use silt::source::ServerVersion;
 
 use super::http_proxy::HttpProxy;
 use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at};
@@ -44,7 +46,10 @@ impl Scene {
     }
 
     pub async fn on(uri: &str) -> Self {
-        let client = Client::with_uri_str(uri).await.unwrap();
+        let mut options = ClientOptions::parse(uri).await.unwrap();
+        // What a test has written silt then reads. 4.4 waits for no majority by itself.
+        options.write_concern = Some(WriteConcern::majority());
+        let client = Client::with_options(options).unwrap();
         let name = unique("db");
         let folder = tempfile::tempdir().unwrap();
         let lake = format!("file://{}", folder.path().join("lake").display());
@@ -139,6 +144,18 @@ impl Scene {
 
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The version of the scene's servers.
+    pub async fn version(&self) -> ServerVersion {
+        let admin = self.client.database("admin");
+        let build = admin.run_command(doc! { "buildInfo": 1 }).await.unwrap();
+        ServerVersion::parse(build.get_str("version").unwrap()).unwrap()
+    }
+
+    /// Whether the scene's servers keep post-images.
+    pub async fn keeps_images(&self) -> bool {
+        self.version().await >= ServerVersion::new(6, 0, 0)
     }
 
     pub fn users(&self) -> Collection<Document> {

@@ -282,7 +282,8 @@ impl Feed<'_> {
         if !matches!(
             full_document,
             FullDocument::WhenAvailable | FullDocument::Required
-        ) {
+        ) || !self.reached.keeps_images
+        {
             return None;
         }
         let (keeps_images, verb) = match listing {

@@ -26,6 +26,8 @@ const SHORT_OPLOG_HOURS: f64 = 24.0;
 pub(super) struct Reached {
     pub deployment: Deployment,
     pub account: Account,
+    /// Whether post-images can be had, as far as is known.
+    pub keeps_images: bool,
     /// `None` where it can't be seen.
     pub oplog: Option<OplogWindow>,
 }
@@ -285,11 +287,18 @@ async fn log_in(
         }
     };
     let compatibility = deployment.feature_compatibility().await;
-    add(version_row(settings, &facts, compatibility.as_deref()));
+    let keeps_images = keeps_images(&facts, compatibility.as_deref());
+    add(version_row(
+        settings,
+        &facts,
+        compatibility.as_deref(),
+        keeps_images,
+    ));
     let oplog = oplog(&deployment, &facts, table).await;
     Some(Reached {
         deployment,
         account,
+        keeps_images,
         oplog,
     })
 }
@@ -327,14 +336,23 @@ fn no_version(error: &SourceError) -> Row {
     }
 }
 
-fn version_row(settings: &Settings, facts: &Facts, compatibility: Option<&str>) -> Row {
+/// Whether the version, and the one in force, keep post-images. One that isn't known may.
+fn keeps_images(facts: &Facts, compatibility: Option<&str>) -> bool {
+    let in_force = compatibility.and_then(ServerVersion::parse);
+    let known = facts.number().into_iter().chain(in_force);
+    known.min().is_none_or(|number| number >= WITH_IMAGES)
+}
+
+fn version_row(
+    settings: &Settings,
+    facts: &Facts,
+    compatibility: Option<&str>,
+    keeps_images: bool,
+) -> Row {
     let version = &facts.version;
     let found = match compatibility {
         Some(compatibility) => format!("{version} (feature compatibility {compatibility})"),
         None => version.clone(),
-    };
-    let Some(number) = facts.number() else {
-        return Row::warning("version", found);
     };
     let wants_images = settings.feeds.iter().any(|feed| {
         let full_document = feed.stream.full_document;
@@ -343,13 +361,15 @@ fn version_row(settings: &Settings, facts: &Facts, compatibility: Option<&str>) 
             FullDocument::WhenAvailable | FullDocument::Required
         )
     });
-    let in_force = compatibility.and_then(ServerVersion::parse);
-    if wants_images && in_force.unwrap_or(number).min(number) < WITH_IMAGES {
+    if wants_images && !keeps_images {
         let what = format!("{found} keeps no post-images, which FULL_DOCUMENT asks for");
         return Row::failure("version", what)
             .mended_by("FULL_DOCUMENT=updateLookup, or MongoDB 6.0");
     }
-    Row::good("version", format!("{found}; {VERSIONS}"))
+    match facts.number() {
+        Some(_) => Row::good("version", format!("{found}; {VERSIONS}")),
+        None => Row::warning("version", found),
+    }
 }
 
 async fn oplog(deployment: &Deployment, facts: &Facts, table: &Table<'_>) -> Option<OplogWindow> {
