@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CARGO ?= cargo
 
-.PHONY: bench build chaos demo fuzz test lint mutants pictures clean-dev help
+.PHONY: bench build chaos demo fuzz test lint mutants pictures versions clean-dev help
 
 build: ## build the release binary, target/release/silt
 	$(CARGO) build --release --locked
@@ -11,10 +11,22 @@ build: ## build the release binary, target/release/silt
 demo: build ## one minute of silt at work on a real replica set, killed on the way, counted in the end
 	$(PYTHON) dev/demo.py
 
-test: ## all tests, against a real replica set and a real Azurite
+# What depends on the server: its streams and options, checkpoints, the oplog, its errors, `silt check`.
+SERVER_TESTS = lifecycle:: events:: options:: checkpoint_conformance history:: outages:: server_errors:: check::mongodb
+on_versions = for version in $(1); do echo "MongoDB $$version"; \
+	$(PYTHON) dev/servers.py run --version $$version -- $(CARGO) test --locked --test suite -- $(2) || exit 1; done
+
+test: ## all tests, against a real replica set and a real Azurite, and on older MongoDBs what depends on them
 	$(PYTHON) dev/tools.py
 	$(PYTHON) -m unittest discover -s dev -p '*_test.py'
 	$(PYTHON) dev/servers.py run -- $(CARGO) test --locked
+	$(call on_versions,4.4.2 5.0.4,$(SERVER_TESTS))
+
+VERSIONS ?= 4.4.2 5.0.4 6.0.5 6.0.27
+
+versions: ## the whole suite on every MongoDB that can be had (40 minutes); VERSIONS=4.4.2 for one
+	$(PYTHON) dev/tools.py
+	$(call on_versions,$(VERSIONS))
 
 BENCH ?=
 

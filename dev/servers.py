@@ -19,7 +19,8 @@ A version is one of those that tools.py can fetch; without one it is the mongod 
 
 `run` gives its command:
 
-    SILT_TEST_MONGODB_URI   a replica set of one; $MONGODB_URI where that is set (the command doesn't see it)
+    SILT_TEST_MONGODB_URI   a replica set of one; $MONGODB_URI where that is set and no version is asked for
+                            (the command doesn't see it)
     SILT_TEST_VERSION       the version of mongod that was asked for, if one was
     SILT_TEST_AZURITE       http://127.0.0.1:PORT/devstoreaccount1, held in memory
     SILT_TEST_CHROMIUM      a Chromium, for the page
@@ -215,7 +216,8 @@ def announce(processes, facts):
 
 def run(nest, options):
     """Runs the command beside both servers: its exit status."""
-    mongod = [] if os.environ.get("MONGODB_URI") else start_mongod(
+    given = None if options.version else os.environ.get("MONGODB_URI")
+    mongod = [] if given else start_mongod(
         nest, oplog_mb=options.oplog_mb, cache_mb=options.cache_mb, version=options.version)
     azurite = start_azurite(nest)
     environment = {
@@ -225,7 +227,7 @@ def run(nest, options):
         "SILT_TEST_PYTHON": sys.executable,
         "SILT_TEST_SERVERS": str(Path(__file__).resolve()),
         "SILT_TEST_AZURITE": blob_endpoint(azurite),
-        "SILT_TEST_MONGODB_URI": os.environ.get("MONGODB_URI") or replica_set(mongod),
+        "SILT_TEST_MONGODB_URI": given or replica_set(mongod),
         "PYTHONPATH": os.pathsep.join(filter(None, [tools.python(), os.environ.get("PYTHONPATH")])),
     }
     environment.pop("MONGODB_URI", None)

@@ -23,10 +23,10 @@ def version_of(uri):
 
 
 class ServersTest(unittest.TestCase):
-    def launch(self, *arguments):
+    def launch(self, *arguments, **environment):
         program = subprocess.Popen(
             [sys.executable, SERVERS, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
+            text=True, env={**os.environ, **environment},
         )
         self.addCleanup(program.stderr.close)
         self.addCleanup(program.stdout.close)
@@ -60,9 +60,10 @@ class ServersTest(unittest.TestCase):
                 program.stdin.close()
                 self.assertEqual(program.wait(60), 0, program.stderr.read())
 
-    def test_a_version_of_a_run_holds_for_the_servers_that_its_command_starts(self):
-        again = [sys.executable, SERVERS, "mongod", "--lone", "standalone"]
-        program = self.launch("run", "--version", OLDEST, "--", *again)
+    def test_a_version_of_a_run_holds_for_its_server_and_those_that_its_command_starts(self):
+        command = f'echo "$SILT_TEST_MONGODB_URI"; exec {sys.executable} {SERVERS} mongod --lone standalone'
+        program = self.launch("run", "--version", OLDEST, "--", "sh", "-c", command, MONGODB_URI="mongodb://another/")
+        self.assertEqual(version_of(program.stdout.readline().strip()), OLDEST)
         self.assertEqual(version_of(json.loads(program.stdout.readline())["uri"]), OLDEST)
         program.stdin.close()
         self.assertEqual(program.wait(60), 0, program.stderr.read())

@@ -11,7 +11,6 @@ use std::time::Duration;
 use bson::{Document, RawDocumentBuf, doc};
 use mongodb::Collection;
 use mongodb::change_stream::ChangeStream;
-use mongodb::options::{ChangeStreamPreAndPostImages, FullDocumentType};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,7 +26,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Where checkpoints are seen.
 enum Source {
-    Collection(ChangeStream<Document>),
+    Collection {
+        stream: ChangeStream<Document>,
+        last: Document,
+    },
     File {
         name: String,
         last: Option<Document>,
@@ -39,11 +41,14 @@ impl Source {
     /// The next one; none when the watch is over.
     async fn next(&mut self, lake: &LakeView) -> Option<Document> {
         match self {
-            Self::Collection(stream) => loop {
+            Self::Collection { stream, last } => loop {
                 if let Some(event) = stream.next_if_any().await.unwrap() {
-                    let checkpoint = event.get_document("fullDocument").unwrap();
-                    let is_end = checkpoint.get_str("_id").unwrap() == END;
-                    return (!is_end).then(|| checkpoint.clone());
+                    match event.get_document("fullDocument") {
+                        Ok(whole) => last.clone_from(whole),
+                        Err(_) => apply(event.get_document("updateDescription").unwrap(), last),
+                    }
+                    let is_end = last.get_str("_id").unwrap() == END;
+                    return (!is_end).then(|| last.clone());
                 }
             },
             Self::File { name, last, stop } => loop {
@@ -91,7 +96,10 @@ impl CheckpointWatch {
                 stop: Arc::clone(&stop),
             }
         } else {
-            Source::Collection(stream(scene).await)
+            Source::Collection {
+                stream: scene.checkpoints().watch().await.unwrap().with_type(),
+                last: Document::new(),
+            }
         };
         let (sender, revision) = watch::channel(0);
         let lake = LakeView::of(scene, "users");
@@ -146,24 +154,25 @@ impl CheckpointWatch {
     }
 }
 
-/// Every save of the scene's checkpoint collection, as it was.
-async fn stream(scene: &Scene) -> ChangeStream<Document> {
-    let images = ChangeStreamPreAndPostImages::builder()
-        .enabled(true)
-        .build();
-    let checkpoints = scene.checkpoints();
-    let database = scene
-        .client
-        .database(&scene.settings["CHECKPOINT_DATABASE"]);
-    database
-        .create_collection(checkpoints.name())
-        .change_stream_pre_and_post_images(images)
-        .await
-        .unwrap();
-    let watch = checkpoints
-        .watch()
-        .full_document(FullDocumentType::Required);
-    watch.await.unwrap().with_type()
+/// Makes of a checkpoint what an update makes of it. The whole of it, as it was then, is told only by
+/// servers that keep post-images.
+fn apply(update: &Document, checkpoint: &mut Document) {
+    for (path, value) in update.get_document("updatedFields").unwrap() {
+        let (within, name) = place(checkpoint, path);
+        within.insert(name, value.clone());
+    }
+    for path in update.get_array("removedFields").unwrap() {
+        let (within, name) = place(checkpoint, path.as_str().unwrap());
+        within.remove(name);
+    }
+}
+
+/// The document that has the field of a path with dots, and the field's name.
+fn place<'a>(document: &'a mut Document, path: &'a str) -> (&'a mut Document, &'a str) {
+    match path.split_once('.') {
+        Some((name, path)) => place(document.get_document_mut(name).unwrap(), path),
+        None => (document, path),
+    }
 }
 
 async fn observe(mut source: Source, lake: LakeView, revisions: watch::Sender<i64>) -> Vec<Seen> {
