@@ -104,7 +104,9 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
         Worker::spawn(config, shared.edges(feed), exit_sender.clone())
     });
     let feeds: Vec<Handle> = feeds.collect();
-    let views = feeds.iter().map(FeedView::from).collect();
+    let views = feeds.iter().zip(&settings.feeds);
+    let views = views.map(|(handle, feed)| FeedView::of(handle, &feed.files.limits));
+    let views = views.collect();
     board.show(facts, shared.budget.clone(), views);
     let oplog = tokio::spawn(watch_oplog(shared.deployment.clone(), board));
     let triggers = Triggers {
@@ -156,16 +158,13 @@ impl Shared {
 }
 
 fn about(settings: &Settings) -> About {
-    let limits = &settings.files.limits;
-    let origins = settings.feeds.iter().map(|feed| feed.watched.origin());
+    let feeds = settings.feeds.iter();
+    let feeds = feeds.map(|feed| (feed.watched.origin(), feed.files.limits.clone()));
     About {
-        origins: origins.collect(),
+        feeds: feeds.collect(),
         mongodb: settings.source.uri_for_people.clone(),
         lake: settings.lake.url_for_people.clone(),
         schedule: settings.schedule.clone(),
-        retry_attempts: limits.retry_attempts,
-        batch_size_changes: limits.batch_size_changes,
-        batch_limit_bytes: limits.batch_limit_bytes,
         buffer_limit_bytes: settings.buffer_limit_bytes,
         token: settings.http.token.clone(),
     }

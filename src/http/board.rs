@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::archive::failure::Failure;
+use crate::archive::limits::Limits;
 use crate::archive::origin::Origin;
 use crate::budget::Budget;
 use crate::clock::Clock;
@@ -18,20 +19,14 @@ const FLUSHES_MAX: usize = 4;
 /// What is known before anything is reached.
 #[derive(Debug)]
 pub struct About {
-    /// The collections that are to be watched.
-    pub origins: Vec<Origin>,
+    /// The collections that are to be watched, and the limits of their feeds.
+    pub feeds: Vec<(Origin, Limits)>,
     /// Scheme and hosts of the deployment; no secret is in it.
     pub mongodb: String,
     /// The lake's address; no secret is in it.
     pub lake: String,
     /// When all that waits is flushed.
     pub schedule: Schedule,
-    /// Failures in a row that make a feed not ready.
-    pub retry_attempts: u32,
-    /// Changes that make a flush.
-    pub batch_size_changes: u32,
-    /// Bytes that make a flush.
-    pub batch_limit_bytes: u64,
     /// Memory for changes.
     pub buffer_limit_bytes: u64,
     /// Who has it may flush.
@@ -43,6 +38,8 @@ pub struct About {
 pub struct FeedView {
     /// Its collection.
     pub(super) origin: Origin,
+    /// Its limits.
+    pub(super) limits: Limits,
     /// What it says of itself.
     pub(super) status: watch::Receiver<Status>,
     /// How long its commits take.
@@ -53,10 +50,13 @@ pub struct FeedView {
     pub(super) pings: mpsc::Sender<Ping>,
 }
 
-impl From<&Handle> for FeedView {
-    fn from(feed: &Handle) -> Self {
+impl FeedView {
+    /// What is seen of a running feed with these limits.
+    #[must_use]
+    pub fn of(feed: &Handle, limits: &Limits) -> Self {
         Self {
             origin: feed.origin.clone(),
+            limits: limits.clone(),
             status: feed.status.clone(),
             durations: feed.durations.clone(),
             commands: feed.commands.clone(),
@@ -81,20 +81,22 @@ struct Awaited {
 }
 
 impl Awaited {
-    fn new(origins: &[Origin]) -> Self {
-        let (statuses, receivers): (Vec<_>, Vec<_>) = origins
+    fn new(feeds: &[(Origin, Limits)]) -> Self {
+        let (statuses, receivers): (Vec<_>, Vec<_>) = feeds
             .iter()
             .map(|_| watch::channel(Status::default()))
             .unzip();
-        let feeds = origins.iter().zip(receivers);
-        let view = |(origin, status): (&Origin, watch::Receiver<Status>)| FeedView {
-            origin: origin.clone(),
-            status,
-            durations: Durations::default(),
-            // Nobody listens, as if they had ended.
-            commands: mpsc::channel(1).0,
-            pings: mpsc::channel(1).0,
-        };
+        let feeds = feeds.iter().zip(receivers);
+        let view =
+            |((origin, limits), status): (&(Origin, Limits), watch::Receiver<Status>)| FeedView {
+                origin: origin.clone(),
+                limits: limits.clone(),
+                status,
+                durations: Durations::default(),
+                // Nobody listens, as if they had ended.
+                commands: mpsc::channel(1).0,
+                pings: mpsc::channel(1).0,
+            };
         Self {
             feeds: feeds.map(view).collect(),
             statuses,
@@ -129,7 +131,7 @@ impl Board {
     #[must_use]
     pub fn new(about: About, clock: Clock) -> Self {
         Self(Arc::new(Shown {
-            awaited: Awaited::new(&about.origins),
+            awaited: Awaited::new(&about.feeds),
             about,
             clock,
             started_unix_ms: clock.now().unix_ms,
@@ -244,13 +246,10 @@ pub(super) mod tests {
 
     fn about(token: Option<&str>) -> About {
         About {
-            origins: Vec::new(),
+            feeds: Vec::new(),
             mongodb: "mongodb://h1,h2".to_owned(),
             lake: "file:///lake".to_owned(),
             schedule: Schedule::hourly(),
-            retry_attempts: 3,
-            batch_size_changes: 1000,
-            batch_limit_bytes: 8 << 20,
             buffer_limit_bytes: 128 << 20,
             token: token.map(Secret::new),
         }
@@ -263,6 +262,7 @@ pub(super) mod tests {
         };
         let view = |(collection, status): (&str, Status)| FeedView {
             origin: Origin::new("mydb", collection),
+            limits: Limits::default(),
             // What was sent last stays to be seen.
             status: watch::channel(status).1,
             durations: Durations::default(),
@@ -326,7 +326,7 @@ pub(super) mod tests {
     fn what_keeps_the_feeds_from_being_started_is_shown_of_each() {
         let origin = Origin::new("mydb", "users");
         let mut about = about(None);
-        about.origins.push(origin);
+        about.feeds.push((origin, Limits::default()));
         let board = Board::new(about, Clock::start());
         let failure = Failure {
             disposition: crate::archive::failure::Disposition::RETRY,

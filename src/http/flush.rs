@@ -67,7 +67,7 @@ pub(super) async fn flush(
         return refusal(StatusCode::TOO_MANY_REQUESTS, why);
     };
     let meant = feeds.iter().filter(is_meant);
-    let collections = join_all(meant.map(|feed| flush_one(board, feed))).await;
+    let collections = join_all(meant.map(flush_one)).await;
     let flushed = collections.iter().all(|one| one.done);
     let status = if flushed {
         StatusCode::OK
@@ -104,7 +104,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
-async fn flush_one(board: &Board, feed: &FeedView) -> Flush {
+async fn flush_one(feed: &FeedView) -> Flush {
     let before = feed.status.borrow().clone();
     let waiting = tokio::time::timeout(FLUSH_LIMIT, wait_for(feed, &before));
     let why = waiting.await.unwrap_or_else(|_| {
@@ -112,7 +112,7 @@ async fn flush_one(board: &Board, feed: &FeedView) -> Flush {
         Some(format!("not done within {seconds} s; it goes on"))
     });
     let why = match why {
-        None => unread(board, feed, &before).await,
+        None => unread(feed, &before).await,
         why => why,
     };
     Flush {
@@ -141,8 +141,8 @@ async fn wait_for(feed: &FeedView, before: &Status) -> Option<String> {
 
 /// Why the feed isn't read, if it isn't: then there may be more than what it flushed. What waits for its
 /// next try is tried at once on a flush, so it gets a moment.
-async fn unread(board: &Board, feed: &FeedView, before: &Status) -> Option<String> {
-    let obstacle = |status: &Status| health::obstacle(status, board.about().retry_attempts);
+async fn unread(feed: &FeedView, before: &Status) -> Option<String> {
+    let obstacle = |status: &Status| health::obstacle(status, feed.limits.retry_attempts);
     let failures = |status: &Status| status.tally.retries.values().sum::<u64>();
     let mut status = feed.status.clone();
     let is_known = |now: &Status| obstacle(now).is_none() || failures(now) > failures(before);

@@ -96,7 +96,7 @@ pub(super) fn readiness(board: &Board) -> Answer {
         .feeds()
         .iter()
         .filter_map(|feed| {
-            let why = obstacle(&feed.status.borrow(), board.about().retry_attempts)?;
+            let why = obstacle(&feed.status.borrow(), feed.limits.retry_attempts)?;
             Some(Ailing::new(&feed.origin, why))
         })
         .collect();
@@ -106,13 +106,13 @@ pub(super) fn readiness(board: &Board) -> Answer {
 
 /// Whether every feed is ready.
 pub(super) fn is_ready(board: &Board) -> bool {
-    let is_ready = |feed: &FeedView| is_feed_ready(board, &feed.status.borrow());
+    let is_ready = |feed: &FeedView| is_feed_ready(feed, &feed.status.borrow());
     board.is_running() && board.feeds().iter().all(is_ready)
 }
 
 /// Whether a feed is ready.
-pub(super) fn is_feed_ready(board: &Board, status: &Status) -> bool {
-    obstacle(status, board.about().retry_attempts).is_none()
+pub(super) fn is_feed_ready(feed: &FeedView, status: &Status) -> bool {
+    obstacle(status, feed.limits.retry_attempts).is_none()
 }
 
 fn status_of(is_good: bool) -> StatusCode {

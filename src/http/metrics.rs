@@ -141,7 +141,7 @@ impl Collector for Scrape {
         page.retries()?;
         page.durations()?;
         page.buffers()?;
-        page.states(&self.0)?;
+        page.states()?;
         page.times(&self.0)?;
         page.whole(&self.0)?;
         page.process(&self.0)
@@ -153,15 +153,18 @@ struct Feed<'a> {
     database: &'a str,
     collection: &'a str,
     status: Status,
+    is_ready: bool,
     durations: &'a Durations,
 }
 
 impl<'a> Feed<'a> {
     fn new(view: &'a FeedView) -> Self {
+        let status = view.status.borrow().clone();
         Self {
             database: &view.origin.database,
             collection: &view.origin.collection,
-            status: view.status.borrow().clone(),
+            is_ready: health::is_feed_ready(view, &status),
+            status,
             durations: &view.durations,
         }
     }
@@ -292,7 +295,7 @@ impl Page<'_, '_> {
         })
     }
 
-    fn states(&mut self, board: &Board) -> fmt::Result {
+    fn states(&mut self) -> fmt::Result {
         let help = "1 for what the feed is doing, 0 for what else it could be";
         let (state, feeds) = (named("silt_feed_state", None, help), self.feeds);
         let mut metric = self.begin(&state, MetricType::Gauge)?;
@@ -305,7 +308,7 @@ impl Page<'_, '_> {
         }
         let help = "1 if the feed is read and does not fail again and again (RETRY_ATTEMPTS)";
         self.gauge(&named("silt_feed_ready", None, help), |feed| {
-            Some(u32::from(health::is_feed_ready(board, &feed.status)))
+            Some(u32::from(feed.is_ready))
         })
     }
 

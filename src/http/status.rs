@@ -186,13 +186,12 @@ fn totals(collections: &[Collection]) -> Totals {
 
 fn collection(board: &Board, feed: &FeedView, now_unix_ms: i64) -> Collection {
     let status = feed.status.borrow().clone();
-    let about = board.about();
     let tally = &status.tally;
     Collection {
         database: feed.origin.database.clone(),
         collection: feed.origin.collection.clone(),
         state: status.state.as_str(),
-        ready: health::is_feed_ready(board, &status),
+        ready: health::is_feed_ready(feed, &status),
         lag_seconds: status.lag_ms(now_unix_ms).map(worker::seconds),
         oplog_runway_seconds: board.oplog_runway_seconds(&status),
         changes_read: tally.changes_read,
@@ -204,8 +203,8 @@ fn collection(board: &Board, feed: &FeedView, now_unix_ms: i64) -> Collection {
         buffered: Buffered {
             changes: status.buffered_changes,
             bytes: status.buffered_bytes,
-            batch_size_changes: about.batch_size_changes,
-            batch_limit_bytes: about.batch_limit_bytes,
+            batch_size_changes: feed.limits.batch_size_changes,
+            batch_limit_bytes: feed.limits.batch_limit_bytes,
         },
         last_change_at: status.last_change_time.map(rfc3339_of),
         flushes: Flushes {
