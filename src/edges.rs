@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mongodb::options::{Compressor, FullDocumentBeforeChangeType, FullDocumentType};
 
+use crate::archive::snapshot::SnapshotMode;
 use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
 use crate::extjson::Mode;
 use crate::lake::azure::credential::{self, Access, EntraIdentity};
@@ -23,7 +24,15 @@ use crate::source::{Deployment, SourceError, StreamOptions};
 ///
 /// The connection string is wrong or its host can't be looked up.
 pub async fn connect(settings: &Settings) -> Result<Deployment, SourceError> {
-    let (source, streams) = (&settings.source, settings.feeds.len());
+    let source = &settings.source;
+    let takes_snapshots = |feed: &FeedSettings| feed.snapshot != SnapshotMode::Never;
+    let ranges = if settings.feeds.iter().any(takes_snapshots) {
+        settings.snapshot.ranges as usize
+    } else {
+        0
+    };
+    // Each range of a snapshot is a cursor, too.
+    let streams = settings.feeds.len() + ranges;
     let compressor = match source.wire_compression {
         WireCompression::None => None,
         WireCompression::Snappy => Some(Compressor::Snappy),
