@@ -1,6 +1,6 @@
 //! Settings that change what is asked of the servers.
 
-use bson::doc;
+use bson::{Document, doc};
 
 use crate::harness::python;
 use crate::harness::scene::{Scene, insert, tokens};
@@ -85,6 +85,50 @@ async fn halted(scene: Scene) -> String {
     update.await.unwrap();
     let line = silt.wait_where("halted", is_halted);
     line["error"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_section_of_the_settings_file_is_its_collections_own() {
+    let mut scene = Scene::new().await;
+    let file = scene.lake().parent().unwrap().join("silt.toml");
+    let text = "MONGODB_COLLECTIONS = ['users', 'orders']\nFULL_DOCUMENT = 'default'\n\
+                [collections.users]\nOUTPUT_FORMAT = 'ndjson'\nFULL_DOCUMENT = 'updateLookup'\n\
+                BATCH_SIZE = 2\n";
+    std::fs::write(&file, text).unwrap();
+    scene.settings.remove("MONGODB_COLLECTIONS");
+    let scene = scene.with("SILT_CONFIG", file.to_str().unwrap());
+    let mut silt = Silt::watching(&scene.settings, &["users", "orders"]);
+    for name in ["users", "orders"] {
+        let collection = scene.database.collection::<Document>(name);
+        collection.insert_one(doc! { "_id": 1 }).await.unwrap();
+        let update = doc! { "$set": { "a": 2 } };
+        collection
+            .update_one(doc! { "_id": 1 }, update)
+            .await
+            .unwrap();
+    }
+    // Two changes make a flush of the one, and are far from enough for the other.
+    let flushed = silt.wait_for("flushed");
+    assert_eq!(
+        (&flushed["collection"], &flushed["reason"]),
+        (&"users".into(), &"count".into())
+    );
+    scene.flush_until(&mut silt, "orders", 2).await;
+    silt.drain();
+    for (name, extension, is_looked_up) in [("users", ".ndjson", true), ("orders", ".json", false)]
+    {
+        let files = scene.contents(name).await;
+        assert!(
+            files.iter().all(|(file, _)| file.ends_with(extension)),
+            "{name}"
+        );
+        let update = &scene.archived(name)[1];
+        assert_eq!(
+            update.get("fullDocument").is_some(),
+            is_looked_up,
+            "{update}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -187,6 +187,10 @@ impl Address {
     }
 }
 
+fn of_names(names: Option<&[String]>) -> Document {
+    names.map_or_else(Document::new, |names| doc! { "name": { "$in": names } })
+}
+
 fn greeting(hello: &Document) -> Greeting {
     let text = |name: &str| hello.get_str(name).ok().map(str::to_owned);
     let members = hello.get_array("hosts").map(Vec::as_slice);
@@ -318,7 +322,16 @@ impl Deployment {
         Ok(account)
     }
 
-    /// The collections of a database, as far as they have these names.
+    /// The databases that silt may see.
+    ///
+    /// # Errors
+    ///
+    /// The deployment can't be reached.
+    pub async fn databases(&self) -> Result<Vec<String>, SourceError> {
+        self.bounded(self.client.list_database_names()).await
+    }
+
+    /// The collections of a database: those of these names, or all.
     ///
     /// # Errors
     ///
@@ -326,12 +339,10 @@ impl Deployment {
     pub async fn listings(
         &self,
         database: &str,
-        names: &[String],
+        names: Option<&[String]>,
     ) -> Result<Vec<Listing>, SourceError> {
         let database = self.client.database(database);
-        let question = database
-            .list_collections()
-            .filter(doc! { "name": { "$in": names } });
+        let question = database.list_collections().filter(of_names(names));
         let found = async { question.await?.try_collect::<Vec<_>>().await };
         let found = self.bounded(Box::pin(found)).await?;
         let listing = |found: mongodb::results::CollectionSpecification| Listing {
@@ -359,14 +370,14 @@ impl Deployment {
     pub async fn listings_of_own(
         &self,
         database: &str,
-        names: &[String],
+        names: Option<&[String]>,
     ) -> Result<Vec<Listing>, SourceError> {
         let database = self.client.database(database);
         let question = database.run_cursor_command(doc! {
             "listCollections": 1,
             "nameOnly": true,
             "authorizedCollections": true,
-            "filter": { "name": { "$in": names } },
+            "filter": of_names(names),
         });
         let found = async { question.await?.try_collect::<Vec<Document>>().await };
         let found = self.bounded(Box::pin(found)).await?;

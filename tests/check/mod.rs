@@ -3,6 +3,7 @@
 mod lake;
 mod mongodb;
 mod newest;
+mod patterns;
 mod tls;
 
 use bson::doc;

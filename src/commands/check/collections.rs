@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::grants::{Missing, quoted};
+use super::grants::Missing;
+use super::images::{Lacking, Wanted};
+use super::listed::{listings, may_list, unlisted, without_streams};
 use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
+use super::shared::Shared;
 use super::{ROW_LIMIT, in_time, words};
 use crate::archive::hour_file::HourFile;
 use crate::archive::machine::{OnHistoryLost, StartAt, refuse_lake_behind};
@@ -14,7 +17,7 @@ use crate::archive::selection::Watched;
 use crate::checkpoint::{Checkpoints, FeedId};
 use crate::edges;
 use crate::lake::{self, Lake};
-use crate::settings::{FeedSettings, FullDocument, Settings};
+use crate::settings::{FeedSettings, Settings};
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
 
@@ -30,19 +33,28 @@ pub(super) async fn check(
     table: &Table<'_>,
 ) {
     if let Some(reached) = reached {
-        let of = |feed, origin| Feed {
-            settings: feed,
-            reached,
-            lake,
-            store,
-            origin,
-        };
-        let feeds = settings.feeds.iter();
-        let feeds = feeds.filter_map(|feed| match &feed.watched {
-            Watched::Collection(origin) => Some(of(feed, origin)),
-            Watched::Many { .. } => None,
-        });
-        of_feeds(&feeds.collect::<Vec<_>>(), reached, table).await;
+        let mut feeds = Vec::new();
+        for feed in &settings.feeds {
+            match &feed.watched {
+                Watched::Collection(origin) => feeds.push(Feed {
+                    settings: feed,
+                    reached,
+                    lake,
+                    store,
+                    origin,
+                }),
+                Watched::Many { selection, layout } => {
+                    let shared = Shared {
+                        settings: feed,
+                        selection,
+                        layout: *layout,
+                        reached,
+                    };
+                    shared.check(table).await;
+                }
+            }
+        }
+        of_feeds(&feeds, reached, table).await;
     } else {
         let names = settings.source.collections.to_string();
         let row = Row::skipped(&names, "MongoDB can't be used");
@@ -59,7 +71,7 @@ async fn of_feeds(feeds: &[Feed<'_>], reached: &Reached, table: &Table<'_>) {
         let names = of_database
             .iter()
             .map(|feed| feed.origin.collection.clone());
-        let listings = listings(reached, database, &names.collect::<Vec<_>>()).await;
+        let listings = listings(reached, database, Some(&names.collect::<Vec<_>>())).await;
         if let Err(error) = &listings {
             add(unlisted(reached, database, error));
         }
@@ -73,43 +85,6 @@ async fn of_feeds(feeds: &[Feed<'_>], reached: &Reached, table: &Table<'_>) {
             unreachable = feed.check(listings.as_deref(), table).await;
         }
     }
-}
-
-/// The collections as far as silt may see them.
-async fn listings(
-    reached: &Reached,
-    database: &str,
-    names: &[String],
-) -> Result<Vec<Listing>, SourceError> {
-    match reached.deployment.listings(database, names).await {
-        Err(SourceError::Unauthorized { .. }) => {
-            reached.deployment.listings_of_own(database, names).await
-        }
-        other => other,
-    }
-}
-
-fn unlisted(reached: &Reached, database: &str, error: &SourceError) -> Row {
-    match error {
-        SourceError::Unauthorized { .. } => {
-            let found = format!(
-                "listCollections on {database} is missing: it isn't known what the collections are"
-            );
-            Row::warning("list", found).mended_by(may_list(reached, database))
-        }
-        other => Row::warning("list", words::of_source(other)),
-    }
-}
-
-/// How to let silt see what collections are.
-fn may_list(reached: &Reached, database: &str) -> String {
-    let missing = Missing {
-        database,
-        collection: "",
-        actions: &["listCollections"],
-        role: "read",
-    };
-    missing.mend(&reached.account)
 }
 
 /// How the deployment lists a collection.
@@ -259,63 +234,34 @@ impl Feed<'_> {
             }
             Listed::There(listing) => listing,
         };
-        let (kind, mend) = match listing.kind.as_str() {
-            "view" => (
-                "a view, which has no changes",
-                "name the collections behind it",
-            ),
-            "timeseries" => (
-                "a time-series collection, which has no change streams",
-                "name an ordinary collection",
-            ),
-            _ => return (Some(Row::good(&self.name(), "there")), true),
+        let Some((kind, mend)) = without_streams(listing) else {
+            return (Some(Row::good(&self.name(), "there")), true);
         };
         let row = Row::failure(&self.name(), kind);
         let row = row.mended_by(format!("{mend} in MONGODB_COLLECTIONS"));
         (Some(row), false)
     }
 
-    /// Whether it keeps post-images, where that matters.
+    /// Whether it keeps images, where that matters.
     fn images(&self, listing: Listed<'_>) -> Option<Row> {
         let what = self.what("images");
-        let full_document = self.settings.stream.full_document;
-        if !matches!(
-            full_document,
-            FullDocument::WhenAvailable | FullDocument::Required
-        ) || !self.reached.keeps_images
-        {
-            return None;
-        }
-        let (keeps_images, verb) = match listing {
-            Listed::Unknown => (None, ""),
-            Listed::Missing => (Some(false), "create"),
-            Listed::There(listing) => (listing.keeps_images, "collMod"),
+        let wanted = Wanted::by(&self.settings.stream).filter(|_| self.reached.keeps_images)?;
+        let (keeps_images, exists) = match listing {
+            Listed::Unknown => (None, false),
+            Listed::Missing => (Some(false), false),
+            Listed::There(listing) => (listing.keeps_images, true),
         };
-        match keeps_images {
-            Some(true) => {
-                return Some(Row::good(&what, "changeStreamPreAndPostImages is enabled"));
+        Some(match keeps_images {
+            Some(true) => Row::good(&what, "changeStreamPreAndPostImages is enabled"),
+            Some(false) => {
+                let origin = self.origin.clone();
+                wanted.lacking(&what, &[Lacking { origin, exists }], "")
             }
-            Some(false) => {}
             None => {
                 let database = &self.origin.database;
                 let reason = format!("it can't be seen without listCollections on {database}");
-                let mend = may_list(self.reached, database);
-                return Some(Row::skipped(&what, reason).mended_by(mend));
+                Row::skipped(&what, reason).mended_by(may_list(self.reached, database))
             }
-        }
-        let (database, name) = (&self.origin.database, &self.origin.collection);
-        let mend = format!(
-            "db.getSiblingDB({}).runCommand({{{verb}: {}, changeStreamPreAndPostImages: {{enabled: true}}}})",
-            quoted(database),
-            quoted(name)
-        );
-        let found = "changeStreamPreAndPostImages isn't enabled";
-        Some(if full_document == FullDocument::Required {
-            let found = format!("{found}, so FULL_DOCUMENT=required halts at the first update");
-            Row::failure(&what, found).mended_by(mend)
-        } else {
-            let found = format!("{found}, so updates come without fullDocument");
-            Row::warning(&what, found).mended_by(mend)
         })
     }
 

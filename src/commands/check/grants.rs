@@ -4,6 +4,7 @@ use crate::source::preflight::Account;
 
 /// What is missing, and the built-in role that holds it.
 pub(super) struct Missing<'a> {
+    /// Empty for all.
     pub database: &'a str,
     /// Empty for all of the database's.
     pub collection: &'a str,
@@ -29,7 +30,13 @@ impl Missing<'_> {
                 actions.join(", ")
             );
         }
-        let role = format!("{{role: {}, db: {database}}}", quoted(self.role));
+        // Roles on all databases are those of admin.
+        let of = if self.database.is_empty() {
+            "admin"
+        } else {
+            self.database
+        };
+        let role = format!("{{role: {}, db: {}}}", quoted(self.role), quoted(of));
         match &account.user {
             Some((user, of)) => format!(
                 "db.getSiblingDB({}).grantRolesToUser({}, [{role}])",

@@ -7,17 +7,21 @@ mod checkpoints;
 mod collections;
 mod grants;
 mod http;
+mod images;
 mod lake;
+mod listed;
 mod mongodb;
 mod probe;
 mod row;
+mod shared;
 mod words;
 
 use std::time::Duration;
 
 use super::Report;
 use super::screen::Screen;
-use crate::settings::Settings;
+use crate::archive::selection::Watched;
+use crate::settings::{FeedSettings, Settings};
 use row::{Part, Row, Table};
 
 /// Longest wait for one answer. The driver looks for a server for ten seconds and then says what is
@@ -55,17 +59,21 @@ pub async fn run(settings: &Settings, warnings: &[String], screen: Screen<'_>) -
 }
 
 fn of_settings(settings: &Settings, warnings: &[String], table: &Table<'_>) {
-    let feeds = settings.feeds.len();
-    let found = format!(
-        "{feeds} {} of {}, to {}",
-        if feeds == 1 {
+    let (source, feeds) = (&settings.source, settings.feeds.len());
+    let lake = &settings.lake.url_for_people;
+    let is_shared = |feed: &FeedSettings| matches!(feed.watched, Watched::Many { .. });
+    let found = if settings.feeds.iter().any(is_shared) {
+        let streams = if feeds == 1 { "stream" } else { "streams" };
+        let (databases, collections) = (&source.databases, &source.collections);
+        format!("{collections} of {databases}, by {feeds} {streams}, to {lake}")
+    } else {
+        let collections = if feeds == 1 {
             "collection"
         } else {
             "collections"
-        },
-        settings.source.databases,
-        settings.lake.url_for_people
-    );
+        };
+        format!("{feeds} {collections} of {}, to {lake}", source.databases)
+    };
     table.add(Part::Settings, Row::good("settings", found));
     for warning in warnings {
         table.add(Part::Settings, Row::warning("settings", warning));

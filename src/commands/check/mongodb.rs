@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::row::{Part, Row, Table};
 use super::{in_time, words};
 use crate::edges;
-use crate::settings::{FullDocument, Settings};
+use crate::settings::{FullDocument, FullDocumentBeforeChange, Settings, StreamSettings};
 use crate::source::preflight::{Account, Address, Greeting, Host};
 use crate::source::{Deployment, Facts, OplogWindow, ServerVersion, SourceError};
 
@@ -354,22 +354,39 @@ fn version_row(
         Some(compatibility) => format!("{version} (feature compatibility {compatibility})"),
         None => version.clone(),
     };
-    let wants_images = settings.feeds.iter().any(|feed| {
-        let full_document = feed.stream.full_document;
-        matches!(
-            full_document,
-            FullDocument::WhenAvailable | FullDocument::Required
-        )
-    });
-    if wants_images && !keeps_images {
-        let what = format!("{found} keeps no post-images, which FULL_DOCUMENT asks for");
-        return Row::failure("version", what)
-            .mended_by("FULL_DOCUMENT=updateLookup, or MongoDB 6.0");
+    if !keeps_images && let Some((lacks, without)) = asks_for_6_0(settings) {
+        return Row::failure("version", format!("{found} {lacks}"))
+            .mended_by(format!("{without}, or MongoDB 6.0"));
     }
     match facts.number() {
         Some(_) => Row::good("version", format!("{found}; {VERSIONS}")),
         None => Row::warning("version", found),
     }
+}
+
+/// What a server before 6.0 lacks of what the settings ask for, and which setting does without.
+fn asks_for_6_0(settings: &Settings) -> Option<(&'static str, &'static str)> {
+    let any =
+        |asks: fn(&StreamSettings) -> bool| settings.feeds.iter().any(|feed| asks(&feed.stream));
+    if any(|stream| {
+        let full_document = stream.full_document;
+        matches!(
+            full_document,
+            FullDocument::WhenAvailable | FullDocument::Required
+        )
+    }) {
+        let lacks = "keeps no post-images, which FULL_DOCUMENT asks for";
+        return Some((lacks, "FULL_DOCUMENT=updateLookup"));
+    }
+    if any(|stream| stream.full_document_before_change != FullDocumentBeforeChange::Off) {
+        let lacks = "keeps no pre-images, which FULL_DOCUMENT_BEFORE_CHANGE asks for";
+        return Some((lacks, "FULL_DOCUMENT_BEFORE_CHANGE=off"));
+    }
+    if any(|stream| stream.show_expanded_events) {
+        let lacks = "has no expanded events, which SHOW_EXPANDED_EVENTS asks for";
+        return Some((lacks, "SHOW_EXPANDED_EVENTS=false"));
+    }
+    None
 }
 
 async fn oplog(deployment: &Deployment, facts: &Facts, table: &Table<'_>) -> Option<OplogWindow> {

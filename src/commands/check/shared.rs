@@ -1,0 +1,247 @@
+//! Whether a stream over several collections can be opened, and what it means at this moment.
+
+use super::grants::Missing;
+use super::images::{Lacking, Wanted};
+use super::listed::{listings, may_list, unlisted, without_streams};
+use super::mongodb::Reached;
+use super::row::{Part, Row, Table};
+use super::words;
+use crate::archive::origin::{Layout, Origin};
+use crate::archive::selection::{Matcher, Selection, is_servers_collection, is_servers_database};
+use crate::settings::FeedSettings;
+use crate::source::SourceError;
+use crate::source::preflight::Listing;
+
+/// What a change stream of collections needs.
+const ACTIONS: [&str; 2] = ["find", "changeStream"];
+/// So many names at most stand in a row.
+const NAMES_MAX: usize = 20;
+
+/// A stream over several collections.
+pub(super) struct Shared<'a> {
+    pub settings: &'a FeedSettings,
+    pub selection: &'a Selection,
+    pub layout: Layout,
+    pub reached: &'a Reached,
+}
+
+/// What the deployment lists of what is meant.
+#[derive(Default)]
+struct Found {
+    /// What the stream carries.
+    carried: Vec<(Origin, Listing)>,
+    /// What a pattern means and has no changes.
+    passed_over: Vec<(Origin, &'static str)>,
+    /// What is named and has no changes.
+    refused: Vec<Row>,
+    /// Databases whose collections can't be seen.
+    unseen: Vec<String>,
+}
+
+impl Shared<'_> {
+    /// Checks it, row by row.
+    pub(super) async fn check(&self, table: &Table<'_>) {
+        let add = |row| table.add(Part::Collections, row);
+        table.progress("collections: asks what the patterns mean");
+        match self.databases().await {
+            Ok(databases) => {
+                let found = self.find(&databases, table).await;
+                self.rows(found).into_iter().for_each(add);
+            }
+            Err(error) => {
+                let row = Row::warning("list", words::of_source(&error));
+                add(row.mended_by(
+                    "grant listDatabases to see which databases there are; silt runs without",
+                ));
+            }
+        }
+        add(self.privileges());
+    }
+
+    /// The databases that are meant and there, or named.
+    async fn databases(&self) -> Result<Vec<String>, SourceError> {
+        if let Some(names) = self.selection.databases.names() {
+            return Ok(names.into_iter().map(str::to_owned).collect());
+        }
+        let mut there = self.reached.deployment.databases().await?;
+        there.retain(|name| self.selection.databases.matches(name) && !is_servers_database(name));
+        there.sort();
+        Ok(there)
+    }
+
+    async fn find(&self, databases: &[String], table: &Table<'_>) -> Found {
+        let mut found = Found::default();
+        for database in databases {
+            match listings(self.reached, database, None).await {
+                Ok(mut listings) => {
+                    listings.sort_by(|one, other| one.name.cmp(&other.name));
+                    self.sort_out(database, listings, &mut found);
+                }
+                Err(error) => {
+                    table.add(Part::Collections, unlisted(self.reached, database, &error));
+                    found.unseen.push(database.clone());
+                }
+            }
+        }
+        found
+    }
+
+    fn sort_out(&self, database: &str, listings: Vec<Listing>, found: &mut Found) {
+        for listing in listings {
+            if is_servers_collection(&listing.name)
+                || !self.selection.matches(database, &listing.name)
+            {
+                continue;
+            }
+            let origin = Origin::laid_out(database, &listing.name, self.layout);
+            let Some((what, mend)) = without_streams(&listing) else {
+                found.carried.push((origin, listing));
+                continue;
+            };
+            let is_it =
+                |include: &Matcher| matches!(include, Matcher::Name(name) if *name == listing.name);
+            if self.selection.collections.includes.iter().any(is_it) {
+                let row = Row::failure(&self.name(&origin), what);
+                found
+                    .refused
+                    .push(row.mended_by(format!("{mend} in MONGODB_COLLECTIONS")));
+            } else {
+                found.passed_over.push((origin, what));
+            }
+        }
+    }
+
+    fn rows(&self, found: Found) -> Vec<Row> {
+        let mut rows = found.refused;
+        let names: Vec<String> = found
+            .carried
+            .iter()
+            .map(|(origin, _)| self.name(origin))
+            .collect();
+        let collections = self.selection.collections.to_string();
+        rows.push(match names.len() {
+            0 if found.unseen.is_empty() => Row::warning(
+                &collections,
+                "means no collection now; what is created later is watched from its first change",
+            ),
+            0 => Row::skipped(&collections, "it can't be seen what that means now"),
+            1 => Row::good(
+                &collections,
+                format!("means 1 collection now: {}", names[0]),
+            ),
+            count => Row::good(
+                &collections,
+                format!("means {count} collections now: {}", some_of(&names)),
+            ),
+        });
+        if !found.passed_over.is_empty() {
+            let each = found.passed_over.iter();
+            let each: Vec<String> = each
+                .map(|(origin, what)| format!("{} ({what})", self.name(origin)))
+                .collect();
+            rows.push(Row::good("passed over", some_of(&each)));
+        }
+        rows.extend(self.images(&found.carried));
+        rows
+    }
+
+    /// Whether they keep images, where that matters.
+    fn images(&self, carried: &[(Origin, Listing)]) -> Option<Row> {
+        const WHAT: &str = "images";
+        let wanted = Wanted::by(&self.settings.stream)?;
+        if let Some((origin, _)) = carried
+            .iter()
+            .find(|(_, listing)| listing.keeps_images.is_none())
+        {
+            let reason = format!(
+                "they can't be seen without listCollections on {}",
+                origin.database
+            );
+            return Some(
+                Row::skipped(WHAT, reason).mended_by(may_list(self.reached, &origin.database)),
+            );
+        }
+        let lacking = carried
+            .iter()
+            .filter(|(_, listing)| listing.keeps_images == Some(false));
+        let lacking: Vec<Lacking> = lacking
+            .map(|(origin, _)| Lacking {
+                origin: origin.clone(),
+                exists: true,
+            })
+            .collect();
+        let all = carried.len();
+        Some(match lacking.len() {
+            0 if all == 0 => return None,
+            0 => Row::good(
+                WHAT,
+                format!("changeStreamPreAndPostImages is enabled on all {all}"),
+            ),
+            some => wanted.lacking(WHAT, &lacking, &format!(" on {some} of {all}")),
+        })
+    }
+
+    /// Whether silt may open it.
+    fn privileges(&self) -> Row {
+        const WHAT: &str = "shared stream";
+        let account = &self.reached.account;
+        let (database, whose, role) = match self.selection.only_database() {
+            Some(database) => (database, format!("all collections of {database}"), "read"),
+            None => (
+                "",
+                "all collections of all databases".to_owned(),
+                "readAnyDatabase",
+            ),
+        };
+        let missing: Vec<&str> = ACTIONS
+            .into_iter()
+            .filter(|action| !account.may(action, database, ""))
+            .collect();
+        if missing.is_empty() {
+            return Row::good(
+                WHAT,
+                format!("{} on {whose} may be used", ACTIONS.join(" and ")),
+            );
+        }
+        let verb = if missing.len() == 1 { "is" } else { "are" };
+        let found = format!("{} on {whose} {verb} missing", missing.join(" and "));
+        let missing = Missing {
+            database,
+            collection: "",
+            actions: &missing,
+            role,
+        };
+        Row::failure(WHAT, found).mended_by(missing.mend(account))
+    }
+
+    /// A collection's name in rows: with its database, if there are several.
+    fn name(&self, origin: &Origin) -> String {
+        match self.layout {
+            Layout::Collection => origin.collection.clone(),
+            Layout::DatabaseAndCollection => origin.to_string(),
+        }
+    }
+}
+
+/// A few of the names, and how many more there are.
+fn some_of(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES_MAX);
+    let shown = shown.cloned().collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(NAMES_MAX) {
+        Some(more @ 1..) => format!("{shown} and {more} more"),
+        _ => shown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_names_are_cut_short() {
+        let names = |count: usize| -> Vec<String> { (0..count).map(|n| n.to_string()).collect() };
+        assert_eq!(some_of(&names(3)), "0, 1, 2");
+        assert!(some_of(&names(20)).ends_with(", 18, 19"));
+        assert!(some_of(&names(22)).ends_with(", 18, 19 and 2 more"));
+    }
+}
