@@ -100,8 +100,9 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     };
     let (exit_sender, mut exits) = mpsc::channel(1);
     let feeds = settings.feeds.iter().map(|feed| {
-        let config = feed_config(settings, feed);
-        Worker::spawn(config, shared.edges(feed), exit_sender.clone())
+        let edges = shared.edges(feed, &facts);
+        let config = feed_config(settings, feed, &edges);
+        Worker::spawn(config, edges, exit_sender.clone())
     });
     let feeds: Vec<Handle> = feeds.collect();
     let views = feeds.iter().zip(&settings.feeds);
@@ -141,12 +142,12 @@ struct Shared {
 
 impl Shared {
     /// What one feed works with.
-    fn edges(&self, feed: &FeedSettings) -> Edges {
+    fn edges(&self, feed: &FeedSettings, facts: &Facts) -> Edges {
         Edges {
             deployment: self.deployment.clone(),
             lake: Arc::clone(&self.lake),
             checkpoints: Arc::clone(&self.checkpoints),
-            stream_options: edges::stream_options(feed),
+            stream_options: edges::stream_options(feed, facts),
             budget: self.budget.clone(),
             feed_limit_bytes: self.feed_limit_bytes,
             uploads: Arc::clone(&self.uploads),
@@ -197,7 +198,7 @@ async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
 }
 
 /// What a feed's machine is to do.
-fn feed_config(settings: &Settings, feed: &FeedSettings) -> Config {
+fn feed_config(settings: &Settings, feed: &FeedSettings, edges: &Edges) -> Config {
     let mut limits = feed.files.limits.clone();
     if matches!(settings.lake.location, LakeLocation::Local { .. }) {
         // Blocks are Azure's. A plain ndjson file couldn't even say how many commits made it.
@@ -209,7 +210,7 @@ fn feed_config(settings: &Settings, feed: &FeedSettings) -> Config {
         start_at: feed.start_at,
         on_history_lost: feed.on_history_lost,
         limits,
-        stream_hash: edges::stream_options(feed).stream_hash(),
+        stream_hash: edges.stream_options.stream_hash(),
         seed: fastrand::u64(..),
     }
 }

@@ -17,6 +17,7 @@ use super::answer::Answer;
 use super::board::{Board, FeedView};
 use super::{health, process};
 use crate::archive::batch::FlushReason;
+use crate::archive::origin::Origin;
 use crate::source::OplogWindow;
 use crate::worker::{self, Durations, Outcome, State, Status, Tally};
 
@@ -70,7 +71,7 @@ const fn counted(
     }
 }
 
-static COUNTERS: [Counted; 9] = [
+static COUNTERS: [Counted; 10] = [
     counted(
         "silt_changes_read",
         None,
@@ -125,6 +126,12 @@ static COUNTERS: [Counted; 9] = [
         "Gaps in the history, put on record in the lake",
         |tally| tally.gaps,
     ),
+    counted(
+        "silt_large_events",
+        None,
+        "Changes too large to be sent, put on record in the lake",
+        |tally| tally.large_events,
+    ),
 ];
 
 impl Collector for Scrape {
@@ -143,6 +150,7 @@ impl Collector for Scrape {
         page.buffers()?;
         page.states()?;
         page.times(&self.0)?;
+        page.carried()?;
         page.whole(&self.0)?;
         page.process(&self.0)
     }
@@ -178,6 +186,15 @@ impl<'a> Feed<'a> {
         let [database, collection] = self.labels();
         [database, collection, (name, value)]
     }
+}
+
+fn labels_of(origin: &Origin) -> [(&'static str, &str); 2] {
+    let Origin {
+        database,
+        collection,
+        ..
+    } = origin;
+    [("database", database), ("collection", collection)]
 }
 
 /// The text on its way.
@@ -219,6 +236,32 @@ impl Page<'_, '_> {
         for feed in feeds {
             if let Some(value) = value(feed) {
                 metric.encode_family(&feed.labels())?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The collections of feeds that carry many.
+    fn carried(&mut self) -> fmt::Result {
+        let feeds = self.feeds;
+        let help = "Changes that were brought into the lake, of each collection of a shared stream";
+        let archived = named("silt_carried_changes_archived", None, help);
+        let mut metric = self.begin(&archived, MetricType::Counter)?;
+        for (origin, lane) in feeds.iter().flat_map(|feed| &feed.status.lanes) {
+            count(&mut metric, &labels_of(origin), &lane.changes_archived)?;
+        }
+        let help =
+            "Cluster time of the last change in the lake, of each collection of a shared stream";
+        let last = named(
+            "silt_carried_last_change_timestamp",
+            Some(Unit::Seconds),
+            help,
+        );
+        let mut metric = self.begin(&last, MetricType::Gauge)?;
+        for (origin, lane) in feeds.iter().flat_map(|feed| &feed.status.lanes) {
+            if let Some(time) = lane.last_change_time {
+                let labels = labels_of(origin);
+                metric.encode_family(&labels)?.encode_gauge(&time.seconds)?;
             }
         }
         Ok(())

@@ -83,6 +83,20 @@ struct Collection {
     reconnects: u64,
     reloads: u64,
     gaps: u64,
+    large_events: u64,
+    /// What a feed of many has seen of each of its collections.
+    carries: Option<Vec<Carried>>,
+}
+
+#[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "the document's own words")]
+struct Carried {
+    database: String,
+    collection: String,
+    changes_archived: u64,
+    flushes: u64,
+    last_change_at: Option<String>,
+    current_file: Option<CurrentFile>,
 }
 
 #[derive(Serialize)]
@@ -215,6 +229,8 @@ fn collection(board: &Board, feed: &FeedView, now_unix_ms: i64) -> Collection {
         reconnects: tally.reconnects,
         reloads: tally.reloads,
         gaps: tally.gaps,
+        large_events: tally.large_events,
+        carries: status.carries_many.then(|| carried(&status)),
         trouble: trouble(&status),
         last_flush: status.last_flush.map(|flush| LastFlush {
             at: rfc3339(flush.at_unix_ms),
@@ -224,15 +240,35 @@ fn collection(board: &Board, feed: &FeedView, now_unix_ms: i64) -> Collection {
             seconds: flush.seconds,
             reason: flush.reason,
         }),
-        current_file: status.file.map(|file| CurrentFile {
-            path: file.path,
-            bytes: file.len_bytes,
-            flushes: file.commits,
-        }),
+        current_file: status.file.as_ref().map(CurrentFile::of),
         last_error: status.last_error.map(|error| PastError {
             message: error.message,
             at: rfc3339(error.at_unix_ms),
         }),
+    }
+}
+
+/// The collections of a feed of many, of which something was seen.
+fn carried(status: &Status) -> Vec<Carried> {
+    let lanes = status.lanes.iter();
+    let carried = lanes.map(|(origin, lane)| Carried {
+        database: origin.database.clone(),
+        collection: origin.collection.clone(),
+        changes_archived: lane.changes_archived,
+        flushes: lane.flushes,
+        last_change_at: lane.last_change_time.map(rfc3339_of),
+        current_file: lane.file.as_ref().map(CurrentFile::of),
+    });
+    carried.collect()
+}
+
+impl CurrentFile {
+    fn of(file: &worker::CurrentFile) -> Self {
+        Self {
+            path: file.path.clone(),
+            bytes: file.len_bytes,
+            flushes: file.commits,
+        }
     }
 }
 

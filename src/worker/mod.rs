@@ -28,7 +28,8 @@ use crate::lake::{Lake, Version};
 use crate::processors::Processors;
 use crate::source::{Deployment, Patience, Reading, StreamOptions};
 pub use status::{
-    CurrentFile, Durations, LastFlush, Outcome, PastError, State, Status, Tally, seconds,
+    CurrentFile, Durations, LaneStatus, LastFlush, Outcome, PastError, State, Status, Tally,
+    seconds,
 };
 
 /// Parcels of changes that wait for the feed, beside the one that it handles.

@@ -236,7 +236,9 @@ pub struct Status {
     pub tally: Tally,
     /// The hour file that was written last.
     pub file: Option<CurrentFile>,
-    /// What is known of each collection, of a feed that carries many.
+    /// Whether it carries many collections.
+    pub carries_many: bool,
+    /// What is known of each of them of which there was a change.
     pub lanes: BTreeMap<Origin, LaneStatus>,
     /// The last flush.
     pub last_flush: Option<LastFlush>,
@@ -394,6 +396,7 @@ impl Status {
     pub(super) fn follow(&mut self, feed: &Feed, is_full: bool, now: Now) {
         self.state = State::of(feed.activity(), is_full);
         self.is_watching = feed.is_watching();
+        self.carries_many = feed.carries_many();
         self.buffered_changes = feed.buffered_changes();
         self.buffered_bytes = feed.buffered_bytes();
         self.last_change_time = feed.last_change_time();
