@@ -3,8 +3,8 @@
 
     servers.py run [--version V] [--oplog-mb N] [--cache-mb N] -- cargo test
                                     both servers for the time of one command, whose exit status it takes over
-    servers.py mongod [--version V] [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--sync-seconds N] [--auth]
-                      [--lone KIND]
+    servers.py mongod [--version V] [--members N] [--port P,…] [--data DIR] [--keep-data] [--oplog-mb N] [--cache-mb N]
+                      [--sync-seconds N] [--auth] [--lone KIND]
     servers.py azurite [--port P] [--location DIR] [--keep-data]
 
 `mongod` and `azurite` print one line of JSON when the server is ready, stay until their standard input closes
@@ -185,7 +185,8 @@ def serve_mongod(nest, options):
     ports = [int(port) for port in options.port.split(",")] if options.port else None
     members = len(ports) if ports else options.members
     processes = start_mongod(nest, members, ports, options.data, options.keep_data, options.oplog_mb,
-                             options.sync_seconds, options.auth, options.lone == "standalone", version=options.version)
+                             options.sync_seconds, options.auth, options.lone == "standalone",
+                             options.cache_mb, options.version)
     if options.lone:
         ready(processes[0])
         return serve(nest, processes, {"uri": f"mongodb://127.0.0.1:{processes[0].port}/"})
@@ -251,7 +252,6 @@ def parse(arguments):
     commands = parser.add_subparsers(required=True, metavar="run|mongod|azurite")
     command = commands.add_parser("run")
     command.add_argument("--oplog-mb", type=int, default=OPLOG_MB)
-    command.add_argument("--cache-mb", type=int, default=CACHE_MB, help="of mongod's storage engine")
     command.add_argument("command", nargs=argparse.REMAINDER)
     command.set_defaults(start=run)
     mongod = commands.add_parser("mongod")
@@ -268,6 +268,7 @@ def parse(arguments):
     azurite.add_argument("--location", help="folder of the data; without it they are held in memory")
     azurite.set_defaults(start=serve_azurite)
     for starter in (command, mongod):
+        starter.add_argument("--cache-mb", type=int, default=CACHE_MB, help="of mongod's storage engine")
         starter.add_argument("--version", default=os.environ.get(VERSION), help=f"of mongod: {', '.join(tools.MONGODS)}")
     for server in (mongod, azurite):
         server.add_argument("--keep-data", action="store_true", help="stop in good order and keep the folder")

@@ -16,7 +16,7 @@ use crate::settings::{
     self, AzureCredential, CheckpointSettings, FeedSettings, FullDocument,
     FullDocumentBeforeChange, JsonMode, LakeLocation, LakeSettings, Settings, WireCompression,
 };
-use crate::source::{Deployment, Facts, SourceError, StreamOptions};
+use crate::source::{Deployment, SourceError, StreamOptions};
 
 /// The deployment of these settings. Only a `mongodb+srv` address is looked up here.
 ///
@@ -72,7 +72,7 @@ pub fn mongo_checkpoints(
 
 /// How a feed's stream is read.
 #[must_use]
-pub fn stream_options(feed: &FeedSettings, facts: &Facts) -> StreamOptions {
+pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
     StreamOptions {
         watched: feed.watched.clone(),
         full_document: match feed.stream.full_document {
@@ -91,7 +91,6 @@ pub fn stream_options(feed: &FeedSettings, facts: &Facts) -> StreamOptions {
         show_expanded_events: feed.stream.show_expanded_events,
         operation_types: feed.stream.operation_types.clone(),
         pipeline: feed.stream.pipeline.clone(),
-        splits_large_events: facts.splits_large_events(),
         on_large_event: feed.on_large_event,
         cursor_batch_changes: feed.stream.cursor_batch_changes,
         mode: match feed.files.json_mode {

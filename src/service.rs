@@ -100,7 +100,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     };
     let (exit_sender, mut exits) = mpsc::channel(1);
     let feeds = settings.feeds.iter().map(|feed| {
-        let edges = shared.edges(feed, &facts);
+        let edges = shared.edges(feed);
         let config = feed_config(settings, feed, &edges);
         Worker::spawn(config, edges, exit_sender.clone())
     });
@@ -142,12 +142,12 @@ struct Shared {
 
 impl Shared {
     /// What one feed works with.
-    fn edges(&self, feed: &FeedSettings, facts: &Facts) -> Edges {
+    fn edges(&self, feed: &FeedSettings) -> Edges {
         Edges {
             deployment: self.deployment.clone(),
             lake: Arc::clone(&self.lake),
             checkpoints: Arc::clone(&self.checkpoints),
-            stream_options: edges::stream_options(feed, facts),
+            stream_options: edges::stream_options(feed),
             budget: self.budget.clone(),
             feed_limit_bytes: self.feed_limit_bytes,
             uploads: Arc::clone(&self.uploads),

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::events::Events;
+use super::parcel::Gathered;
 use super::reader::Reading;
 use super::whose::{Places, Sorter};
 use super::{SourceError, event};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
+use crate::archive::gap::LargeEvent;
 use crate::archive::hour_file::Separator;
 use crate::archive::position::ResumeToken;
-use crate::budget::{Budget, Turn};
+use crate::budget::Budget;
 use crate::extjson::Mode;
 use crate::processors::Processors;
 
@@ -23,15 +25,13 @@ pub(super) enum Read {
     Opened(Result<(), Failure>),
     /// Events that were received at this time.
     Events {
-        events: Events,
+        gathered: Gathered,
         received: String,
-        /// The reader's turn, if it had to wait for one. It ends when the lines have their memory.
-        turn: Option<Turn>,
-        /// Dropped when the feed has the lines.
-        passed: Option<oneshot::Sender<()>>,
     },
     /// The server has looked as far as this token.
     Idle(ResumeToken),
+    /// The server can't send the next change.
+    TooLarge(LargeEvent),
     /// The stream ended.
     Closed(Option<Failure>),
 }
@@ -64,13 +64,14 @@ impl Encoder {
             let reading = match read {
                 Read::Opened(result) => Reading::Opened(result),
                 Read::Idle(token) => Reading::Idle(token),
+                Read::TooLarge(event) => Reading::TooLarge(event),
                 Read::Closed(failure) => Reading::Closed(failure),
-                Read::Events {
-                    events,
-                    received,
-                    turn,
-                    passed,
-                } => {
+                Read::Events { gathered, received } => {
+                    let Gathered {
+                        events,
+                        turn,
+                        passed,
+                    } = gathered;
                     let Encoded {
                         changes,
                         read_bytes,

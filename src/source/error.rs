@@ -3,6 +3,7 @@
 use mongodb::error::{Error, ErrorKind};
 
 use crate::archive::failure::{Disposition, Failure};
+use crate::archive::gap::LargeEvent;
 use crate::archive::position::ClusterTime;
 
 /// An error of the deployment.
@@ -58,12 +59,19 @@ pub enum SourceError {
     },
     /// A change is larger than BSON allows (10334).
     #[error(
-        "a change is larger than 16 MB, which the server can't send: {message}. FULL_DOCUMENT=default \
-         makes changes smaller"
+        "a change is larger than 16 MB, which this server can't send: {message}. Upgrade MongoDB to 6.0.9, 7.0 \
+         or newer, which sends it in pieces; or make changes smaller by FULL_DOCUMENT=default and \
+         FULL_DOCUMENT_BEFORE_CHANGE=off; or let it go by ON_LARGE_EVENT=record, which puts it on record"
     )]
     TooLarge {
-        /// What the server said.
+        /// What the server said, or which change it is.
         message: String,
+    },
+    /// The pieces of a large change aren't those of one event.
+    #[error("a change that is larger than 16 MB came in pieces that don't fit: {reason}")]
+    Misfit {
+        /// What doesn't fit.
+        reason: String,
     },
     /// A post-image that was required is not there.
     #[error(
@@ -122,6 +130,15 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// That of a change which is known.
+    #[must_use]
+    pub fn of_large(event: &LargeEvent) -> Self {
+        let key = event.document_key.as_deref().unwrap_or_default();
+        Self::TooLarge {
+            message: format!("{} of {} {key}", event.operation_type, event.origin),
+        }
+    }
+
     /// What a feed does about it.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
@@ -138,7 +155,9 @@ impl SourceError {
             | Self::Standalone
             | Self::TooOld { .. }
             | Self::BadUri { .. } => Disposition::Exit,
-            Self::Unanswered { .. } | Self::Closed | Self::Passing { .. } => Disposition::RETRY,
+            Self::Misfit { .. } | Self::Unanswered { .. } | Self::Closed | Self::Passing { .. } => {
+                Disposition::RETRY
+            }
         }
     }
 }
@@ -174,6 +193,7 @@ impl SourceError {
             Self::Standalone => "mongodb_standalone",
             Self::TooOld { .. } => "mongodb_too_old",
             Self::TooLarge { .. } => "mongodb_too_large",
+            Self::Misfit { .. } => "mongodb_misfit",
             Self::NoImage { .. } => "mongodb_no_image",
             Self::OptionRefused { .. } => "mongodb_option_refused",
             Self::BadUri { .. } => "mongodb_bad_uri",
@@ -231,7 +251,12 @@ fn by_code(code: i32, message: String, error: Error) -> SourceError {
         },
         18 => SourceError::Unauthenticated { message },
         40573 => SourceError::Standalone,
-        10334 => SourceError::TooLarge { message },
+        // The second: a field of it is too large for a fragment.
+        10334 | 7_182_500 => SourceError::TooLarge { message },
+        // The server has no such stage.
+        40324 if message.contains("$changeStreamSplitLargeEvent") => {
+            SourceError::TooLarge { message }
+        }
         47 => SourceError::NoImage { message },
         // The server has no code of its own for a token that it can't parse.
         9 if message.contains("resume token") => SourceError::TokenRefused { message },

@@ -49,10 +49,6 @@ pub(super) fn pipeline(options: &StreamOptions) -> Vec<Document> {
         stages.push(doc! { "$match": { "operationType": { "$in": types } } });
     }
     stages.extend(options.pipeline.iter().map(passing_invalidates));
-    if options.splits_large_events {
-        // The server takes it as the last one only.
-        stages.push(doc! { "$changeStreamSplitLargeEvent": {} });
-    }
     stages
 }
 
@@ -303,7 +299,6 @@ mod tests {
         options.operation_types = vec!["insert".to_owned()];
         let unset = doc! { "$unset": "fullDocument.secret" };
         options.pipeline = vec![doc! { "$match": { "fullDocument.a": 1 } }, unset.clone()];
-        options.splits_large_events = true;
         let stages = pipeline(&options);
         assert!(
             stages[0]
@@ -319,7 +314,6 @@ mod tests {
                     { "fullDocument.a": 1 }, { "operationType": "invalidate" },
                 ] } },
                 unset,
-                doc! { "$changeStreamSplitLargeEvent": {} },
             ]
         );
     }

@@ -5,7 +5,11 @@ mod error;
 mod event;
 mod events;
 mod filter;
+mod fragments;
+mod large;
+mod opening;
 mod options;
+mod parcel;
 mod patience;
 pub mod preflight;
 #[cfg(test)]

@@ -31,9 +31,7 @@ pub struct StreamOptions {
     pub operation_types: Vec<String>,
     /// What else the server does to each change before it sends it.
     pub pipeline: Vec<Document>,
-    /// Whether the server splits changes that are larger than BSON allows.
-    pub splits_large_events: bool,
-    /// What becomes of a change that the server can't send.
+    /// What becomes of a change that is larger than BSON allows, where the server can't split it.
     pub on_large_event: OnLargeEvent,
     /// Changes in one reply of the server, which also ends at 16 MiB.
     pub cursor_batch_changes: u32,
@@ -44,7 +42,7 @@ pub struct StreamOptions {
 }
 
 impl StreamOptions {
-    /// Fingerprint of what decides which changes this stream has. Images, splitting and the size of replies
+    /// Fingerprint of what decides which changes this stream has. Images and the size of replies
     /// do not: with others, a token means the same change.
     #[must_use]
     pub fn stream_hash(&self) -> String {
@@ -111,7 +109,6 @@ pub(super) mod tests {
             show_expanded_events: false,
             operation_types: Vec::new(),
             pipeline: Vec::new(),
-            splits_large_events: false,
             on_large_event: OnLargeEvent::Halt,
             cursor_batch_changes: 1000,
             mode: Mode::Relaxed,
@@ -142,7 +139,6 @@ pub(super) mod tests {
         assert_eq!(options.stream_hash(), "collection stream, no pipeline");
         options.full_document = Some(FullDocumentType::Required);
         options.full_document_before_change = Some(FullDocumentBeforeChangeType::Required);
-        options.splits_large_events = true;
         options.on_large_event = OnLargeEvent::Record;
         options.cursor_batch_changes = 7;
         options.mode = Mode::Canonical;

@@ -10,7 +10,8 @@ use mongodb::Client;
 use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ServerAddress, Tls};
 
-use super::{Deployment, SourceError, StreamOptions, check_files, reader};
+use super::opening::Opening;
+use super::{Deployment, SourceError, StreamOptions, check_files};
 use crate::archive::position::Position;
 
 /// Where MongoDB listens if a host names no port.
@@ -408,7 +409,7 @@ impl Deployment {
         options: &StreamOptions,
         position: &Position,
     ) -> Result<(), SourceError> {
-        let opening = reader::open(self, options, position);
+        let opening = Opening::usual(options, position.clone()).open(self);
         match tokio::time::timeout(self.request_limit, opening).await {
             Ok(opened) => opened.map(drop),
             Err(_) => Err(SourceError::Unanswered {

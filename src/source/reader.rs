@@ -3,39 +3,30 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
-use bson::{Document, RawDocument, RawDocumentBuf};
+use bson::RawDocumentBuf;
 use futures::poll;
-use mongodb::action::Watch;
 use mongodb::change_stream::ChangeStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::encoder::{Encoder, Read};
-use super::event::{self, Kind};
-use super::events::Events;
+use super::event::Kind;
+use super::large::Identity;
+use super::opening::Opening;
+use super::parcel::{Parcel, is_large};
 use super::whose::Sorter;
-use super::{AWAIT_LIMIT_MS, Deployment, Patience, SourceError, StreamOptions, filter, token};
+use super::{Deployment, Patience, SourceError, StreamOptions, token};
 use crate::archive::batch::Changes;
 use crate::archive::failure::Failure;
 use crate::archive::frame::rfc3339;
-use crate::archive::origin::Origin;
+use crate::archive::gap::LargeEvent;
+use crate::archive::machine::OnLargeEvent;
 use crate::archive::position::{Position, ResumeToken};
-use crate::archive::selection::Watched;
-use crate::budget::{Budget, Taken, Turn};
+use crate::budget::{Budget, Taken};
 use crate::clock::Clock;
 use crate::processors::Processors;
 
-/// Events that go to the encoder at once, at most. Some parcels make a reply of the server, so that the
-/// encoder has begun when the reader is through with it.
-pub const PARCEL_LIMIT_BYTES: u64 = 256 * 1024;
-const PARCEL_LIMIT_CHANGES: usize = 256;
-/// A change of this size is large: the driver's copies of it count.
-const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
-/// How long a feed keeps its turn to read a large change while it waits for the server, which has
-/// answered by then if it doesn't look for a needle in the oplog.
-const TURN_LIMIT_MS: u64 = 2000;
 /// Parcels that wait for the encoder, beside the one that it has.
 const PARCELS_MAX: usize = 3;
 
@@ -55,6 +46,8 @@ pub enum Reading {
     },
     /// The server has looked as far as this token.
     Idle(ResumeToken),
+    /// The next change is this one, which the server can't send. The last report.
+    TooLarge(LargeEvent),
     /// The stream ended, by an error or after an invalidate. The last report.
     Closed(Option<Failure>),
 }
@@ -70,7 +63,7 @@ pub struct Reader {
     pub budget: Budget,
     /// Who encodes them.
     pub processors: Processors,
-    /// Bytes of events that go on their way at once; at most [`PARCEL_LIMIT_BYTES`].
+    /// Bytes of events that go on their way at once; at most 256 KiB.
     pub parcel_limit_bytes: u64,
     /// How long an answer may take.
     pub patience: Patience,
@@ -92,30 +85,101 @@ impl Reader {
             sorter: Sorter::of(&self.options.watched).map(Arc::new),
         };
         let mut encoding = AbortOnDrop(tokio::spawn(encoder.run(received, reports)));
+        let run = Run {
+            reader: self,
+            parcels,
+            parcel: Parcel::default(),
+            position,
+            is_open: false,
+            care: None,
+        };
         // Whether anybody still listens at the end makes no difference.
-        let _ = self.report(&position, &parcels).await;
-        drop(parcels);
+        let _ = run.report().await;
         // A panic is reported as the end of all reports.
         let _ = (&mut encoding.0).await;
     }
+}
 
-    async fn report(
-        &self,
-        position: &Position,
-        parcels: &mpsc::Sender<Read>,
-    ) -> Result<(), Unheard> {
-        let opening = open(&self.deployment, &self.options, position);
-        match self.in_time(opening).await {
-            Ok(stream) => {
-                send(parcels, Read::Opened(Ok(()))).await?;
-                let end = self.read(stream, parcels).await?;
-                send(parcels, Read::Closed(end)).await
-            }
-            Err(error) => {
-                let failure = self.failure(error).await;
-                send(parcels, Read::Opened(Err(failure))).await
+/// A reader at work.
+#[derive(Debug)]
+struct Run {
+    reader: Reader,
+    parcels: mpsc::Sender<Read>,
+    parcel: Parcel,
+    /// Behind all that was handed over.
+    position: Position,
+    /// Whether the stream was reported to be open.
+    is_open: bool,
+    /// How many changes are still to be read one by one, while one is near that the server can't send in one
+    /// piece: of what was to be in the same reply as that, nothing is sent.
+    care: Option<u32>,
+}
+
+/// Why a stream is read no longer.
+#[derive(Debug)]
+enum End {
+    /// Behind an invalidate.
+    Invalidated,
+    /// Many changes may come in one reply again.
+    Careless,
+    Failed(SourceError),
+}
+
+/// A change that the server can't send in one piece.
+#[derive(Debug)]
+enum Large {
+    Gathered(RawDocumentBuf),
+    Lost(LargeEvent),
+}
+
+impl Run {
+    async fn report(mut self) -> Result<(), Unheard> {
+        loop {
+            let end = match self.open().await {
+                Ok(stream) => {
+                    self.note_open().await?;
+                    self.read(stream).await?
+                }
+                Err(error) => End::Failed(error),
+            };
+            match end {
+                End::Invalidated => return self.send(Read::Closed(None)).await,
+                End::Careless => self.care = None,
+                End::Failed(SourceError::TooLarge { .. }) if self.care.is_none() => {
+                    self.care = Some(self.reader.options.cursor_batch_changes);
+                }
+                // Read one by one, it is the next.
+                End::Failed(SourceError::TooLarge { .. }) => match self.large().await {
+                    Ok(large) => {
+                        self.note_open().await?;
+                        match large {
+                            Large::Gathered(event) => {
+                                self.parcel.add(event);
+                                self.hand_over().await?;
+                            }
+                            Large::Lost(event) => return self.send(Read::TooLarge(event)).await,
+                        }
+                    }
+                    Err(error) => return self.fail(error).await,
+                },
+                End::Failed(error) => return self.fail(error).await,
             }
         }
+    }
+
+    async fn open(&self) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
+        let mut opening = Opening::usual(&self.reader.options, self.position.clone());
+        if self.care.is_some() {
+            opening.batch_changes = 1;
+        }
+        self.in_time(opening.open(&self.reader.deployment)).await
+    }
+
+    async fn note_open(&mut self) -> Result<(), Unheard> {
+        if !std::mem::replace(&mut self.is_open, true) {
+            self.send(Read::Opened(Ok(()))).await?;
+        }
+        Ok(())
     }
 
     /// Waits for an answer as long as patience goes.
@@ -123,227 +187,150 @@ impl Reader {
         &self,
         answer: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, SourceError> {
-        let limit = self.patience.limit();
+        let patience = &self.reader.patience;
+        let limit = patience.limit();
         let answer = tokio::time::timeout(limit, answer).await;
         answer.unwrap_or_else(|_| {
-            self.patience.note_silence();
+            patience.note_silence();
             Err(SourceError::Unanswered {
                 limit_seconds: limit.as_secs(),
             })
         })
     }
 
-    /// An error as the core sees it. Where history is lost, it is looked up how much is left.
-    async fn failure(&self, error: SourceError) -> Failure {
+    /// Reports an error. Where history is lost, it is looked up how much is left.
+    async fn fail(&self, error: SourceError) -> Result<(), Unheard> {
         let error = match error {
             SourceError::HistoryLost { message, .. } => SourceError::HistoryLost {
                 message,
-                oldest: self.deployment.oldest_time().await,
+                oldest: self.reader.deployment.oldest_time().await,
             },
             other => other,
         };
-        Failure::from(&error)
+        let failure = Failure::from(&error);
+        let last = if self.is_open {
+            Read::Closed(Some(failure))
+        } else {
+            Read::Opened(Err(failure))
+        };
+        self.send(last).await
     }
 
-    /// Reads to the end: an error, or none behind an invalidate.
-    async fn read(
-        &self,
-        mut stream: ChangeStream<RawDocumentBuf>,
-        parcels: &mpsc::Sender<Read>,
-    ) -> Result<Option<Failure>, Unheard> {
-        let mut parcel = Parcel::default();
+    /// Reads to the end. What was gathered has gone on its way then.
+    async fn read(&mut self, mut stream: ChangeStream<RawDocumentBuf>) -> Result<End, Unheard> {
         loop {
-            self.take_turn(&mut parcel).await;
-            let next = {
-                let mut next = pin!(stream.next_if_any());
-                match poll!(next.as_mut()) {
-                    Poll::Ready(next) => next.map_err(SourceError::from),
-                    Poll::Pending => {
-                        // The driver asks the server, so what was gathered goes on its way.
-                        self.hand_over(&mut parcel, parcels).await?;
-                        // A stream that is given up half-way isn't used again.
-                        let answer = parcel.answered_in_turn(next);
-                        let answer = async { answer.await.map_err(SourceError::from) };
-                        let next = self.in_time(answer).await;
-                        if next.is_ok() {
-                            self.patience.note_answer();
-                        }
-                        next
-                    }
-                }
-            };
-            match next {
+            self.parcel.take_turn(&self.reader.budget).await;
+            match self.next(&mut stream).await? {
                 Ok(Some(event)) => {
-                    if is_large(&event) && parcel.turn.is_none() {
+                    if is_large(&event) && self.parcel.turn.is_none() {
                         // It isn't copied behind others. With a turn it is: they would take the turn along.
-                        self.hand_over(&mut parcel, parcels).await?;
+                        self.hand_over().await?;
                     }
-                    parcel.add(event);
-                    if self.is_full(&parcel) {
-                        self.hand_over(&mut parcel, parcels).await?;
+                    self.parcel.add(event);
+                    if self.parcel.is_full(self.reader.parcel_limit_bytes) {
+                        self.hand_over().await?;
+                    }
+                    self.care = self.care.map(|changes| changes.saturating_sub(1));
+                    if self.care == Some(0) {
+                        self.hand_over().await?;
+                        return Ok(End::Careless);
                     }
                 }
                 Ok(None) if stream.is_alive() => {
-                    self.hand_over(&mut parcel, parcels).await?;
-                    parcel.turn = None;
+                    self.hand_over().await?;
+                    self.parcel.turn = None;
                     if let Some(token) = stream.resume_token() {
                         match token::from_driver(&token) {
-                            Ok(token) => send(parcels, Read::Idle(token)).await?,
-                            Err(error) => return Ok(Some(Failure::from(&error))),
+                            Ok(token) => self.note_idle(token).await?,
+                            Err(error) => return Ok(End::Failed(error)),
                         }
                     }
                 }
                 Ok(None) => {
-                    self.hand_over(&mut parcel, parcels).await?;
-                    let is_fault = parcel.last_kind != Kind::Invalidate;
-                    return Ok(is_fault.then(|| Failure::from(&SourceError::Closed)));
+                    self.hand_over().await?;
+                    return Ok(match self.parcel.last_kind {
+                        Kind::Invalidate => End::Invalidated,
+                        Kind::Ordinary => End::Failed(SourceError::Closed),
+                    });
                 }
                 Err(error) => {
-                    self.hand_over(&mut parcel, parcels).await?;
-                    return Ok(Some(self.failure(error).await));
+                    self.hand_over().await?;
+                    return Ok(End::Failed(error));
                 }
             }
         }
     }
 
-    fn is_full(&self, parcel: &Parcel) -> bool {
-        let limit_bytes = self.parcel_limit_bytes.min(PARCEL_LIMIT_BYTES);
-        parcel.events.len() >= PARCEL_LIMIT_CHANGES || parcel.events.len_bytes() >= limit_bytes
+    /// The next event, if there is one.
+    async fn next(
+        &mut self,
+        stream: &mut ChangeStream<RawDocumentBuf>,
+    ) -> Result<Result<Option<RawDocumentBuf>, SourceError>, Unheard> {
+        let mut next = pin!(stream.next_if_any());
+        if let Poll::Ready(next) = poll!(next.as_mut()) {
+            return Ok(next.map_err(SourceError::from));
+        }
+        // The driver asks the server, so what was gathered goes on its way.
+        self.hand_over().await?;
+        // A stream that is given up half-way isn't used again.
+        let mut parcel = std::mem::take(&mut self.parcel);
+        let answer = parcel.answered_in_turn(next);
+        let answer = async { answer.await.map_err(SourceError::from) };
+        let next = self.in_time(answer).await;
+        self.parcel = parcel;
+        if next.is_ok() {
+            self.reader.patience.note_answer();
+        }
+        Ok(next)
     }
 
-    /// Waits behind a large change until the feed has it, and until it is this feed's turn: what comes
-    /// next may be as large.
-    async fn take_turn(&self, parcel: &mut Parcel) {
-        if let Some(passed) = parcel.passed.take() {
-            // It is dropped, not sent.
-            let _ = passed.await;
-            parcel.turn = Some(self.budget.turn().await);
+    /// Takes the next change, which the server can't send in one piece.
+    async fn large(&mut self) -> Result<Large, SourceError> {
+        let Reader {
+            deployment,
+            options,
+            budget,
+            ..
+        } = &self.reader;
+        let identity = Identity::of_first(deployment, options, self.position.clone());
+        let identity = self.in_time(identity).await?;
+        if self.parcel.turn.is_none() {
+            self.parcel.turn = Some(budget.turn().await);
         }
+        match self.in_time(identity.fetch(deployment, options)).await {
+            Ok(event) => Ok(Large::Gathered(event)),
+            Err(SourceError::TooLarge { .. }) => {
+                self.parcel.turn = None;
+                let event = identity.recorded(&options.watched)?;
+                match options.on_large_event {
+                    OnLargeEvent::Record => Ok(Large::Lost(event)),
+                    OnLargeEvent::Halt => Err(SourceError::of_large(&event)),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn note_idle(&mut self, token: ResumeToken) -> Result<(), Unheard> {
+        self.position = Position::After(token.clone());
+        self.send(Read::Idle(token)).await
     }
 
     /// Sends what was gathered. The time of receipt is the parcel's: its events came together.
-    async fn hand_over(
-        &self,
-        parcel: &mut Parcel,
-        parcels: &mpsc::Sender<Read>,
-    ) -> Result<(), Unheard> {
-        if parcel.events.is_empty() {
+    async fn hand_over(&mut self) -> Result<(), Unheard> {
+        let Some(gathered) = self.parcel.take() else {
             return Ok(());
-        }
-        parcel.last_kind = parcel.events.last().map_or(Kind::Ordinary, event::kind);
-        let events = std::mem::take(&mut parcel.events);
-        let turn = parcel.turn.take();
-        let mut passed = None;
-        if std::mem::take(&mut parcel.has_large) {
-            let (sender, receiver) = oneshot::channel();
-            passed = Some(sender);
-            parcel.passed = Some(receiver);
-        }
-        let read = Read::Events {
-            events,
-            received: rfc3339(self.clock.now().unix_ms),
-            turn,
-            passed,
         };
-        send(parcels, read).await
-    }
-}
-
-/// Opens a stream at this position.
-pub(super) async fn open(
-    deployment: &Deployment,
-    options: &StreamOptions,
-    position: &Position,
-) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
-    let client = deployment.client();
-    let limit = deployment.request_limit();
-    let stream = match &options.watched {
-        Watched::Collection(Origin {
-            database,
-            collection,
-            ..
-        }) => {
-            let collection = client.database(database).collection::<Document>(collection);
-            watch(collection.watch(), options, position, limit)?.await
+        let last = gathered.events.last();
+        if let Some(Ok(token)) = last.map(token::of_event) {
+            self.position = Position::After(token);
         }
-        Watched::Many { selection, .. } => match selection.only_database() {
-            Some(database) => {
-                let database = client.database(database);
-                watch(database.watch(), options, position, limit)?.await
-            }
-            None => watch(client.watch(), options, position, limit)?.await,
-        },
-    };
-    Ok(stream?.with_type())
-}
-
-/// A stream with these options.
-fn watch<'a>(
-    watch: Watch<'a>,
-    options: &StreamOptions,
-    position: &Position,
-    request_limit: Duration,
-) -> Result<Watch<'a>, SourceError> {
-    let mut watch = watch
-        .pipeline(filter::pipeline(options))
-        .batch_size(options.cursor_batch_changes)
-        .max_await_time(await_limit(request_limit));
-    if let Some(full_document) = &options.full_document {
-        watch = watch.full_document(full_document.clone());
-    }
-    if let Some(before) = &options.full_document_before_change {
-        watch = watch.full_document_before_change(before.clone());
-    }
-    if options.show_expanded_events {
-        // Servers before 6.0 don't know the option.
-        watch = watch.show_expanded_events(true);
-    }
-    Ok(match position {
-        Position::At(time) => watch.start_at_operation_time(token::to_timestamp(*time)),
-        Position::After(token) => watch.start_after(token::to_driver(token)?),
-    })
-}
-
-/// Whether the driver's copies of an event count.
-fn is_large(event: &RawDocument) -> bool {
-    event.as_bytes().len() as u64 >= LARGE_CHANGE_BYTES
-}
-
-/// How long the server may wait for a change: well within the time that an answer may take.
-fn await_limit(request_limit: Duration) -> Duration {
-    Duration::from_millis(AWAIT_LIMIT_MS).min(request_limit / 2)
-}
-
-/// Events that were gathered and not yet handed over.
-#[derive(Debug, Default)]
-struct Parcel {
-    events: Events,
-    /// Whether one of them is large.
-    has_large: bool,
-    /// What the last one was that was handed over.
-    last_kind: Kind,
-    /// This feed's turn to read a large change.
-    turn: Option<Turn>,
-    /// Closes when the feed has the large change that was handed over last.
-    passed: Option<oneshot::Receiver<()>>,
-}
-
-impl Parcel {
-    fn add(&mut self, event: RawDocumentBuf) {
-        self.has_large |= is_large(&event);
-        self.events.push(event);
+        let received = rfc3339(self.reader.clock.now().unix_ms);
+        self.send(Read::Events { gathered, received }).await
     }
 
-    /// Waits for an answer, and gives the turn up if none comes soon.
-    async fn answered_in_turn<T>(&mut self, mut answer: impl Future<Output = T> + Unpin) -> T {
-        if self.turn.is_some() {
-            let limit = Duration::from_millis(TURN_LIMIT_MS);
-            if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
-                return answer;
-            }
-            self.turn = None;
-        }
-        answer.await
+    async fn send(&self, read: Read) -> Result<(), Unheard> {
+        self.parcels.send(read).await.map_err(|_| Unheard)
     }
 }
 
@@ -357,8 +344,4 @@ impl Drop for AbortOnDrop {
 }
 
 /// Nobody listens any more.
-pub(super) struct Unheard;
-
-async fn send(parcels: &mpsc::Sender<Read>, read: Read) -> Result<(), Unheard> {
-    parcels.send(read).await.map_err(|_| Unheard)
-}
+struct Unheard;

@@ -1,6 +1,6 @@
 //! Resume tokens between the driver's form and the core's.
 
-use bson::{Bson, RawBson, Timestamp};
+use bson::{Bson, RawBson, RawDocument, Timestamp};
 use mongodb::change_stream::event::ResumeToken as DriverToken;
 
 use super::SourceError;
@@ -28,11 +28,31 @@ pub(super) fn from_driver(token: &DriverToken) -> Result<ResumeToken, SourceErro
     let RawBson::Document(document) = raw else {
         return Err(malformed("it is no document".to_owned()));
     };
-    let mut text = Vec::new();
-    extjson::write_document(document.as_bytes(), Mode::Canonical, &mut text)
-        .map_err(|error| malformed(error.to_string()))?;
-    let text = String::from_utf8(text).map_err(|error| malformed(error.to_string()))?;
+    from_raw(&document)
+}
+
+/// The core's token of an event.
+pub(super) fn of_event(event: &RawDocument) -> Result<ResumeToken, SourceError> {
+    let token = event
+        .get_document("_id")
+        .map_err(|_| SourceError::MalformedEvent {
+            reason: "it has no resume token".to_owned(),
+        })?;
+    from_raw(token)
+}
+
+fn from_raw(token: &RawDocument) -> Result<ResumeToken, SourceError> {
+    let text = canonical(token).map_err(|error| SourceError::MalformedToken {
+        reason: error.to_string(),
+    })?;
     Ok(ResumeToken::from_canonical(&text))
+}
+
+/// A document as canonical Extended JSON, which is never anything but UTF-8.
+pub(super) fn canonical(document: &RawDocument) -> Result<String, extjson::Error> {
+    let mut text = Vec::new();
+    extjson::write_document(document.as_bytes(), Mode::Canonical, &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The driver's timestamp.

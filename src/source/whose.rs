@@ -22,11 +22,16 @@ impl Sorter {
     pub(super) fn of(watched: &Watched) -> Option<Self> {
         match watched {
             Watched::Collection(_) => None,
-            Watched::Many { selection, layout } => Some(Self {
-                selection: selection.clone(),
-                layout: *layout,
-                database: selection.only_database().unwrap_or_default().to_owned(),
-            }),
+            Watched::Many { selection, layout } => Some(Self::new(selection.clone(), *layout)),
+        }
+    }
+
+    /// That of a stream over several collections.
+    pub(super) fn new(selection: Selection, layout: Layout) -> Self {
+        Self {
+            database: selection.only_database().unwrap_or_default().to_owned(),
+            selection,
+            layout,
         }
     }
 

@@ -291,6 +291,10 @@ impl Worker {
                 trace!(collection = self.name, "nothing new");
                 Input::Idle(token)
             }
+            Some(Reading::TooLarge(event)) => {
+                self.reader = None;
+                Input::TooLarge(event)
+            }
             Some(Reading::Closed(failure)) => {
                 self.reader = None;
                 Input::Closed(failure)

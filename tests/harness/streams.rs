@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use silt::archive::batch::Changes;
 use silt::archive::failure::Failure;
+use silt::archive::gap::LargeEvent;
 use silt::archive::hour_file::Separator;
 use silt::archive::machine::OnLargeEvent;
 use silt::archive::origin::{Layout, Origin};
@@ -28,7 +29,6 @@ pub fn plain(watched: Watched) -> StreamOptions {
         show_expanded_events: false,
         operation_types: Vec::new(),
         pipeline: Vec::new(),
-        splits_large_events: false,
         on_large_event: OnLargeEvent::Halt,
         cursor_batch_changes: 1000,
         mode: Mode::Relaxed,
@@ -97,6 +97,8 @@ pub struct Stream {
     /// How many changes there were when this token was told.
     pub idle: Vec<(usize, ResumeToken)>,
     pub end: Option<Option<Failure>>,
+    /// The change that the server can't send, which ended it.
+    pub lost: Option<LargeEvent>,
     own: Origin,
 }
 
@@ -124,6 +126,7 @@ impl Stream {
             changes: Vec::new(),
             idle: Vec::new(),
             end: None,
+            lost: None,
             own,
         }
     }
@@ -177,6 +180,10 @@ impl Stream {
             }
             Reading::Changes { changes, .. } => self.note_changes(&changes),
             Reading::Idle(token) => self.idle.push((self.changes.len(), token)),
+            Reading::TooLarge(event) => {
+                self.lost = Some(event);
+                self.end = Some(None);
+            }
             Reading::Closed(failure) => self.end = Some(failure),
         }
     }

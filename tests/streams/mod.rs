@@ -1,3 +1,4 @@
 //! What a stream brings, read by the library's reader alone.
 
+mod large;
 mod scope;

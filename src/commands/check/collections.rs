@@ -138,7 +138,7 @@ impl Feed<'_> {
                 return Some("the deployment gives no answer");
             }
         };
-        let options = edges::stream_options(self.settings, &self.reached.facts);
+        let options = edges::stream_options(self.settings);
         let tried = self
             .reached
             .deployment

@@ -25,7 +25,6 @@ const SHORT_OPLOG_HOURS: f64 = 24.0;
 /// A deployment that answers, and what was learnt of it.
 pub(super) struct Reached {
     pub deployment: Deployment,
-    pub facts: Facts,
     pub account: Account,
     /// Whether post-images can be had, as far as is known.
     pub keeps_images: bool,
@@ -298,7 +297,6 @@ async fn log_in(
     let oplog = oplog(&deployment, &facts, table).await;
     Some(Reached {
         deployment,
-        facts,
         account,
         keeps_images,
         oplog,
