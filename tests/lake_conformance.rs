@@ -45,7 +45,7 @@ pub(crate) async fn written(
         let commit = commit(&origin, known, name(extension), number * 3..number * 3 + 3);
         let path = lake::tail::path(&origin, commit.file.name);
         let base = state.as_ref().map(|(file, version)| base(file, version));
-        let version = lake.append(&path, base, &commit).await.unwrap();
+        let version = lake.append(&path, base, &commit.addition).await.unwrap();
         state = Some((commit.file, version));
     }
     state.unwrap()
@@ -62,7 +62,7 @@ async fn append_next(
     let commit = commit(&origin, Some(file), file.name, number * 3..number * 3 + 3);
     let path = lake::tail::path(&origin, file.name);
     let version = lake
-        .append(&path, Some(base(file, version)), &commit)
+        .append(&path, Some(base(file, version)), &commit.addition)
         .await?;
     Ok((commit.file, version))
 }
@@ -91,7 +91,7 @@ async fn after_every_commit_the_file_is_whole_and_tells_its_tail() {
                 let commit = commit(&origin, known, name(extension), number * 3..number * 3 + 3);
                 let path = lake::tail::path(&origin, commit.file.name);
                 let base = state.as_ref().map(|(file, version)| base(file, version));
-                let version = lake.append(&path, base, &commit).await.unwrap();
+                let version = lake.append(&path, base, &commit.addition).await.unwrap();
 
                 let bytes = whole(lake.as_ref(), &path).await;
                 assert_eq!(bytes.len() as u64, commit.file.len_bytes);
@@ -129,11 +129,20 @@ async fn a_stale_writer_is_refused_and_harms_nothing() {
             let ours = commit(&origin, Some(&file), file.name, 9..12);
             let theirs = commit(&origin, Some(&file), file.name, 9..10);
             let at = base(&file, &version);
-            second.append(&path, Some(at), &theirs).await.unwrap();
-            let error = first.append(&path, Some(at), &ours).await.unwrap_err();
+            second
+                .append(&path, Some(at), &theirs.addition)
+                .await
+                .unwrap();
+            let error = first
+                .append(&path, Some(at), &ours.addition)
+                .await
+                .unwrap_err();
             assert!(matches!(error, LakeError::Stale { .. }), "{error}");
             let again = commit(&origin, None, file.name, 0..3);
-            let error = first.append(&path, None, &again).await.unwrap_err();
+            let error = first
+                .append(&path, None, &again.addition)
+                .await
+                .unwrap_err();
             assert!(matches!(error, LakeError::Stale { .. }), "{error}");
 
             let bytes = whole(first.as_ref(), &path).await;
@@ -160,7 +169,7 @@ async fn of_many_writers_at_once_one_wins() {
                 let origin = origin("users");
                 let commit = commit(&origin, Some(&file), file.name, 3..4 + number);
                 let path = lake::tail::path(&origin, file.name);
-                lake.append(&path, Some(base(&file, &version)), &commit)
+                lake.append(&path, Some(base(&file, &version)), &commit.addition)
                     .await
                     .map(|_| 4 + number)
             }));
@@ -200,7 +209,7 @@ async fn the_newest_part_is_the_tail_whatever_its_format() {
         written(lake.as_ref(), "users", "json", 2).await;
         let newer = name("part2.ndjson.gz");
         let commit = commit(&origin, None, newer, 6..7);
-        lake.append(&lake::tail::path(&origin, newer), None, &commit)
+        lake.append(&lake::tail::path(&origin, newer), None, &commit.addition)
             .await
             .unwrap();
         let (file, _) = lake::tail::load(lake.as_ref(), &origin)
@@ -233,12 +242,12 @@ async fn a_head_that_grows_moves_the_body() {
             .unwrap();
             assert!(commit.file.head_len_bytes > file.head_len_bytes);
             let version = lake
-                .append(&path, Some(base(&file, &version)), &commit)
+                .append(&path, Some(base(&file, &version)), &commit.addition)
                 .await
                 .unwrap();
             file = commit.file;
             let next = self::commit(&origin, Some(&file), file.name, 7..9);
-            lake.append(&path, Some(base(&file, &version)), &next)
+            lake.append(&path, Some(base(&file, &version)), &next.addition)
                 .await
                 .unwrap();
             let bytes = whole(lake.as_ref(), &path).await;

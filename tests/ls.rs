@@ -55,7 +55,7 @@ async fn write(lake: &dyn Lake, collection: &str, extension: &str, commits: u32)
             head_len_bytes: file.head_len_bytes,
             foot_len_bytes: file.foot_len_bytes,
         });
-        let version = lake.append(&path, base, &commit).await.unwrap();
+        let version = lake.append(&path, base, &commit.addition).await.unwrap();
         state = Some((commit.file, version));
     }
     state.unwrap().0

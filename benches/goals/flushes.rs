@@ -74,7 +74,10 @@ impl Growing {
             foot_len_bytes: file.foot_len_bytes,
         });
         let begun = Instant::now();
-        let version = lake.append(&self.path, base, &commit).await.unwrap();
+        let version = lake
+            .append(&self.path, base, &commit.addition)
+            .await
+            .unwrap();
         let taken_ms = begun.elapsed().as_secs_f64() * 1000.0;
         self.changes = number;
         self.file = Some((commit.file, version));

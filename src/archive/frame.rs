@@ -1,26 +1,18 @@
-//! The bytes of an hour file: head, chunks, foot.
-//!
-//! A commit replaces the head, adds one chunk behind the others and moves the foot on, so the file
-//! is valid at every instant. The head is padded, so that its length hardly ever changes and a
-//! lake that can overwrite in place needn't move the body.
+//! The bytes of an hour file: what a commit of a batch adds to it, and what a line says.
 
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use super::addition::chunk_limit_bytes;
+use super::addition::{self, Extent, Sums};
 use super::batch::Batch;
-use super::hour_file::{Compression, FileFormat, HourFile, HourFileName, OutputFormat};
+use super::hour_file::{HourFile, HourFileName};
 use super::origin::Origin;
 use super::position::{ClusterTime, LastChange, ResumeToken};
 pub use super::zip::GzipLevel;
-use super::zip::{self, Trailer};
-
-/// Heads are padded with spaces to a multiple of this.
-const HEAD_STEP_BYTES: usize = 512;
-const HEAD_END: &str = "\"changes\":[\n";
-const FOOT: &[u8] = b"\n]}\n";
 
 /// `metadata` of a `json` hour file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,18 +30,8 @@ pub(super) struct Metadata {
     pub last_resume_token: ResumeToken,
 }
 
-/// One commit, ready for a lake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// The file's new beginning, in place of the old one. May be empty.
-    pub head: Vec<u8>,
-    /// What goes behind the file's chunks. Uncompressed it is the batch's own memory.
-    pub chunk: Bytes,
-    /// The file's end, the same in every commit of a file. May be empty.
-    pub foot: Vec<u8>,
-    /// What the file is when the commit is made.
-    pub file: HourFile,
-}
+/// One commit to an hour file.
+pub type Commit = addition::Commit<HourFile>;
 
 /// Encodes the commit of `batch` to the file `name`, which is `base` now, or not there.
 ///
@@ -64,94 +46,49 @@ pub fn commit(
     gzip_level: GzipLevel,
     now_unix_ms: i64,
 ) -> io::Result<Commit> {
-    let mut file = HourFile {
-        name,
-        len_bytes: 0,
-        head_len_bytes: 0,
-        foot_len_bytes: 0,
-        // What a damaged file says of itself may be any number.
-        commits: base.map_or(0, |base| base.commits).saturating_add(1),
-        changes: base
-            .map_or(0, |base| base.changes)
-            .saturating_add(u64::from(batch.changes)),
-        first_cluster_time: Some(
-            base.and_then(|base| base.first_cluster_time)
-                .unwrap_or(batch.first_cluster_time),
-        ),
-        last: batch.last.clone(),
-    };
-    let least_head_len_bytes = base.map_or(0, |base| base.head_len_bytes);
-    let head = head(origin, &file, least_head_len_bytes, now_unix_ms)?;
-    let chunk = chunk(&file, base.is_none(), batch, gzip_level)?;
-    let foot = foot(name.format)?;
-    let body_len_bytes = base.map_or(0, |base| {
-        base.len_bytes - base.head_len_bytes - base.foot_len_bytes
-    });
-    file.head_len_bytes = head.len() as u64;
-    file.foot_len_bytes = foot.len() as u64;
-    file.len_bytes =
-        file.head_len_bytes + body_len_bytes + chunk.len() as u64 + file.foot_len_bytes;
-    Ok(Commit {
-        head,
-        chunk,
-        foot,
-        file,
-    })
-}
-
-/// The most bytes that a commit of a batch of this length can add to a file.
-#[must_use]
-pub fn chunk_limit_bytes(batch_len_bytes: u64, compression: Compression) -> u64 {
-    match compression {
-        // With a little for the head, which may grow.
-        Compression::None => batch_len_bytes + batch_len_bytes / 1024 + 256,
-        // The quickest level takes nine bits for a byte that it knows no better word for; besides the frames
-        // of a member and a trailer.
-        Compression::Gzip => batch_len_bytes + batch_len_bytes / 8 + 256,
-    }
-}
-
-fn head(
-    origin: &Origin,
-    file: &HourFile,
-    least_len_bytes: u64,
-    now_unix_ms: i64,
-) -> io::Result<Vec<u8>> {
-    if file.name.format.output == OutputFormat::Ndjson {
-        return Ok(Vec::new());
-    }
+    // What a damaged file says of itself may be any number.
+    let commits = base.map_or(0, |base| base.commits).saturating_add(1);
+    let changes = base
+        .map_or(0, |base| base.changes)
+        .saturating_add(u64::from(batch.changes));
+    let first_cluster_time = base
+        .and_then(|base| base.first_cluster_time)
+        .unwrap_or(batch.first_cluster_time);
     let metadata = Metadata {
         collection: origin.collection.clone(),
         database: origin.database.clone(),
         timestamp: rfc3339(now_unix_ms),
-        count: file.changes,
+        count: changes,
         dumper_version: env!("CARGO_PKG_VERSION").to_owned(),
-        commits: file.commits,
-        first_cluster_time: file.first_cluster_time.unwrap_or(file.last.cluster_time),
-        last_cluster_time: file.last.cluster_time,
-        last_resume_token: file.last.token.clone(),
+        commits,
+        first_cluster_time,
+        last_cluster_time: batch.last.cluster_time,
+        last_resume_token: batch.last.token.clone(),
     };
-    let mut text = String::from("{\"metadata\":");
-    text += &serde_json::to_string(&metadata)?;
-    text.push(',');
-    // A gzip member's frame is shorter than a step, so rounding down gives the old text's length.
-    let least = usize::try_from(least_len_bytes).unwrap_or(0) / HEAD_STEP_BYTES * HEAD_STEP_BYTES;
-    pad(&mut text, least);
-    match file.name.format.compression {
-        Compression::None => Ok(text.into_bytes()),
-        Compression::Gzip => zip::stored_member(text.as_bytes()),
-    }
-}
-
-/// Pads to at least `least_len_bytes` and a multiple of the step, the head's end included.
-fn pad(text: &mut String, least_len_bytes: usize) {
-    let len = (text.len() + HEAD_END.len()).max(least_len_bytes);
-    let padded = len.next_multiple_of(HEAD_STEP_BYTES);
-    text.extend(std::iter::repeat_n(
-        ' ',
-        padded - text.len() - HEAD_END.len(),
-    ));
-    text.push_str(HEAD_END);
+    let sums = Sums {
+        commits,
+        lines: changes,
+    };
+    let lines = Bytes::from_owner(Lines(Arc::clone(batch)));
+    let base = base.map(HourFile::extent);
+    let (addition, extent) =
+        addition::frame(name.format, base, &metadata, lines, sums, gzip_level)?;
+    let Extent {
+        len_bytes,
+        head_len_bytes,
+        foot_len_bytes,
+    } = extent;
+    let file = HourFile {
+        name,
+        len_bytes,
+        head_len_bytes,
+        foot_len_bytes,
+        commits,
+        changes,
+        first_cluster_time: Some(first_cluster_time),
+        last: batch.last.clone(),
+    };
+    Ok(Commit { addition, file })
 }
 
 /// The lines of a batch that a commit shares.
@@ -161,56 +98,6 @@ impl AsRef<[u8]> for Lines {
     fn as_ref(&self) -> &[u8] {
         &self.0.lines
     }
-}
-
-fn chunk(
-    file: &HourFile,
-    is_first: bool,
-    batch: &Arc<Batch>,
-    gzip_level: GzipLevel,
-) -> io::Result<Bytes> {
-    let FileFormat {
-        output,
-        compression,
-    } = file.name.format;
-    let mut text = Bytes::from_owner(Lines(Arc::clone(batch)));
-    if is_first {
-        let before = file.name.format.separator().before;
-        text.advance(before.len());
-    }
-    if compression == Compression::None {
-        return Ok(text);
-    }
-    let mut member = zip::member(&text, gzip_level)?;
-    if output == OutputFormat::Ndjson {
-        let trailer = Trailer {
-            member_len_bytes: member.len() as u64,
-            changes: file.changes,
-            commits: file.commits,
-        };
-        member.extend(trailer.write()?);
-    }
-    Ok(member.into())
-}
-
-/// The end of every file of this format.
-pub(super) fn foot(format: FileFormat) -> io::Result<Vec<u8>> {
-    match (format.output, format.compression) {
-        (OutputFormat::Ndjson, _) => Ok(Vec::new()),
-        (OutputFormat::Json, Compression::None) => Ok(FOOT.to_vec()),
-        (OutputFormat::Json, Compression::Gzip) => zip::stored_member(FOOT),
-    }
-}
-
-/// Reads the text of a head, which ends with [`HEAD_END`].
-pub(super) fn read_head(text: &[u8]) -> Result<Metadata, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Head {
-        metadata: Metadata,
-    }
-    let mut document = text.to_vec();
-    document.extend_from_slice(FOOT);
-    serde_json::from_slice(&document).map(|head: Head| head.metadata)
 }
 
 /// Reads what identifies a change from its line.
@@ -251,8 +138,9 @@ pub fn rfc3339(unix_ms: i64) -> String {
 pub(super) mod tests {
     use std::io::Read;
 
+    use super::super::addition::HEAD_STEP_BYTES;
     use super::super::batch::Changes;
-    use super::super::hour_file::{Hour, Separator};
+    use super::super::hour_file::{Compression, FileFormat, Hour, OutputFormat, Separator};
     use super::*;
 
     pub(crate) fn origin() -> Origin {
@@ -297,9 +185,9 @@ pub(super) mod tests {
             bytes.truncate(bytes.len() - usize::try_from(base.foot_len_bytes).unwrap());
             bytes.drain(..usize::try_from(base.head_len_bytes).unwrap());
         }
-        bytes.splice(..0, commit.head.iter().copied());
-        bytes.extend_from_slice(&commit.chunk);
-        bytes.extend_from_slice(&commit.foot);
+        bytes.splice(..0, commit.addition.head.iter().copied());
+        bytes.extend_from_slice(&commit.addition.chunk);
+        bytes.extend_from_slice(&commit.addition.foot);
     }
 
     pub(crate) fn formats() -> [FileFormat; 4] {
@@ -433,8 +321,11 @@ pub(super) mod tests {
     fn heads_are_whole_steps_long_whatever_they_hold() {
         let lens: Vec<usize> = (1..=HEAD_STEP_BYTES)
             .map(|len| {
-                let Commit { head, .. } = commit_json(Compression::None, &"x".repeat(len), None);
-                assert_eq!(read_head(&head).unwrap().collection.len(), len);
+                let head = commit_json(Compression::None, &"x".repeat(len), None)
+                    .addition
+                    .head;
+                let metadata: Metadata = addition::read_head(&head).unwrap();
+                assert_eq!(metadata.collection.len(), len);
                 head.len()
             })
             .collect();
@@ -481,7 +372,7 @@ pub(super) mod tests {
                 let base = commit(&origin(), None, name, &batch, level, 0).unwrap();
                 let next = commit(&origin(), Some(&base.file), name, &batch, level, 0).unwrap();
                 assert!(
-                    next.chunk.len() as u64
+                    next.addition.chunk.len() as u64
                         <= chunk_limit_bytes(batch.len_bytes(), format.compression),
                     "{format:?} {level:?} {len}"
                 );

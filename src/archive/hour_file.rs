@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::addition::Extent;
 use super::position::{ClusterTime, LastChange};
 
 const SECONDS_PER_HOUR: i64 = 3600;
@@ -211,6 +212,18 @@ pub struct HourFile {
     pub first_cluster_time: Option<ClusterTime>,
     /// Its last change: the tail.
     pub last: LastChange,
+}
+
+impl HourFile {
+    /// How long it is.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        Extent {
+            len_bytes: self.len_bytes,
+            head_len_bytes: self.head_len_bytes,
+            foot_len_bytes: self.foot_len_bytes,
+        }
+    }
 }
 
 #[cfg(test)]

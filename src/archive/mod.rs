@@ -5,8 +5,10 @@
 //! report back. The hour file's names and bytes are decided here too, so that every lake writes
 //! the same file.
 
+pub mod addition;
 pub mod backoff;
 pub mod batch;
+mod ending;
 pub mod failure;
 pub mod first;
 pub mod frame;

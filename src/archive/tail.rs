@@ -5,15 +5,12 @@
 
 use std::ops::Range;
 
-use super::frame;
-use super::hour_file::{Compression, HourFile, HourFileName, OutputFormat};
+use super::addition::{self, Extent};
+use super::ending::{EndScan, Ending, Says, Wants, broken};
+use super::frame::{self, Metadata};
+use super::hour_file::{HourFile, HourFileName};
 use super::origin::Origin;
 use super::position::LastChange;
-use super::zip::{self, Trailer};
-
-const FIRST_WINDOW_BYTES: u64 = 16 * 1024;
-/// A head holds one resume token and some numbers.
-const HEAD_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// A file that isn't what silt writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,20 +33,11 @@ pub enum Damage {
 
 /// What a scan wants next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Step<F = HourFile> {
     /// These bytes of the file.
     Read(Range<u64>),
     /// Nothing more.
-    Done(HourFile),
-}
-
-#[derive(Debug)]
-enum Stage {
-    Head,
-    Foot(HourFile),
-    LastLine,
-    Trailer,
-    LastMember(Trailer),
+    Done(F),
 }
 
 /// Reads one hour file's state.
@@ -61,9 +49,7 @@ pub struct Scan {
     /// The database that the file names.
     found_database: Option<String>,
     name: HourFileName,
-    len_bytes: u64,
-    stage: Stage,
-    window: Range<u64>,
+    end: EndScan,
 }
 
 impl Scan {
@@ -110,31 +96,13 @@ impl Scan {
         name: HourFileName,
         len_bytes: u64,
     ) -> Result<(Self, Range<u64>), Damage> {
-        let near = len_bytes.min(FIRST_WINDOW_BYTES);
-        let (stage, window) = match (name.format.output, name.format.compression) {
-            (OutputFormat::Json, _) => (Stage::Head, 0..near),
-            (OutputFormat::Ndjson, Compression::None) => {
-                (Stage::LastLine, len_bytes - near..len_bytes)
-            }
-            (OutputFormat::Ndjson, Compression::Gzip) => {
-                let trailer_len_bytes = Trailer::len_bytes().map_err(|error| broken(&error))?;
-                let start = len_bytes
-                    .checked_sub(trailer_len_bytes)
-                    .ok_or_else(|| broken("too short"))?;
-                (Stage::Trailer, start..len_bytes)
-            }
-        };
-        if len_bytes == 0 {
-            return Err(broken("it is empty"));
-        }
+        let (end, window) = EndScan::begin(name.format, len_bytes)?;
         let scan = Self {
             collection,
             database,
             found_database: None,
             name,
-            len_bytes,
-            stage,
-            window: window.clone(),
+            end,
         };
         Ok((scan, window))
     }
@@ -145,59 +113,29 @@ impl Scan {
     ///
     /// The file is damaged or another collection's.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
-        let asked = self.window.end - self.window.start;
-        if bytes.len() as u64 != asked {
-            return Err(broken(&format!(
-                "{asked} bytes expected, {} there",
-                bytes.len()
-            )));
-        }
-        match &self.stage {
-            Stage::Head => self.head(bytes),
-            Stage::Foot(file) => {
-                let foot = frame::foot(self.name.format).map_err(|error| broken(&error))?;
-                if bytes == foot {
-                    Ok(Step::Done(file.clone()))
-                } else {
-                    Err(broken("its end is missing"))
-                }
+        let Ending { extent, says } = match self.end.feed(bytes)? {
+            Wants::Read(window) => return Ok(Step::Read(window)),
+            Wants::Done(ending) => ending,
+        };
+        let file = match says {
+            Says::Head(text) => self.of_head(extent, &text)?,
+            Says::Line(line, trailer) => {
+                let (commits, changes) =
+                    trailer.map_or((0, 0), |trailer| (trailer.commits, trailer.changes));
+                self.of_line(extent, &line, commits, changes)?
             }
-            Stage::LastLine => self.last_line(bytes),
-            Stage::Trailer => self.trailer(bytes),
-            Stage::LastMember(trailer) => {
-                let trailer = *trailer;
-                self.last_member(trailer, bytes)
-            }
-        }
+        };
+        Ok(Step::Done(file))
     }
 
-    fn ask(&mut self, window: Range<u64>) -> Step {
-        self.window = window.clone();
-        Step::Read(window)
-    }
-
-    fn head(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
-        let found = match self.name.format.compression {
-            Compression::None => bytes
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map(|at| (bytes[..=at].to_vec(), at + 1)),
-            Compression::Gzip => zip::first_member(bytes).map_err(|error| broken(&error))?,
-        };
-        let Some((text, head_len)) = found else {
-            return self.wider_head();
-        };
-        let metadata = frame::read_head(&text).map_err(|error| broken(&error))?;
+    fn of_head(&mut self, extent: Extent, text: &[u8]) -> Result<HourFile, Damage> {
+        let metadata: Metadata = addition::read_head(text).map_err(|error| broken(&error))?;
         self.check_origin(&metadata.database, Some(&metadata.collection))?;
-        let foot_len_bytes = frame::foot(self.name.format)
-            .map_err(|error| broken(&error))?
-            .len() as u64;
-        let head_len_bytes = head_len as u64;
-        self.stage = Stage::Foot(HourFile {
+        Ok(HourFile {
             name: self.name,
-            len_bytes: self.len_bytes,
-            head_len_bytes,
-            foot_len_bytes,
+            len_bytes: extent.len_bytes,
+            head_len_bytes: extent.head_len_bytes,
+            foot_len_bytes: extent.foot_len_bytes,
             commits: metadata.commits,
             changes: metadata.count,
             first_cluster_time: Some(metadata.first_cluster_time),
@@ -205,62 +143,30 @@ impl Scan {
                 token: metadata.last_resume_token,
                 cluster_time: metadata.last_cluster_time,
             },
-        });
-        // A head is longer than a foot and doesn't end like one, so no head passes for a whole file.
-        Ok(self.ask(self.len_bytes - foot_len_bytes..self.len_bytes))
+        })
     }
 
-    fn wider_head(&mut self) -> Result<Step, Damage> {
-        let wider = (self.window.end * 4).min(self.len_bytes);
-        if wider == self.window.end || self.window.end >= HEAD_LIMIT_BYTES {
-            return Err(broken("its head has no end"));
-        }
-        Ok(self.ask(0..wider))
-    }
-
-    fn last_line(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
-        let lines = without_end(bytes)?;
-        let line = last_of(lines);
-        if line.len() < lines.len() || self.window.start == 0 {
-            return self.done(line, 0, 0);
-        }
-        let asked = self.window.end - self.window.start;
-        let start = self.window.end.saturating_sub(asked * 4);
-        Ok(self.ask(start..self.len_bytes))
-    }
-
-    fn trailer(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
-        let trailer = Trailer::read(bytes).ok_or_else(|| broken("its end is missing"))?;
-        let end = self.window.start;
-        let start = end
-            .checked_sub(trailer.member_len_bytes)
-            .ok_or_else(|| broken("its end doesn't fit its length"))?;
-        self.stage = Stage::LastMember(trailer);
-        Ok(self.ask(start..end))
-    }
-
-    fn last_member(&mut self, trailer: Trailer, bytes: &[u8]) -> Result<Step, Damage> {
-        let member = zip::first_member(bytes).map_err(|error| broken(&error))?;
-        let (text, _) = member.ok_or_else(|| broken("its last chunk has no end"))?;
-        let line = last_of(without_end(&text)?);
-        self.done(line, trailer.commits, trailer.changes)
-    }
-
-    fn done(&mut self, line: &[u8], commits: u32, changes: u64) -> Result<Step, Damage> {
+    fn of_line(
+        &mut self,
+        extent: Extent,
+        line: &[u8],
+        commits: u32,
+        changes: u64,
+    ) -> Result<HourFile, Damage> {
         let (last, database) = frame::read_line(line).map_err(|error| broken(&error))?;
         if let Some(database) = database {
             self.check_origin(&database, None)?;
         }
-        Ok(Step::Done(HourFile {
+        Ok(HourFile {
             name: self.name,
-            len_bytes: self.len_bytes,
-            head_len_bytes: 0,
-            foot_len_bytes: 0,
+            len_bytes: extent.len_bytes,
+            head_len_bytes: extent.head_len_bytes,
+            foot_len_bytes: extent.foot_len_bytes,
             commits,
             changes,
             first_cluster_time: None,
             last,
-        }))
+        })
     }
 
     fn check_origin(&mut self, database: &str, collection: Option<&str>) -> Result<(), Damage> {
@@ -277,26 +183,11 @@ impl Scan {
     }
 }
 
-fn without_end(lines: &[u8]) -> Result<&[u8], Damage> {
-    lines
-        .strip_suffix(b"\n")
-        .ok_or_else(|| broken("its last line has no end"))
-}
-
-fn last_of(lines: &[u8]) -> &[u8] {
-    lines
-        .rsplit(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default()
-}
-
-fn broken(what: &(impl ToString + ?Sized)) -> Damage {
-    Damage::Broken(what.to_string())
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::frame::tests::{commit_json, file, formats, origin};
+    use super::super::hour_file::{Compression, OutputFormat};
+    use super::super::zip;
     use super::*;
 
     /// Reads a file, and panics if that has no end.
@@ -397,7 +288,12 @@ pub(super) mod tests {
         };
         for compression in [Compression::None, Compression::Gzip] {
             let commit = commit_json(compression, &collection, None);
-            let bytes = [commit.head, commit.chunk.to_vec(), commit.foot].concat();
+            let bytes = [
+                commit.addition.head,
+                commit.addition.chunk.to_vec(),
+                commit.addition.foot,
+            ]
+            .concat();
             let read = scan(&origin, commit.file.name, &bytes).unwrap();
             assert_eq!(read, commit.file);
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::archive::frame::Commit;
+use crate::archive::addition::Addition;
 use crate::archive::names;
 pub use error::LakeError;
 
@@ -151,7 +151,7 @@ pub trait Lake: Send + Sync + fmt::Debug {
         &self,
         path: &LakePath,
         base: Option<Base<'_>>,
-        commit: &Commit,
+        addition: &Addition,
     ) -> Result<Version, LakeError>;
 
     /// Reads a small file whole, or `None` if it isn't there.

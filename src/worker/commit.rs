@@ -52,7 +52,7 @@ pub(super) async fn commit(
             foot_len_bytes: base.foot_len_bytes,
         });
     let upload_begun = Instant::now();
-    let appended = edges.lake.append(&path, base, &encoded).await;
+    let appended = edges.lake.append(&path, base, &encoded.addition).await;
     // A failure counts too: what a lake that is slow to fail takes is worth knowing.
     let upload_seconds = upload_begun.elapsed().as_secs_f64();
     durations.upload.observe(upload_seconds);
@@ -61,17 +61,16 @@ pub(super) async fn commit(
         collection = origin.collection,
         file = %path,
         changes = order.batch.changes,
-        bytes = encoded.chunk.len(),
+        bytes = encoded.addition.chunk.len(),
         commit = encoded.file.commits,
         duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         reason = order.reason.as_str(),
         "flushed"
     );
-    let uploaded_bytes = encoded.head.len() + encoded.chunk.len() + encoded.foot.len();
     Ok(Committed {
+        uploaded_bytes: encoded.addition.len_bytes(),
         file: encoded.file,
         version,
-        uploaded_bytes: uploaded_bytes as u64,
     })
 }
 

@@ -11,7 +11,12 @@ async fn a_file_that_another_tool_copied_goes_on_in_the_next_part() {
     let origin = origin("users");
     let commit = commit(&origin, None, name("json"), 0..3);
     let path = lake::tail::path(&origin, name("json"));
-    let bytes = [&commit.head[..], &commit.chunk, &commit.foot].concat();
+    let bytes = [
+        &commit.addition.head[..],
+        &commit.addition.chunk,
+        &commit.addition.foot,
+    ]
+    .concat();
     lake.put(&path, None, bytes).await.unwrap();
     let (file, _) = lake::tail::load(&lake, &origin).await.unwrap().unwrap();
     assert_eq!(file.last, commit.file.last);

@@ -119,12 +119,12 @@ async fn a_lost_folder_is_named_and_works_again_when_it_is_back() {
     let commit = commit(&origin("users"), Some(&file), file.name, 6..9);
     fs::rename(&root, folder.path().join("away")).unwrap();
     let error = lake
-        .append(&path, Some(base(&file, &version)), &commit)
+        .append(&path, Some(base(&file, &version)), &commit.addition)
         .await
         .unwrap_err();
     assert!(matches!(error, LakeError::NoRoot { .. }), "{error}");
     fs::rename(folder.path().join("away"), &root).unwrap();
-    lake.append(&path, Some(base(&file, &version)), &commit)
+    lake.append(&path, Some(base(&file, &version)), &commit.addition)
         .await
         .unwrap();
 }

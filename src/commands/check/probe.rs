@@ -144,11 +144,11 @@ impl Probe {
             }
         }
         let expected = [
-            third.head.as_slice(),
-            &first.chunk,
-            &second.chunk,
-            &third.chunk,
-            &third.foot,
+            third.addition.head.as_slice(),
+            &first.addition.chunk,
+            &second.addition.chunk,
+            &third.addition.chunk,
+            &third.addition.foot,
         ]
         .concat();
         self.read_back(lake, &version, &expected, &third).await
@@ -163,7 +163,7 @@ impl Probe {
     ) -> Result<Version, LakeError> {
         self.is_unsure = true;
         let base = on.map(|(on, version)| base(on, version));
-        let appended = lake.append(&self.path, base, commit).await;
+        let appended = lake.append(&self.path, base, &commit.addition).await;
         match &appended {
             Ok(version) => self.version = Some(version.clone()),
             Err(error) if matches!(error.disposition(), Disposition::Retry { .. }) => {

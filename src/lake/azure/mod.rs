@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 use super::{
     Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
 };
-use crate::archive::frame::Commit;
+use crate::archive::addition::Addition;
 use classify::Target;
 pub use credential::Access;
 
@@ -190,19 +190,19 @@ impl AzureLake {
         &self,
         path: &LakePath,
         base: Option<Base<'_>>,
-        commit: &Commit,
+        addition: &Addition,
     ) -> azure_core::Result<Option<Version>> {
         let blob = self.blob(path).block_blob_client();
         let old = base.map_or(&[][..], |base| base.version.blocks.as_slice());
         let (kept, old_foot) = split_blocks(old, base);
         let needs_foot = old_foot.is_none();
         let (head, chunk, foot) = futures::try_join!(
-            self.stage(&blob, commit.head.clone().into()),
-            self.stage(&blob, commit.chunk.clone()),
+            self.stage(&blob, addition.head.clone().into()),
+            self.stage(&blob, addition.chunk.clone()),
             self.stage(
                 &blob,
                 if needs_foot {
-                    commit.foot.clone().into()
+                    addition.foot.clone().into()
                 } else {
                     Bytes::new()
                 }
@@ -415,11 +415,12 @@ impl Lake for AzureLake {
         &self,
         path: &LakePath,
         base: Option<Base<'_>>,
-        commit: &Commit,
+        addition: &Addition,
     ) -> Result<Version, LakeError> {
         // Blocks are staged at once, then the list is committed.
-        let limit_ms = 2 * self.request_limit_ms + commit.chunk.len() as u64 / SLOWEST_BYTES_PER_MS;
-        let committing = self.commit_blocks(path, base, commit);
+        let limit_ms =
+            2 * self.request_limit_ms + addition.chunk.len() as u64 / SLOWEST_BYTES_PER_MS;
+        let committing = self.commit_blocks(path, base, addition);
         let version = bounded_by(limit_ms, self.target(path), committing).await?;
         version.ok_or_else(no_etag)
     }

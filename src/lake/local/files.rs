@@ -13,7 +13,7 @@ use super::disk::{
     copy_range, create_new, publish_new, publish_over, sync_folder, version, write_new,
 };
 use super::readers::{Readers, Watch};
-use crate::archive::frame::Commit;
+use crate::archive::addition::Addition;
 
 const LOCK_NAME: &str = ".silt.lock";
 const TWIN_SUFFIX: &str = ".twin";
@@ -323,12 +323,12 @@ impl Folder {
     pub(super) fn create(
         &self,
         name: &str,
-        commit: &Commit,
+        addition: &Addition,
         watch: impl Fn(&Path) -> Option<Watch>,
     ) -> Result<(Version, Tracked)> {
         let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
         let make = || -> io::Result<(Version, Tracked)> {
-            let file = write_new(&new, &[&commit.head, &commit.chunk, &commit.foot])?;
+            let file = write_new(&new, &[&addition.head, &addition.chunk, &addition.foot])?;
             let watch = watch(&new);
             publish_new(&new, &path)?;
             sync_folder(&self.path)?;
@@ -350,7 +350,7 @@ impl Folder {
         &self,
         name: &str,
         base: Base<'_>,
-        commit: &Commit,
+        addition: &Addition,
         tracked: Tracked,
         watch: impl Fn(&Path) -> Option<Watch>,
     ) -> Result<(Version, Tracked)> {
@@ -360,7 +360,7 @@ impl Folder {
             let (published, twin) = tracked.of(base.version, &path)?;
             let len_bytes = published.file.metadata()?.len();
             let body_len_bytes = len_bytes - base.head_len_bytes - base.foot_len_bytes;
-            let reused = twin.filter(|twin| twin.fits(base, commit));
+            let reused = twin.filter(|twin| twin.fits(base, addition));
             let (file, reused_watch) = match reused {
                 Some(twin) => {
                     let from = base.head_len_bytes + twin.body_len_bytes;
@@ -369,11 +369,11 @@ impl Folder {
                     (twin.file, twin.watch)
                 }
                 None => (
-                    copy(&published.file, &hidden, base, body_len_bytes, commit)?,
+                    copy(&published.file, &hidden, base, body_len_bytes, addition)?,
                     None,
                 ),
             };
-            finish(&file, commit, body_len_bytes)?;
+            finish(&file, addition, body_len_bytes)?;
             let watch = reused_watch.or_else(|| watch(&hidden));
             let next = Published { file, watch };
             let is_exchanged = publish_over(&hidden, &path)?;
@@ -433,7 +433,7 @@ impl Folder {
 
 impl Twin {
     /// Whether the twin's body begins where the next state's body begins.
-    fn fits(&self, base: Base<'_>, commit: &Commit) -> bool {
+    fn fits(&self, base: Base<'_>, addition: &Addition) -> bool {
         // A hard link to it is somebody's copy.
         let is_linked = self
             .file
@@ -441,7 +441,7 @@ impl Twin {
             .is_ok_and(|metadata| metadata.nlink() > 1);
         !is_linked
             && self.head_len_bytes == base.head_len_bytes
-            && base.head_len_bytes == commit.head.len() as u64
+            && base.head_len_bytes == addition.head.len() as u64
     }
 }
 
@@ -451,10 +451,10 @@ fn copy(
     hidden: &Path,
     base: Base<'_>,
     body_len_bytes: u64,
-    commit: &Commit,
+    addition: &Addition,
 ) -> io::Result<File> {
     let next = create_new(hidden)?;
-    let head_len_bytes = commit.head.len() as u64;
+    let head_len_bytes = addition.head.len() as u64;
     let is_cloned =
         head_len_bytes == base.head_len_bytes && ioctl_ficlone(&next, published).is_ok();
     if !is_cloned {
@@ -465,11 +465,12 @@ fn copy(
 }
 
 /// Writes head, chunk and foot around a body that is in place, and makes it durable.
-fn finish(next: &File, commit: &Commit, body_len_bytes: u64) -> io::Result<()> {
-    let chunk_at = commit.head.len() as u64 + body_len_bytes;
-    next.write_all_at(&commit.head, 0)?;
-    next.write_all_at(&commit.chunk, chunk_at)?;
-    next.write_all_at(&commit.foot, chunk_at + commit.chunk.len() as u64)?;
-    next.set_len(commit.file.len_bytes)?;
+fn finish(next: &File, addition: &Addition, body_len_bytes: u64) -> io::Result<()> {
+    let chunk_at = addition.head.len() as u64 + body_len_bytes;
+    let foot_at = chunk_at + addition.chunk.len() as u64;
+    next.write_all_at(&addition.head, 0)?;
+    next.write_all_at(&addition.chunk, chunk_at)?;
+    next.write_all_at(&addition.foot, foot_at)?;
+    next.set_len(foot_at + addition.foot.len() as u64)?;
     next.sync_all()
 }

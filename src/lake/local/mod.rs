@@ -23,7 +23,7 @@ use super::{
     Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
     expect_own,
 };
-use crate::archive::frame::Commit;
+use crate::archive::addition::Addition;
 use files::{Folder, Tracked};
 use readers::Readers;
 
@@ -204,10 +204,10 @@ impl Lake for LocalLake {
         &self,
         path: &LakePath,
         base: Option<Base<'_>>,
-        commit: &Commit,
+        addition: &Addition,
     ) -> Result<Version, LakeError> {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
-        let commit = commit.clone();
+        let addition = addition.clone();
         let base = base.map(|base| {
             (
                 base.version.clone(),
@@ -220,7 +220,7 @@ impl Lake for LocalLake {
             let watch = |path: &Path| shared.watch(path);
             shared.alone(&folder, || {
                 let (version, tracked) = match &base {
-                    None => folder.create(&name, &commit, watch)?,
+                    None => folder.create(&name, &addition, watch)?,
                     Some((version, head_len_bytes, foot_len_bytes)) => {
                         let (head_len_bytes, foot_len_bytes) = (*head_len_bytes, *foot_len_bytes);
                         let base = Base {
@@ -228,7 +228,7 @@ impl Lake for LocalLake {
                             head_len_bytes,
                             foot_len_bytes,
                         };
-                        folder.append(&name, base, &commit, shared.take(&target), watch)?
+                        folder.append(&name, base, &addition, shared.take(&target), watch)?
                     }
                 };
                 shared.keep(&target, tracked);
