@@ -154,6 +154,10 @@ pub trait Lake: Send + Sync + fmt::Debug {
         addition: &Addition,
     ) -> Result<Version, LakeError>;
 
+    /// Says that nothing is appended to a file any more: what is kept for the next append may go. An
+    /// hour file is closed by its successor.
+    async fn close(&self, _path: &LakePath) {}
+
     /// Reads a small file whole, or `None` if it isn't there.
     async fn get(&self, path: &LakePath) -> Result<Option<Object>, LakeError>;
 

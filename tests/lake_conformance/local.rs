@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
 use silt::lake::local::LocalLake;
@@ -35,7 +36,6 @@ async fn a_slow_reader_sees_the_file_that_he_opened() {
 
 #[tokio::test]
 async fn without_readers_a_commit_reuses_the_twin() {
-    use std::os::unix::fs::MetadataExt as _;
     let folder = tempfile::tempdir().unwrap();
     let lake = LocalLake::new(folder.path().to_owned());
     let origin = origin("users");
@@ -139,4 +139,49 @@ async fn a_file_cut_short_is_not_appended_to() {
     fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
     let error = lake::tail::load(&lake, &origin("users")).await.unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+/// Parts of a snapshot grow beside each other, in one folder.
+#[tokio::test]
+async fn files_that_grow_beside_each_other_keep_their_twins_until_they_are_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    let parts = ["part-00001.json", "part-00002.json"];
+    let path = |part: &str| LakePath {
+        folder: "users/snapshot".to_owned(),
+        name: part.to_owned(),
+    };
+    let mut inodes = [const { Vec::new() }; 2];
+    let mut states: [Option<(HourFile, Version)>; 2] = [None, None];
+    for number in 0..6 {
+        for (which, part) in parts.iter().enumerate() {
+            let known = states[which].take();
+            let file = known.as_ref().map(|(file, _)| file);
+            let numbers = number * 3..number * 3 + 3;
+            let commit = commit(&origin("users"), file, name("json"), numbers);
+            let base = known.as_ref().map(|(file, version)| base(file, version));
+            let appended = lake.append(&path(part), base, &commit.addition).await;
+            states[which] = Some((commit.file, appended.unwrap()));
+            let seen = fs::metadata(folder.path().join(path(part).to_string()));
+            inodes[which].push(seen.unwrap().ino());
+        }
+    }
+    for inodes in &inodes {
+        // Two files take turns from the second commit on: nothing was copied but what is new.
+        assert!(
+            inodes.windows(3).all(|three| three[0] == three[2]),
+            "{inodes:?}"
+        );
+    }
+    let twins = || {
+        let entries = fs::read_dir(folder.path().join("users/snapshot")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".twin")).count()
+    };
+    assert_eq!(twins(), 2);
+    lake.close(&path(parts[0])).await;
+    assert_eq!(twins(), 1);
+    lake.close(&path(parts[0])).await;
+    drop(lake);
+    assert_eq!(twins(), 0);
 }

@@ -24,6 +24,7 @@ use super::{
     expect_own,
 };
 use crate::archive::addition::Addition;
+use crate::archive::hour_file::HourFileName;
 use files::{Folder, Tracked};
 use readers::Readers;
 
@@ -85,16 +86,19 @@ impl Shared {
         Folder::new(&self.root, folder, self.nonce)
     }
 
+    /// Whoever holds it is this process's only one who locks the folder.
+    fn turn(&self, folder: &Folder) -> Arc<Mutex<()>> {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(folders.entry(folder.path().to_owned()).or_default())
+    }
+
     /// Does something as the folder's only writer.
     fn alone<T>(
         &self,
         folder: &Folder,
         work: impl FnOnce() -> Result<T, LakeError>,
     ) -> Result<T, LakeError> {
-        let turn = {
-            let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(folders.entry(folder.path().to_owned()).or_default())
-        };
+        let turn = self.turn(folder);
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let _lock = folder.lock()?;
         work()
@@ -109,11 +113,16 @@ impl Shared {
         tracked
     }
 
-    /// Keeps a file; the twins of the folder's older files have served.
+    /// Keeps a file; the twins of the folder's older hour files have served. Other files are at work
+    /// beside each other, until they are closed.
     fn keep(&self, path: &Path, tracked: Tracked) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_newest = is_hour_file(path);
         state.files.retain(|other, tracked| {
-            let is_older = other != path && other.parent() == path.parent();
+            let is_older = is_newest
+                && other != path
+                && other.parent() == path.parent()
+                && is_hour_file(other);
             if is_older {
                 tracked.discard();
             }
@@ -124,6 +133,8 @@ impl Shared {
 
     /// Removes what was left behind in a folder.
     fn sweep(&self, folder: &Folder) {
+        let turn = self.turn(folder);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_kept = |path: &Path| {
             let mut twins = state.files.values().filter_map(Tracked::twin_path);
@@ -147,6 +158,12 @@ impl Shared {
             .readers
             .watch(path)
     }
+}
+
+/// An hour file, of which only the newest of a folder grows.
+fn is_hour_file(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.parse::<HourFileName>().is_ok())
 }
 
 impl Drop for Shared {
@@ -236,6 +253,16 @@ impl Lake for LocalLake {
             })
         })
         .await
+    }
+
+    async fn close(&self, path: &LakePath) {
+        let target = self.shared.folder(&path.folder).file(&path.name);
+        let closed = self.blocking(move |shared| {
+            shared.forget(&target);
+            Ok(())
+        });
+        // What a panic left is swept at the next start.
+        let _ = closed.await;
     }
 
     async fn get(&self, path: &LakePath) -> Result<Option<Object>, LakeError> {
