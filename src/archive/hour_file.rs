@@ -110,6 +110,13 @@ impl FileFormat {
         }
     }
 
+    /// The format of files with this extension, if there is one.
+    #[must_use]
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|format| format.extension() == extension)
+    }
+
     /// What stands between two changes.
     #[must_use]
     pub fn separator(self) -> Separator {
@@ -180,10 +187,7 @@ impl FromStr for HourFileName {
             }
             None => (1, extension),
         };
-        let format = FileFormat::ALL
-            .into_iter()
-            .find(|format| format.extension() == extension)
-            .ok_or(NotAnHourFile)?;
+        let format = FileFormat::of_extension(extension).ok_or(NotAnHourFile)?;
         let parsed = Self { hour, part, format };
         if parsed.to_string() == name {
             Ok(parsed)
