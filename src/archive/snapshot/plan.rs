@@ -150,6 +150,7 @@ mod extension {
 
     use crate::archive::hour_file::FileFormat;
 
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(format: &FileFormat, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(format.extension())
     }

@@ -34,10 +34,13 @@ impl Throttle {
         let Some(bytes_per_second) = self.bytes_per_second else {
             return;
         };
-        let now_ns = u128::from(now_ms) * 1_000_000;
         let price_ns = u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_second);
-        self.paid_at_ns = self.paid_at_ns.max(now_ns) + price_ns;
+        self.paid_at_ns = self.paid_at_ns.max(nanoseconds(now_ms)) + price_ns;
     }
+}
+
+fn nanoseconds(ms: u64) -> u128 {
+    u128::from(ms) * 1_000_000
 }
 
 #[cfg(test)]
