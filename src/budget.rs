@@ -80,12 +80,36 @@ impl Budget {
         tokio::time::sleep(Duration::from_millis(PRESS_EVERY_MS)).await;
     }
 
-    /// Takes the units for so many bytes, waiting for them if need be. More than there is at all
-    /// counts as all, so that one huge change passes alone.
+    /// How much there is.
+    #[must_use]
+    pub fn limit_bytes(&self) -> u64 {
+        u64::from(self.all_units) * UNIT_BYTES
+    }
+
+    /// The units for so many bytes. More than there is at all counts as all, so that one huge change passes
+    /// alone.
+    fn units_of(&self, bytes: u64) -> u32 {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        units.min(self.all_units)
+    }
+
+    /// Takes memory that no feed wants, when there is so much. Unlike [`Budget::take`] it doesn't stand in
+    /// line, so no reader waits behind it.
+    pub async fn spare(&self, bytes: u64) -> Taken {
+        let units = self.units_of(bytes);
+        loop {
+            if let Ok(permit) = self.units.try_acquire_many(units) {
+                permit.forget();
+                let budget = self.clone();
+                return Taken { budget, units };
+            }
+            self.press_again().await;
+        }
+    }
+
+    /// Takes the units for so many bytes, waiting for them if need be.
     pub async fn take(&self, bytes: u64) -> Taken {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES))
-            .unwrap_or(u32::MAX)
-            .min(self.all_units);
+        let units = self.units_of(bytes);
         let mut waiting = pin!(self.units.acquire_many(units));
         // Pressure is told again: what was on its way when the feeds flushed fills batches later.
         let permit = loop {
@@ -180,6 +204,21 @@ mod tests {
         assert!(futures::poll!(second.as_mut()).is_pending());
         drop(first);
         second.await;
+    }
+
+    #[tokio::test]
+    async fn who_takes_what_is_spare_presses_and_lets_others_pass() {
+        let budget = Budget::new(10 * UNIT_BYTES);
+        let held = budget.take(6 * UNIT_BYTES).await;
+        let mut spare = pin!(budget.spare(5 * UNIT_BYTES));
+        assert!(futures::poll!(spare.as_mut()).is_pending());
+        budget.pressed().await;
+        drop(budget.take(4 * UNIT_BYTES).await);
+        drop(held);
+        drop(spare.await);
+        assert_eq!(budget.limit_bytes(), 10 * UNIT_BYTES);
+        drop(budget.spare(1 << 40).await);
+        assert_eq!(budget.used_bytes(), 0);
     }
 
     #[tokio::test]

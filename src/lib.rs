@@ -16,5 +16,6 @@ pub mod logging;
 pub mod processors;
 pub mod service;
 pub mod settings;
+pub mod snapshot;
 pub mod source;
 pub mod worker;

@@ -7,6 +7,7 @@
 pub mod azure;
 mod error;
 pub mod gaps;
+pub mod lines;
 pub mod local;
 pub mod tail;
 

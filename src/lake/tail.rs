@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use tokio::sync::mpsc;
 
 use super::{Found, Lake, LakeError, LakePath, Opened, Version};
+use crate::archive::addition::Extent;
 use crate::archive::hour_file::{HourFile, HourFileName};
 use crate::archive::origin::Origin;
 use crate::archive::tail::{Damage, Scan, Step};
@@ -139,20 +140,22 @@ async fn scan(
     }
 }
 
-/// A file that was copied into the lake by another tool has other blocks than silt made. It is read
-/// like any other, and what comes next goes to the next part.
 fn with_room(mut file: HourFile, opened: &Opened) -> HourFile {
-    let Some(lens) = &opened.block_lens_bytes else {
-        return file;
-    };
-    let frame = [file.head_len_bytes, file.foot_len_bytes];
-    let framing_blocks = frame.iter().filter(|len| **len > 0).count();
-    let head_fits = file.head_len_bytes == 0 || lens.first() == Some(&file.head_len_bytes);
-    let foot_fits = file.foot_len_bytes == 0 || lens.last() == Some(&file.foot_len_bytes);
-    if head_fits && foot_fits && lens.len() > framing_blocks {
-        file.commits = u32::try_from(lens.len() - framing_blocks).unwrap_or(FULL);
-    } else {
-        file.commits = FULL;
-    }
+    file.commits = commits(opened, file.extent()).unwrap_or(file.commits);
     file
+}
+
+/// The commits that made a file, where its blocks tell. A file that was copied into the lake by another tool
+/// has other blocks than silt made. It is read like any other, and what comes next goes to the next part.
+pub(crate) fn commits(opened: &Opened, extent: Extent) -> Option<u32> {
+    let lens = opened.block_lens_bytes.as_ref()?;
+    let frame = [extent.head_len_bytes, extent.foot_len_bytes];
+    let framing_blocks = frame.iter().filter(|len| **len > 0).count();
+    let head_fits = extent.head_len_bytes == 0 || lens.first() == Some(&extent.head_len_bytes);
+    let foot_fits = extent.foot_len_bytes == 0 || lens.last() == Some(&extent.foot_len_bytes);
+    Some(if head_fits && foot_fits && lens.len() > framing_blocks {
+        u32::try_from(lens.len() - framing_blocks).unwrap_or(FULL)
+    } else {
+        FULL
+    })
 }

@@ -10,7 +10,7 @@ use crate::archive::position::ClusterTime;
 use crate::extjson::{self, Mode};
 
 /// Field of a change that holds the event's bytes (BSON), where JSON can't say all of it.
-const RAW_EVENT: &bson::raw::CStr = cstr!("siltRawEvent");
+pub(crate) const RAW_EVENT: &bson::raw::CStr = cstr!("siltRawEvent");
 
 /// What else a change says that matters here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,11 @@ fn encode(document: &RawDocument, mode: Mode, out: &mut Vec<u8>) -> Result<(), S
 /// Writes an event that JSON can't say: MongoDB stores text that is no UTF-8. What can be said is
 /// written as ever, and the event's bytes stand beside it, so that nothing is lost and the feed
 /// doesn't stop at it for ever.
-fn write_kept(event: &RawDocument, mode: Mode, lines: &mut Vec<u8>) -> Result<(), SourceError> {
+pub(crate) fn write_kept(
+    event: &RawDocument,
+    mode: Mode,
+    lines: &mut Vec<u8>,
+) -> Result<(), SourceError> {
     let mut kept = RawDocumentBuf::new();
     let mut probe = Vec::new();
     for (key, value) in event.iter().flatten() {

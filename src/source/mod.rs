@@ -28,6 +28,7 @@ use mongodb::options::{ClientOptions, Compressor, Tls, TlsOptions};
 use crate::archive::position::ClusterTime;
 pub use error::SourceError;
 pub(crate) use error::without_command;
+pub(crate) use event::{RAW_EVENT, write_kept};
 pub use options::StreamOptions;
 pub use patience::Patience;
 pub use reader::{Reader, Reading};

@@ -115,6 +115,7 @@ impl PartScan {
     }
 }
 
+/// Bytes go before text: where they are, the text doesn't say it all.
 fn key(document_key: Option<Key>, raw_event: Option<&RawValue>) -> Option<Key> {
-    document_key.or_else(|| raw_event.map(|raw| Key::raw(raw.get())))
+    raw_event.map(|raw| Key::raw(raw.get())).or(document_key)
 }

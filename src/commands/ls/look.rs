@@ -11,14 +11,13 @@ use crate::archive::hour_file::{Compression, FileFormat, HourFile, HourFileName,
 use crate::archive::names;
 use crate::archive::position::ClusterTime;
 use crate::archive::tail::{Scan, Step};
-use crate::lake::{Found, Lake, LakeError, LakePath, Opened};
+use crate::lake::{self, Found, Lake, LakeError, LakePath, Opened};
 
 /// A file may be replaced while it is read, and a lake may be busy.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 /// The first look for a first line.
 const BEGINNING_BYTES: u64 = 64 * 1024;
-const COUNT_WINDOW_BYTES: u64 = 4 << 20;
 
 /// What a file is by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,14 +212,7 @@ async fn counts(
     if !counts_lines {
         return Ok((None, None));
     }
-    let (mut lines, mut at) = (0, 0);
-    while at < opened.len_bytes {
-        let end = (at + COUNT_WINDOW_BYTES).min(opened.len_bytes);
-        let bytes = lake.read(path, &opened.version, at..end).await?;
-        let ends = bytes.iter().filter(|byte| **byte == b'\n');
-        lines += ends.count() as u64;
-        at = end;
-    }
+    let lines = lake::lines::count(lake, path, &opened.version, opened.len_bytes).await?;
     Ok((Some(lines), None))
 }
 

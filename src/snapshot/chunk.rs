@@ -1,0 +1,162 @@
+//! Lines that are gathered for a commit.
+
+use bson::RawDocument;
+use mongodb::raw_batch_cursor::RawBatch;
+
+use super::id::{Id, unmade};
+use super::line::Liner;
+use crate::archive::failure::{Disposition, Failure};
+use crate::source::SourceError;
+
+/// Documents that wait for a commit.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// Their lines.
+    pub(super) lines: Vec<u8>,
+    /// How many.
+    pub(super) documents: u32,
+    /// Their length as BSON.
+    pub(super) bytes: u64,
+    /// The last.
+    pub(super) last: Option<Id>,
+    limit_bytes: usize,
+}
+
+/// A reply of the server, from a document on.
+#[derive(Debug)]
+pub(super) struct Reply {
+    batch: RawBatch,
+    next: usize,
+    received: String,
+    /// Documents in all of it.
+    pub(super) documents: u32,
+    /// Their length.
+    pub(super) bytes: u64,
+}
+
+impl Reply {
+    /// A reply that was received at this time.
+    pub(super) fn new(batch: RawBatch, received: String) -> Result<Self, Failure> {
+        let mut reply = Self {
+            batch,
+            next: 0,
+            received,
+            documents: 0,
+            bytes: 0,
+        };
+        let (mut documents, mut bytes) = (0, 0);
+        reply.each(|document| {
+            documents += 1;
+            bytes += document.as_bytes().len() as u64;
+            Ok(true)
+        })?;
+        (reply.documents, reply.bytes) = (documents, bytes);
+        Ok(reply)
+    }
+
+    /// Shows the documents from the next one on, until one isn't taken. Returns how many were.
+    fn each(
+        &self,
+        mut take: impl FnMut(&RawDocument) -> Result<bool, Failure>,
+    ) -> Result<usize, Failure> {
+        let mut taken = 0;
+        for document in documents(&self.batch)?.skip(self.next) {
+            if !take(document?)? {
+                break;
+            }
+            taken += 1;
+        }
+        Ok(taken)
+    }
+}
+
+/// The documents of a reply.
+fn documents(
+    batch: &RawBatch,
+) -> Result<impl Iterator<Item = Result<&RawDocument, Failure>>, Failure> {
+    let malformed = |error: &bson::error::Error| Failure {
+        disposition: Disposition::RETRY,
+        cause: "snapshot_reply",
+        message: format!("MongoDB: the reply can't be read: {error}"),
+    };
+    let documents = batch
+        .doc_slices()
+        .map_err(|error| Failure::from(&SourceError::from(error)))?;
+    Ok(documents.into_iter().map(move |document| {
+        let document = document.map_err(|error| malformed(&error))?;
+        document
+            .as_document()
+            .ok_or_else(|| unmade("a reply holds no documents"))
+    }))
+}
+
+/// The `_id`s of a reply.
+pub(super) fn ids(batch: &RawBatch) -> Result<Vec<Id>, Failure> {
+    let ids = documents(batch)?.filter_map(|document| document.map(Id::of).transpose());
+    ids.collect()
+}
+
+impl Chunk {
+    /// Room for so many bytes of lines.
+    pub(super) fn new(limit_bytes: u64) -> Self {
+        let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+        Self {
+            lines: Vec::new(),
+            documents: 0,
+            bytes: 0,
+            last: None,
+            limit_bytes,
+        }
+    }
+
+    /// Whether nothing more has room.
+    pub(super) fn is_full(&self) -> bool {
+        self.lines.len() >= self.limit_bytes
+    }
+
+    /// Its length, if a single document is longer than the limit.
+    pub(super) fn more_than_its_limit(&self) -> Option<u64> {
+        (self.lines.len() > self.limit_bytes).then_some(self.lines.len() as u64)
+    }
+
+    /// Takes as many documents of a reply as have room, and one at least. Returns the reply if some are left.
+    pub(super) fn fill(
+        &mut self,
+        mut reply: Reply,
+        liner: &Liner,
+    ) -> Result<Option<Reply>, Failure> {
+        if self.lines.capacity() == 0 {
+            self.lines.reserve_exact(self.limit_bytes);
+        }
+        let mut is_full = false;
+        let taken = reply.each(|document| {
+            is_full = !self.add(document, &reply.received, liner)?;
+            Ok(!is_full)
+        })?;
+        reply.next += taken;
+        Ok(is_full.then_some(reply))
+    }
+
+    /// Adds a document, if there is room for its line.
+    fn add(
+        &mut self,
+        document: &RawDocument,
+        received: &str,
+        liner: &Liner,
+    ) -> Result<bool, Failure> {
+        let id = Id::of(document).ok_or_else(|| unmade("a document has no _id"))?;
+        let start = self.lines.len();
+        if let Err(failure) = liner.write(&id, document, received, &mut self.lines) {
+            self.lines.truncate(start);
+            return Err(failure);
+        }
+        if self.lines.len() > self.limit_bytes && self.documents > 0 {
+            self.lines.truncate(start);
+            return Ok(false);
+        }
+        self.documents += 1;
+        self.bytes += document.as_bytes().len() as u64;
+        self.last = Some(id);
+        Ok(true)
+    }
+}

@@ -1,0 +1,68 @@
+//! Which collections a shared stream carries now.
+
+use bson::{Document, doc};
+use futures::TryStreamExt as _;
+
+use super::error::bounded;
+use crate::archive::failure::Failure;
+use crate::archive::origin::{Layout, Origin};
+use crate::archive::selection::Selection;
+use crate::source::Deployment;
+
+/// Databases that no stream carries.
+const INTERNAL_DATABASES: [&str; 3] = ["admin", "config", "local"];
+/// Collections of the server's own.
+const INTERNAL_PREFIX: &str = "system.";
+
+/// The collections of a selection that are there: no views, no time series, nothing of the server's own.
+///
+/// # Errors
+///
+/// They can't be listed.
+pub async fn collections(
+    deployment: &Deployment,
+    selection: &Selection,
+    layout: Layout,
+) -> Result<Vec<Origin>, Failure> {
+    let mut origins = Vec::new();
+    for database in databases(deployment, selection, layout).await? {
+        let whole = Origin::laid_out(&database, "", layout);
+        let command = doc! {
+            "listCollections": 1,
+            "filter": { "type": "collection" },
+            "nameOnly": true,
+            "authorizedCollections": true,
+        };
+        let asking = async {
+            let database = deployment.client().database(&whole.database);
+            let listing = database.run_cursor_command(command).await?;
+            let found: Vec<Document> = listing.try_collect().await?;
+            Ok(found)
+        };
+        let found = bounded(deployment, &whole, asking).await?;
+        let names = found.iter().filter_map(|found| found.get_str("name").ok());
+        let wanted = names.filter(|name| {
+            !name.starts_with(INTERNAL_PREFIX) && selection.matches(&database, name)
+        });
+        origins.extend(wanted.map(|name| Origin::laid_out(&database, name, layout)));
+    }
+    origins.sort();
+    Ok(origins)
+}
+
+async fn databases(
+    deployment: &Deployment,
+    selection: &Selection,
+    layout: Layout,
+) -> Result<Vec<String>, Failure> {
+    if let Some(names) = selection.databases.names() {
+        return Ok(names.into_iter().map(str::to_owned).collect());
+    }
+    let all = Origin::laid_out("", "", layout);
+    let asking = deployment.client().list_database_names();
+    let names = bounded(deployment, &all, asking).await?;
+    let wanted = names.into_iter().filter(|name| {
+        !INTERNAL_DATABASES.contains(&name.as_str()) && selection.databases.matches(name)
+    });
+    Ok(wanted.collect())
+}

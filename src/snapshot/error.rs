@@ -1,0 +1,50 @@
+//! What can go wrong beside the lake and the way to the deployment.
+
+use std::time::Duration;
+
+use mongodb::error::{Error, ErrorKind};
+
+use crate::archive::failure::{Disposition, Failure};
+use crate::archive::origin::Origin;
+use crate::source::{Deployment, SourceError};
+
+/// Codes of a server that can't read a collection as it is asked to: no such index, a view, options
+/// that it doesn't know.
+/// <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>
+const REFUSALS: [i32; 9] = [2, 9, 27, 168, 17007, 40415, 51173, 51174, 51175];
+
+/// Waits for an answer as long as requests may take.
+pub(super) async fn bounded<T>(
+    deployment: &Deployment,
+    origin: &Origin,
+    request: impl IntoFuture<Output = mongodb::error::Result<T>>,
+) -> Result<T, Failure> {
+    let limit: Duration = deployment.request_limit();
+    match tokio::time::timeout(limit, request.into_future()).await {
+        Ok(answer) => answer.map_err(|error| failure(origin, error)),
+        Err(_) => Err(Failure::from(&SourceError::Unanswered {
+            limit_seconds: limit.as_secs(),
+        })),
+    }
+}
+
+fn failure(origin: &Origin, error: Error) -> Failure {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) if REFUSALS.contains(&command.code) => {
+            unreadable(origin, &format!("{} ({})", command.message, command.code))
+        }
+        _ => Failure::from(&SourceError::from(error)),
+    }
+}
+
+/// A collection that can't be read in the order of its `_id` index.
+pub(super) fn unreadable(origin: &Origin, why: &str) -> Failure {
+    Failure {
+        disposition: Disposition::Halt,
+        cause: "snapshot_unreadable",
+        message: format!(
+            "MongoDB: {origin} can't be read by its _id index: {why}. Give it one, or take no snapshot of \
+             it (SNAPSHOT=never)"
+        ),
+    }
+}

@@ -1,0 +1,106 @@
+//! Finishes a snapshot: counts what is there and says so in a manifest.
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::begin::{describe, pretty};
+use super::job::Job;
+use super::look::{is_same, lost};
+use super::parts::{self, LOOKS_MAX, count};
+use crate::archive::failure::{Disposition, Failure};
+use crate::archive::snapshot::folder::MANIFEST;
+use crate::archive::snapshot::manifest::{Counted, Manifest};
+use crate::archive::tail::Damage;
+use crate::lake::LakeError;
+
+/// Parts that grow while they are counted are another silt's, who reads the last documents too.
+const COUNTS_MAX: u32 = 20;
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Finished {
+    /// The lake has a manifest that says what is there.
+    Whole(Box<Manifest>),
+    /// Documents and changes don't give the collection any more: why.
+    Void(&'static str),
+}
+
+/// Counts the parts of a snapshot whose ranges are all read to their end, and writes the manifest.
+pub(super) async fn finish(job: &Job) -> Result<Finished, Failure> {
+    if let Some(why) = void(job).await? {
+        return Ok(Finished::Void(why));
+    }
+    Ok(Finished::Whole(Box::new(recount(job).await?)))
+}
+
+/// Makes the manifest say what is there.
+pub(super) async fn recount(job: &Job) -> Result<Manifest, Failure> {
+    for _ in 0..COUNTS_MAX {
+        if let Some(manifest) = try_finish(job).await? {
+            return Ok(manifest);
+        }
+    }
+    Err(Failure {
+        disposition: Disposition::RETRY,
+        cause: "lake_stale",
+        message: format!(
+            "the snapshot of {} grows while it is counted",
+            job.target.origin
+        ),
+    })
+}
+
+/// Why the snapshot is of no use, if it is of none.
+async fn void(job: &Job) -> Result<Option<&'static str>, Failure> {
+    let now = describe(&job.edges, &job.target).await?;
+    if !is_same(job.plan.uuid.as_deref(), &now) {
+        return Ok(Some("another collection has the name now"));
+    }
+    let lost = lost(&job.edges, &job.target).await?;
+    Ok((lost > Some(job.plan.cluster_time)).then_some("changes behind its position are lost"))
+}
+
+/// `None` if a part grew, or somebody else wrote the manifest, in the meantime.
+async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
+    let failed = |error: LakeError| Failure::from(&error);
+    let complete = job.edges.deployment.cluster_time().await;
+    let complete = complete.map_err(|error| Failure::from(&error))?;
+    let lake = job.edges.lake.as_ref();
+    let path = job.path(&MANIFEST);
+    let there = lake.get(&path).await.map_err(failed)?;
+    let parts = parts::folder(job).await?.parts.into_iter();
+    let counting = parts.map(|(name, len_bytes)| count(job, name, len_bytes));
+    let counted: Vec<Counted> = stream::iter(counting)
+        .buffer_unordered(LOOKS_MAX)
+        .try_collect()
+        .await?;
+    let broken = |damage: Damage| {
+        failed(LakeError::Damaged {
+            path: path.folder.clone(),
+            damage,
+        })
+    };
+    let now_unix_ms = job.edges.clock.now().unix_ms;
+    let manifest = Manifest::new(&job.plan, counted, complete, now_unix_ms).map_err(broken)?;
+    let old = there
+        .as_ref()
+        .map(|there| serde_json::from_slice::<Manifest>(&there.bytes));
+    match old {
+        // Somebody has finished it, and what he says is so.
+        Some(Ok(old)) if old.parts == manifest.parts => return Ok(Some(old)),
+        _ => {}
+    }
+    let version = there.as_ref().map(|there| &there.version);
+    match lake.put(&path, version, pretty(&manifest)?).await {
+        Ok(_) => {}
+        Err(LakeError::Stale { .. }) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    }
+    let folder = parts::folder(job).await?;
+    let names: Vec<(String, u64)> = folder
+        .parts
+        .iter()
+        .map(|(name, len_bytes)| (name.to_string(), *len_bytes))
+        .collect();
+    let fits = manifest.fits(names.iter().map(|(name, len)| (name.as_str(), *len)));
+    Ok(fits.then_some(manifest))
+}

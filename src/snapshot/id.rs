@@ -1,0 +1,187 @@
+//! An `_id` as it is stored, whatever its type, and as a key that is read again later.
+
+use bson::raw::{CStr, cstr};
+use bson::spec::{BinarySubtype, ElementType};
+use bson::{Binary, Bson, RawDocument, RawDocumentBuf};
+
+use crate::archive::failure::{Disposition, Failure};
+use crate::archive::snapshot::key::{Key, RAW};
+use crate::extjson::{self, Mode};
+use crate::source::RAW_EVENT;
+
+/// The field of a document's identity.
+const ID: &CStr = cstr!("_id");
+
+/// The value of an `_id`: bytes, since it may hold text that is no UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Id {
+    element_type: ElementType,
+    value: Vec<u8>,
+}
+
+/// A key that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the key {key} can't be read: {reason}")]
+pub(super) struct BadKey {
+    key: String,
+    reason: String,
+}
+
+impl From<BadKey> for Failure {
+    fn from(bad: BadKey) -> Self {
+        Self {
+            disposition: Disposition::Halt,
+            cause: "snapshot_key",
+            message: format!("{bad}; move the snapshot's folder out of the lake"),
+        }
+    }
+}
+
+impl Id {
+    /// The `_id` of a document, if it has one.
+    pub(super) fn of(document: &RawDocument) -> Option<Self> {
+        let (element_type, value) = field(document, ID)?;
+        Some(Self {
+            element_type,
+            value: value.to_vec(),
+        })
+    }
+
+    /// A document of it alone, under this name.
+    pub(super) fn under(&self, name: &CStr) -> bson::error::Result<RawDocumentBuf> {
+        // Its length, its type, the name's end and its own.
+        let len = 4 + 1 + name.len() + 1 + self.value.len() + 1;
+        let mut bytes = Vec::with_capacity(len);
+        bytes.extend_from_slice(&i32::try_from(len).unwrap_or(i32::MAX).to_le_bytes());
+        bytes.push(self.element_type as u8);
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(&self.value);
+        bytes.push(0);
+        RawDocumentBuf::from_bytes(bytes)
+    }
+
+    /// Its document key: `{_id: …}`.
+    pub(super) fn document_key(&self) -> bson::error::Result<RawDocumentBuf> {
+        self.under(ID)
+    }
+
+    /// Whether nothing comes behind it.
+    pub(super) fn is_max_key(&self) -> bool {
+        self.element_type == ElementType::MaxKey
+    }
+
+    /// Whether nothing comes before it.
+    pub(super) fn is_min_key(&self) -> bool {
+        self.element_type == ElementType::MinKey
+    }
+
+    /// The key that this is found again by.
+    pub(super) fn key(&self) -> Result<Key, Failure> {
+        if let Some(key) = self.canonical_key().filter(|_| self.comes_back()) {
+            return Ok(key);
+        }
+        let unmade = |error: String| unmade(&error);
+        let document_key = self.document_key();
+        let document_key = document_key.map_err(|error| unmade(error.to_string()))?;
+        let mut event = RawDocumentBuf::new();
+        event.append(cstr!("documentKey"), document_key);
+        let binary = Binary {
+            subtype: BinarySubtype::Generic,
+            bytes: event.into_bytes(),
+        };
+        let mut raw = RawDocumentBuf::new();
+        raw.append(RAW_EVENT, binary);
+        let text = text(&raw, Mode::Canonical).map_err(unmade)?;
+        Ok(Key::new(text))
+    }
+
+    /// Whether what Extended JSON says of it, if it can say it, is read as the same value again. A stored
+    /// document may be spelled like a value of another type (`{"$numberLong":"1"}`).
+    pub(super) fn comes_back(&self) -> bool {
+        match self.element_type {
+            ElementType::EmbeddedDocument | ElementType::JavaScriptCodeWithScope => {
+                let key = self.canonical_key();
+                let read = key.and_then(|key| Self::read(&key).ok());
+                read.as_ref() == Some(self)
+            }
+            _ => true,
+        }
+    }
+
+    fn canonical_key(&self) -> Option<Key> {
+        let document_key = self.document_key().ok()?;
+        let text = text(&document_key, Mode::Canonical).ok()?;
+        Some(Key::new(text))
+    }
+
+    /// The `_id` of a key.
+    pub(super) fn from_key(key: &Key) -> Result<Self, BadKey> {
+        Self::read(key).map_err(|reason| BadKey {
+            key: key.as_json().to_owned(),
+            reason,
+        })
+    }
+
+    fn read(key: &Key) -> Result<Self, String> {
+        let json: serde_json::Value =
+            serde_json::from_str(key.as_json()).map_err(|error| error.to_string())?;
+        if let Some(raw) = json.get(RAW) {
+            let raw = Bson::try_from(raw.clone()).map_err(|error| error.to_string())?;
+            let Bson::Binary(raw) = raw else {
+                return Err(format!("{RAW} is no binary"));
+            };
+            return Self::of_event(&raw.bytes).ok_or_else(|| format!("{RAW} has no documentKey"));
+        }
+        let Bson::Document(document) = Bson::try_from(json).map_err(|error| error.to_string())?
+        else {
+            return Err("it is no document".to_owned());
+        };
+        let document = RawDocumentBuf::try_from(&document).map_err(|error| error.to_string())?;
+        let modes = [Mode::Canonical, Mode::Relaxed];
+        if !modes
+            .iter()
+            .any(|mode| text(&document, *mode).as_deref() == Ok(key.as_json()))
+        {
+            return Err("written again it is another".to_owned());
+        }
+        Self::of(&document).ok_or_else(|| "it has no _id".to_owned())
+    }
+
+    /// The `_id` in the `documentKey` of an event's bytes.
+    fn of_event(bytes: &[u8]) -> Option<Self> {
+        let event = RawDocument::from_bytes(bytes).ok()?;
+        let (_, key) = field(event, cstr!("documentKey"))?;
+        Self::of(RawDocument::from_bytes(key).ok()?)
+    }
+}
+
+/// Type and bytes of a field.
+fn field<'a>(document: &'a RawDocument, name: &CStr) -> Option<(ElementType, &'a [u8])> {
+    let mut at = 4;
+    for element in document.iter_elements() {
+        let element = element.ok()?;
+        let start = at + 1 + element.key().len() + 1;
+        at = start + element.size();
+        if element.key() == name {
+            let value = document.as_bytes().get(start..at)?;
+            return Some((element.element_type(), value));
+        }
+    }
+    None
+}
+
+fn text(document: &RawDocument, mode: Mode) -> Result<String, String> {
+    let mut text = Vec::new();
+    extjson::write_document(document.as_bytes(), mode, &mut text)
+        .map_err(|error| error.to_string())?;
+    String::from_utf8(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn unmade(reason: &str) -> Failure {
+    Failure {
+        disposition: Disposition::Halt,
+        cause: "snapshot_key",
+        message: format!("an _id can't be written as a key: {reason}"),
+    }
+}

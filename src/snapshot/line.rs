@@ -1,0 +1,102 @@
+//! A document as a line, in the format of changes.
+
+use bson::raw::cstr;
+use bson::{RawDocument, RawDocumentBuf, Timestamp};
+
+use super::id::{Id, unmade};
+use crate::archive::failure::Failure;
+use crate::archive::hour_file::Separator;
+use crate::archive::position::ClusterTime;
+use crate::extjson::{self, Mode};
+use crate::source;
+
+/// Writes the documents of one collection. A line is that of a change with the operation type `read`, at the
+/// snapshot's position. It has no `_id`, which is a change's place in the stream: a document that was read
+/// has none, and is one of its snapshot by its `documentKey`.
+#[derive(Clone, Debug)]
+pub(super) struct Liner {
+    mode: Mode,
+    separator: Separator,
+    /// What all events have in common.
+    common: RawDocumentBuf,
+    /// The same as text, up to where the document's key stands.
+    common_text: Vec<u8>,
+}
+
+impl Liner {
+    pub(super) fn new(
+        (database, collection): (&str, &str),
+        position: ClusterTime,
+        mode: Mode,
+        separator: Separator,
+    ) -> Result<Self, Failure> {
+        let common = bson::rawdoc! {
+            "operationType": "read",
+            "clusterTime": Timestamp { time: position.seconds, increment: position.increment },
+            "ns": { "db": database, "coll": collection },
+        };
+        let mut common_text = Vec::new();
+        extjson::write_document(common.as_bytes(), mode, &mut common_text)
+            .map_err(|error| unmade(&error.to_string()))?;
+        common_text.pop();
+        common_text.extend_from_slice(b",\"documentKey\":");
+        Ok(Self {
+            mode,
+            separator,
+            common,
+            common_text,
+        })
+    }
+
+    /// Appends a document's line, separator included, as it was read at this time.
+    pub(super) fn write(
+        &self,
+        id: &Id,
+        document: &RawDocument,
+        received: &str,
+        lines: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let key = id.document_key();
+        let key = key.map_err(|error| unmade(&error.to_string()))?;
+        lines.extend_from_slice(self.separator.before);
+        lines.extend_from_slice(b"{\"timestamp\":\"");
+        lines.extend_from_slice(received.as_bytes());
+        lines.extend_from_slice(b"\",\"change\":");
+        let start = lines.len();
+        let is_written = id.comes_back() && self.write_said(&key, document, lines).is_ok();
+        if !is_written {
+            lines.truncate(start);
+            self.write_kept(key, document, lines)?;
+        }
+        lines.push(b'}');
+        lines.extend_from_slice(self.separator.after);
+        Ok(())
+    }
+
+    fn write_said(
+        &self,
+        key: &RawDocument,
+        document: &RawDocument,
+        lines: &mut Vec<u8>,
+    ) -> Result<(), extjson::Error> {
+        lines.extend_from_slice(&self.common_text);
+        extjson::write_document(key.as_bytes(), self.mode, lines)?;
+        lines.extend_from_slice(b",\"fullDocument\":");
+        extjson::write_document(document.as_bytes(), self.mode, lines)?;
+        lines.push(b'}');
+        Ok(())
+    }
+
+    /// What JSON can't say stands beside what it can as the event's bytes, as in a change.
+    fn write_kept(
+        &self,
+        key: RawDocumentBuf,
+        document: &RawDocument,
+        lines: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let mut event = self.common.clone();
+        event.append(cstr!("documentKey"), key);
+        event.append(cstr!("fullDocument"), document);
+        source::write_kept(&event, self.mode, lines).map_err(|error| Failure::from(&error))
+    }
+}

@@ -1,0 +1,220 @@
+//! What the lake holds of a collection's snapshots, and which gaps it has a record of.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+
+use chrono::DateTime;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use super::begin::Description;
+use super::{Edges, Target};
+use crate::archive::failure::Failure;
+use crate::archive::gap;
+use crate::archive::position::ClusterTime;
+use crate::archive::snapshot::choice::{Holdings, Unfinished};
+use crate::archive::snapshot::folder::{FolderName, MANIFEST, PLAN};
+use crate::archive::snapshot::manifest::Manifest;
+use crate::archive::snapshot::plan::Plan;
+use crate::lake::{Found, Lake, LakeError, LakePath, Unread};
+
+/// Files in a page; Azure gives no more.
+const PAGE_FILES: NonZeroU16 = match NonZeroU16::new(5000) {
+    Some(files) => files,
+    None => NonZeroU16::MIN,
+};
+
+/// The names that matter below a collection's folder.
+#[derive(Debug, Default)]
+struct Names {
+    /// Snapshots, each with its files' names and lengths.
+    snapshots: BTreeMap<FolderName, Vec<(String, u64)>>,
+    gaps: Vec<LakePath>,
+}
+
+impl Names {
+    fn add(&mut self, folder: &str, found: Found) {
+        let Found { path, len_bytes } = found;
+        let below = path.folder.strip_prefix(folder);
+        let Some(below) = below.and_then(|below| below.strip_prefix('/')) else {
+            return;
+        };
+        if below == gap::FOLDER {
+            self.gaps.push(path);
+        } else if let Some(snapshot) = FolderName::parse(below) {
+            let files = self.snapshots.entry(snapshot).or_default();
+            files.push((path.name, len_bytes));
+        }
+    }
+
+    fn has(&self, snapshot: FolderName, name: &str) -> bool {
+        let files = self.snapshots.get(&snapshot);
+        files.is_some_and(|files| files.iter().any(|(file, _)| file == name))
+    }
+}
+
+/// What a collection's snapshots are, and whether the manifest of the newest finished one is still true.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    pub(super) holdings: Holdings,
+    /// A snapshot whose parts grew behind its manifest: two silts finished it at once.
+    pub(super) outgrown: Option<FolderName>,
+}
+
+/// Looks.
+pub(super) async fn look(
+    edges: &Edges,
+    target: &Target,
+    now: &Description,
+) -> Result<Looked, Failure> {
+    let lake = edges.lake.as_ref();
+    let failed = |error: LakeError| Failure::from(&error);
+    let names = names(lake, &target.origin.folder()).await.map_err(failed)?;
+    let mut looked = Looked::default();
+    looked.holdings.lost_until = lost_until(lake, &names.gaps).await.map_err(failed)?;
+    let folders = || names.snapshots.keys().rev().copied();
+    if let Some(newest) = folders().find(|folder| names.has(*folder, MANIFEST)) {
+        let path = path(target, newest, MANIFEST);
+        if let Some(manifest) = small::<Manifest>(lake, &path).await.map_err(failed)? {
+            looked.holdings.finished = Some(manifest.cluster_time);
+            let files = names.snapshots[&newest].iter();
+            if !manifest.fits(files.map(|(name, len)| (name.as_str(), *len))) {
+                looked.outgrown = Some(newest);
+            }
+        }
+    }
+    let begun =
+        folders().filter(|folder| names.has(*folder, PLAN) && !names.has(*folder, MANIFEST));
+    for folder in begun {
+        let path = path(target, folder, PLAN);
+        let Some(plan) = small::<Plan>(lake, &path).await.map_err(failed)? else {
+            continue;
+        };
+        looked.holdings.unfinished.push(Unfinished {
+            folder,
+            position: plan.cluster_time,
+            is_of_this_collection: is_same(plan.uuid.as_deref(), now),
+        });
+    }
+    Ok(looked)
+}
+
+/// Whether a snapshot is of the collection that has its name now, as far as that can be seen.
+pub(super) fn is_same(uuid: Option<&str>, now: &Description) -> bool {
+    match (uuid, &now.uuid) {
+        (Some(then), Some(now)) => then == now,
+        _ => true,
+    }
+}
+
+/// The plan of a snapshot.
+pub(super) async fn plan(
+    edges: &Edges,
+    target: &Target,
+    folder: FolderName,
+) -> Result<Option<Plan>, Failure> {
+    let plan = small(edges.lake.as_ref(), &path(target, folder, PLAN)).await;
+    plan.map_err(|error| Failure::from(&error))
+}
+
+/// Where the latest gap of a collection ends, as it is now.
+pub(super) async fn lost(edges: &Edges, target: &Target) -> Result<Option<ClusterTime>, Failure> {
+    let lake = edges.lake.as_ref();
+    let folder = format!("{}/{}", target.origin.folder(), gap::FOLDER);
+    let looked = async {
+        let files = lake.list(&folder).await?;
+        let paths: Vec<LakePath> = files
+            .into_iter()
+            .map(|file| LakePath {
+                folder: folder.clone(),
+                name: file.name,
+            })
+            .collect();
+        lost_until(lake, &paths).await
+    };
+    looked
+        .await
+        .map_err(|error: LakeError| Failure::from(&error))
+}
+
+fn path(target: &Target, folder: FolderName, name: &str) -> LakePath {
+    LakePath {
+        folder: folder.path(&target.origin),
+        name: name.to_owned(),
+    }
+}
+
+async fn names(lake: &dyn Lake, folder: &str) -> Result<Names, LakeError> {
+    let (pages, mut found) = mpsc::channel::<Vec<Found>>(1);
+    let gathering = async {
+        let mut names = Names::default();
+        while let Some(page) = found.recv().await {
+            for file in page {
+                names.add(folder, file);
+            }
+        }
+        names
+    };
+    let (walked, names) = futures::join!(lake.walk(folder, PAGE_FILES, pages), gathering);
+    let matters = |unread: &Unread| {
+        let below = unread.folder.strip_prefix(folder).unwrap_or_default();
+        let below = below.trim_start_matches('/');
+        below == gap::FOLDER || FolderName::parse(below).is_some()
+    };
+    if let Some(unread) = walked?.into_iter().find(matters) {
+        return Err(LakeError::Forbidden {
+            reason: format!("{}: {}", unread.folder, unread.reason),
+            mend: "give silt's user the right to read there",
+        });
+    }
+    Ok(names)
+}
+
+/// Reads a small file; `None` if it has gone.
+async fn small<T: DeserializeOwned>(
+    lake: &dyn Lake,
+    path: &LakePath,
+) -> Result<Option<T>, LakeError> {
+    let Some(object) = lake.get(path).await? else {
+        return Ok(None);
+    };
+    let read = serde_json::from_slice(&object.bytes);
+    read.map(Some).map_err(|error| LakeError::Blocked {
+        path: path.to_string(),
+        reason: format!("it isn't what silt writes there: {error}"),
+    })
+}
+
+/// What is read of a record of a gap.
+#[derive(Deserialize)]
+struct GapRecord {
+    from_cluster_time: Option<ClusterTime>,
+    until_cluster_time: Option<ClusterTime>,
+    recorded_at: Option<String>,
+}
+
+impl GapRecord {
+    /// Where the gap ends. Where that isn't known: when it was recorded, or else where it begins.
+    fn end(&self) -> Option<ClusterTime> {
+        let recorded_at = || {
+            let time = DateTime::parse_from_rfc3339(self.recorded_at.as_ref()?).ok()?;
+            Some(ClusterTime {
+                seconds: u32::try_from(time.timestamp()).ok()?,
+                increment: u32::MAX,
+            })
+        };
+        self.until_cluster_time
+            .or_else(recorded_at)
+            .or(self.from_cluster_time)
+    }
+}
+
+async fn lost_until(lake: &dyn Lake, gaps: &[LakePath]) -> Result<Option<ClusterTime>, LakeError> {
+    let mut latest = None;
+    for path in gaps {
+        let record: Option<GapRecord> = small(lake, path).await?;
+        latest = latest.max(record.and_then(|record| record.end()));
+    }
+    Ok(latest)
+}

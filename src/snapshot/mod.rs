@@ -1,0 +1,133 @@
+//! Snapshots at work: reads MongoDB, writes the lake, beside the streams.
+//!
+//! One task takes one collection after another, several ranges of it at once. It has no state but the lake's,
+//! so it may be dropped at any moment: whoever comes next goes on.
+
+mod begin;
+mod chunk;
+mod collections;
+mod error;
+mod find;
+mod finish;
+mod id;
+mod job;
+mod line;
+mod look;
+pub(crate) mod parts;
+mod range;
+mod reading;
+mod report;
+mod status;
+mod supervisor;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::archive::frame::GzipLevel;
+use crate::archive::hour_file::FileFormat;
+use crate::archive::limits::Limits;
+use crate::archive::origin::Origin;
+use crate::archive::snapshot::SnapshotMode;
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::extjson::Mode;
+use crate::lake::Lake;
+use crate::processors::Processors;
+use crate::source::Deployment;
+pub use collections::collections;
+pub use status::{State, Status, Statuses};
+use supervisor::Supervisor;
+
+/// What snapshots work with.
+#[derive(Clone, Debug)]
+pub struct Edges {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// The lake.
+    pub lake: Arc<dyn Lake>,
+    /// The memory that the streams have too.
+    pub budget: Budget,
+    /// Who encodes and compresses.
+    pub processors: Processors,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// How snapshots are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Ranges of a collection that are read at once, at most.
+    pub ranges: u32,
+    /// Bytes of documents that are read in a second, at most.
+    pub rate_limit_bytes: Option<u64>,
+}
+
+/// A collection whose feed is anchored: its starting position is saved, so whatever changes from now on
+/// comes to the lake.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The collection.
+    pub origin: Origin,
+    /// When a snapshot is taken.
+    pub mode: SnapshotMode,
+    /// Format of the parts.
+    pub format: FileFormat,
+    /// How hard gzip tries.
+    pub gzip_level: GzipLevel,
+    /// How documents are written.
+    pub json_mode: Mode,
+    /// Limits of commits, files and tries.
+    pub limits: Limits,
+}
+
+/// Snapshots at work. They stop when it is dropped.
+#[derive(Debug)]
+pub struct Handle {
+    targets: mpsc::UnboundedSender<Target>,
+    statuses: watch::Receiver<Statuses>,
+    task: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Looks whether a collection needs a snapshot, and takes it. A collection that is sent again is looked
+    /// at again: behind a gap, or at once when it is halted.
+    pub fn send(&self, target: Target) {
+        // It never ends while this is there, but by a bug, which `ended` tells.
+        let _ = self.targets.send(target);
+    }
+
+    /// How far each collection is.
+    #[must_use]
+    pub fn statuses(&self) -> watch::Receiver<Statuses> {
+        self.statuses.clone()
+    }
+
+    /// Waits for an end that only a bug brings, and says which.
+    pub async fn ended(&mut self) -> String {
+        match (&mut self.task).await {
+            Ok(()) => "the snapshots ended".to_owned(),
+            Err(bug) => format!("the snapshots broke off: {bug}"),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts to take snapshots of what is sent.
+#[must_use]
+pub fn spawn(edges: Edges, settings: Settings) -> Handle {
+    let (targets, received) = mpsc::unbounded_channel();
+    let (sender, statuses) = watch::channel(Statuses::default());
+    let supervisor = Supervisor::new(edges, settings, received, sender);
+    Handle {
+        targets,
+        statuses,
+        task: tokio::spawn(supervisor.run()),
+    }
+}

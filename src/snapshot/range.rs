@@ -1,0 +1,156 @@
+//! One range from where the lake ends to its own end.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::chunk::Chunk;
+use super::id::{Id, unmade};
+use super::job::Job;
+use super::parts;
+use super::reading::{Gathered, Reading};
+use crate::archive::addition::Commit;
+use crate::archive::backoff::Backoff;
+use crate::archive::failure::{Disposition, Failure};
+use crate::archive::hour_file::Compression;
+use crate::archive::snapshot::part::{self, Documents, Part, PartName};
+use crate::lake::{Base, Version};
+
+/// How a range ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// All of it is in the lake.
+    Read,
+    /// Somebody else has finished the snapshot.
+    Overtaken,
+}
+
+/// The newest part of a range, with the version to append to it.
+type Newest = Option<(Part, Version)>;
+
+/// Reads a range to its end, counted from 0. What passes is tried again: whatever is in memory is forgotten,
+/// and the lake says where to go on, so nothing is read into it twice.
+pub(super) async fn run(job: &Job, range: u32) -> Result<Ended, Failure> {
+    let first_delay_ms = job.target.limits.retry_delay_ms;
+    let mut backoff = Backoff::new(first_delay_ms, fastrand::u64(..));
+    loop {
+        let failure = match walk(job, range, &mut backoff).await {
+            Ok(ended) => return Ok(ended),
+            Err(failure) => failure,
+        };
+        match failure.disposition {
+            Disposition::Retry { .. } | Disposition::Reload => {}
+            Disposition::Halt | Disposition::HistoryLost { .. } | Disposition::Exit => {
+                return Err(failure);
+            }
+        }
+        let delay_ms = backoff.failed(failure.disposition);
+        warn!(
+            collection = %job.target.origin,
+            range = range + 1,
+            error = failure.message,
+            delay_ms,
+            "the snapshot is held up, looks at the lake and goes on"
+        );
+        tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+    }
+}
+
+async fn walk(job: &Job, range: u32, backoff: &mut Backoff) -> Result<Ended, Failure> {
+    let Some(bounds) = job.plan.bounds(range) else {
+        return Ok(Ended::Read);
+    };
+    let folder = parts::folder(job).await?;
+    if folder.is_finished {
+        return Ok(Ended::Overtaken);
+    }
+    let mut newest: Newest = match folder.newest(range, job.plan.ranges()) {
+        Some(name) => parts::read(job, name).await?,
+        None => None,
+    };
+    let last = newest.as_ref().map(|(part, _)| Id::from_key(&part.last));
+    let mut reading = Reading::new(job, bounds, last.transpose()?)?;
+    loop {
+        let (Gathered { chunk, memory }, outcome) = reading.gather().await;
+        if chunk.documents > 0 {
+            append(job, range, &mut newest, chunk).await?;
+            backoff.succeeded();
+        }
+        drop(memory);
+        outcome?;
+        if reading.is_over() {
+            break;
+        }
+    }
+    if let Some((part, _)) = &newest {
+        job.edges.lake.close(&job.path(&part.name)).await;
+    }
+    debug!(collection = %job.target.origin, range = range + 1, "read to its end");
+    Ok(Ended::Read)
+}
+
+/// Commits a chunk to the range's newest part, or to the next.
+async fn append(job: &Job, range: u32, newest: &mut Newest, chunk: Chunk) -> Result<(), Failure> {
+    let (read_documents, read_bytes) = (u64::from(chunk.documents), chunk.bytes);
+    let part = newest.as_ref().map(|(part, _)| part);
+    let (name, base) = job.plan.place(range, part);
+    let Commit { addition, file } = encode(job, name, base.cloned(), chunk).await?;
+    let version = newest.as_ref().map(|(_, version)| version);
+    let at = base.zip(version).map(|(part, version)| Base {
+        version,
+        head_len_bytes: part.extent.head_len_bytes,
+        foot_len_bytes: part.extent.foot_len_bytes,
+    });
+    let path = job.path(&name);
+    let appended = job.edges.lake.append(&path, at, &addition).await;
+    let version = appended.map_err(|error| Failure::from(&error))?;
+    if let Some((old, _)) = newest.as_ref().filter(|(old, _)| old.name != name) {
+        job.edges.lake.close(&job.path(&old.name)).await;
+    }
+    job.note_written(&file);
+    job.progress
+        .send_modify(|progress| progress.add(read_documents, read_bytes));
+    *newest = Some((file, version));
+    Ok(())
+}
+
+/// Frames and compresses a chunk, the latter beside the async runtime.
+async fn encode(
+    job: &Job,
+    name: PartName,
+    base: Option<Part>,
+    chunk: Chunk,
+) -> Result<Commit<Part>, Failure> {
+    let last = chunk.last.as_ref().map(Id::key);
+    let last = last.ok_or_else(|| unmade("nothing was read"))??;
+    let documents = Documents {
+        lines: chunk.lines.into(),
+        count: chunk.documents,
+        last,
+    };
+    let plan = job.plan.clone();
+    let (gzip_level, now) = (job.target.gzip_level, job.edges.clock.now());
+    let work = move || {
+        part::commit(
+            &plan,
+            base.as_ref(),
+            name,
+            documents,
+            gzip_level,
+            now.unix_ms,
+        )
+    };
+    let failed = |error: String| Failure {
+        disposition: Disposition::Halt,
+        cause: "silt_encoding",
+        message: format!("documents can't be encoded: {error}"),
+    };
+    if name.format.compression == Compression::None {
+        // Nothing but head and foot is made.
+        return work().map_err(|error| failed(error.to_string()));
+    }
+    match job.edges.processors.work(work).await {
+        Ok(commit) => commit.map_err(|error| failed(error.to_string())),
+        Err(panic) => Err(failed(panic.to_string())),
+    }
+}

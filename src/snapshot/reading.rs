@@ -1,0 +1,223 @@
+//! Reads one range, chunk by chunk.
+
+use std::sync::Arc;
+
+use bson::RawDocumentBuf;
+use futures::TryStreamExt as _;
+use mongodb::options::RunCursorCommandOptions;
+use mongodb::raw_batch_cursor::RawBatch;
+
+use super::chunk::{Chunk, Reply};
+use super::error::bounded;
+use super::find::{self, How, IdEnd, IdRange};
+use super::id::{Id, unmade};
+use super::job::Job;
+use super::line::Liner;
+use crate::archive::failure::Failure;
+use crate::archive::frame::rfc3339;
+use crate::archive::origin::Origin;
+use crate::archive::snapshot::plan::{Bounds, End};
+use crate::archive::snapshot::reply::ReplySize;
+use crate::budget::{Taken, Turn};
+use crate::source::{Deployment, SourceError};
+
+/// A reply of the server, about. Large enough to be quick, small beside a chunk.
+const REPLY_TARGET_BYTES: u64 = 2 * 1024 * 1024;
+
+/// One range as far as it was read.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    job: &'a Job,
+    liner: Arc<Liner>,
+    range: IdRange,
+    /// The last document that was read.
+    after: Option<Id>,
+    /// A reply of which something is left.
+    rest: Option<Reply>,
+    size: ReplySize,
+    is_over: bool,
+}
+
+/// Documents that wait for a commit, and the memory that they hold.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) chunk: Chunk,
+    /// Given back when it is dropped.
+    pub(super) memory: Taken,
+}
+
+impl<'a> Reading<'a> {
+    /// A range that was read up to this document.
+    pub(super) fn new(
+        job: &'a Job,
+        bounds: Bounds<'_>,
+        after: Option<Id>,
+    ) -> Result<Self, Failure> {
+        let id = |key| Id::from_key(key).map_err(Failure::from);
+        let range = IdRange {
+            from: bounds.from.map(id).transpose()?,
+            to: match bounds.to {
+                End::Before(key) => IdEnd::Before(id(key)?),
+                End::With(key) => IdEnd::With(id(key)?),
+            },
+        };
+        let liner = Liner::new(
+            (&job.plan.database, &job.plan.collection),
+            job.plan.cluster_time,
+            job.mode(),
+            job.plan.format.separator(),
+        )?;
+        let share = job.rate_limit_bytes().unwrap_or(u64::MAX) / u64::from(job.plan.ranges());
+        let target_bytes = REPLY_TARGET_BYTES
+            .min(job.chunk_limit_bytes())
+            .min(share.max(1));
+        Ok(Self {
+            job,
+            liner: Arc::new(liner),
+            range,
+            is_over: after.as_ref().is_some_and(Id::is_max_key),
+            after,
+            rest: None,
+            size: ReplySize::new(target_bytes, job.plan.mean_bytes()),
+        })
+    }
+
+    /// Whether it was read to its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Gathers a chunk. It is good although what was to come behind it may have failed.
+    pub(super) async fn gather(&mut self) -> (Gathered, Result<(), Failure>) {
+        let limit_bytes = self.job.chunk_limit_bytes();
+        let mut gathered = Gathered {
+            memory: self.job.edges.budget.spare(limit_bytes).await,
+            chunk: Chunk::new(limit_bytes),
+        };
+        while !gathered.chunk.is_full() {
+            let turn = self.turn().await;
+            let reply = match self.rest.take() {
+                Some(rest) => Ok(Some(rest)),
+                None => self.next_reply().await,
+            };
+            let reply = match reply {
+                Ok(Some(reply)) => reply,
+                Ok(None) => break,
+                Err(failure) => return (gathered, Err(failure)),
+            };
+            let filled;
+            (gathered.chunk, filled) = self.encode(gathered.chunk, reply).await;
+            match filled {
+                Ok(rest) => self.rest = rest,
+                Err(failure) => return (gathered, Err(failure)),
+            }
+            self.after.clone_from(&gathered.chunk.last);
+            self.is_over |= self.after.as_ref().is_some_and(Id::is_max_key);
+            if let Some(len_bytes) = gathered.chunk.more_than_its_limit() {
+                // A document longer than a chunk is there already: others make room for it.
+                drop(gathered.memory);
+                gathered.memory = self.job.edges.budget.spare(len_bytes).await;
+            }
+            drop(turn);
+            if self.rest.is_some() {
+                break;
+            }
+        }
+        (gathered, Ok(()))
+    }
+
+    /// Waits for a turn if documents are so large that the copies of one count.
+    async fn turn(&self) -> Option<Turn> {
+        if self.size.expects_large() {
+            Some(self.job.edges.budget.turn().await)
+        } else {
+            None
+        }
+    }
+
+    /// The next documents; `None` at the range's end.
+    async fn next_reply(&mut self) -> Result<Option<Reply>, Failure> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let documents = self.size.documents();
+        let command = find::documents(self.how(), &self.range, self.after.as_ref(), documents);
+        let reply = self.ask(command).await?;
+        if reply.documents > 0 {
+            return Ok(Some(reply));
+        }
+        self.is_over = true;
+        match &self.range.to {
+            // A scan with a lower bound leaves it out.
+            IdEnd::With(last) if last.is_max_key() => {
+                let command = find::document(self.how(), last);
+                let reply = self.ask(command).await?;
+                Ok(Some(reply).filter(|reply| reply.documents > 0))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn how(&self) -> How<'a> {
+        How {
+            collection: &self.job.plan.collection,
+            read_from: self.job.plan.cluster_time,
+            limit: self.job.edges.deployment.request_limit(),
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        command: bson::error::Result<RawDocumentBuf>,
+    ) -> Result<Reply, Failure> {
+        self.job.throttled().await;
+        let command = command.map_err(|error| unmade(&error.to_string()))?;
+        let batch = ask(&self.job.edges.deployment, &self.job.target.origin, command).await?;
+        let now = self.job.edges.clock.now();
+        let reply = Reply::new(batch, rfc3339(now.unix_ms))?;
+        self.job.spend(reply.bytes);
+        self.size.note(reply.documents, reply.bytes);
+        Ok(reply)
+    }
+
+    /// Makes lines beside the async runtime.
+    async fn encode(
+        &self,
+        mut chunk: Chunk,
+        reply: Reply,
+    ) -> (Chunk, Result<Option<Reply>, Failure>) {
+        let liner = Arc::clone(&self.liner);
+        let work = move || {
+            let filled = chunk.fill(reply, &liner);
+            (chunk, filled)
+        };
+        match self.job.edges.processors.work(work).await {
+            Ok(encoded) => encoded,
+            Err(bug) => match bug.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// Asks for one batch, of the member that `MONGODB_URI` prefers for reading.
+pub(super) async fn ask(
+    deployment: &Deployment,
+    origin: &Origin,
+    command: RawDocumentBuf,
+) -> Result<RawBatch, Failure> {
+    let client = deployment.client();
+    let database = client.database(&origin.database);
+    let options = RunCursorCommandOptions::builder()
+        .selection_criteria(client.selection_criteria().cloned())
+        .build();
+    let asking = database
+        .run_raw_cursor_command(command)
+        .with_options(options);
+    let mut cursor = bounded(deployment, origin, asking.batch()).await?;
+    // It is in the reply that opened the cursor.
+    let batch = bounded(deployment, origin, cursor.try_next()).await?;
+    batch.ok_or_else(|| Failure::from(&SourceError::Closed))
+}

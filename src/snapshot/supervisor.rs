@@ -1,0 +1,256 @@
+//! Takes one collection after another.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::begin::{begin, describe};
+use super::finish::{Finished, finish, recount};
+use super::job::Job;
+use super::look::{self, look};
+use super::range::Ended;
+use super::status::{State, Status, Statuses};
+use super::{Edges, Settings, Target, parts, range, report};
+use crate::archive::backoff::Backoff;
+use crate::archive::failure::{Disposition, Failure};
+use crate::archive::limits::RETRY_DELAY_MAX_MS;
+use crate::archive::snapshot::choice::Next;
+use crate::archive::snapshot::folder::FolderName;
+use crate::archive::snapshot::manifest::Manifest;
+use crate::archive::snapshot::progress::{Progress, grouped};
+
+/// How often a collection that needs a person is tried again.
+const HALT_RETRY: Duration = Duration::from_millis(RETRY_DELAY_MAX_MS);
+
+/// The task of all snapshots.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    edges: Edges,
+    settings: Settings,
+    targets: mpsc::UnboundedReceiver<Target>,
+    queue: VecDeque<Target>,
+    halted: Vec<(Instant, Target)>,
+    statuses: watch::Sender<Statuses>,
+}
+
+/// What an attempt came to.
+enum Outcome {
+    /// The lake has what it should have.
+    Done,
+    /// All is to be looked at again: why.
+    Again(&'static str),
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        edges: Edges,
+        settings: Settings,
+        targets: mpsc::UnboundedReceiver<Target>,
+        statuses: watch::Sender<Statuses>,
+    ) -> Self {
+        Self {
+            edges,
+            settings,
+            targets,
+            queue: VecDeque::new(),
+            halted: Vec::new(),
+            statuses,
+        }
+    }
+
+    /// Works until nobody can send anything any more.
+    pub(super) async fn run(mut self) {
+        while let Some(target) = self.next().await {
+            match self.serve(&target).await {
+                Ok(()) => self.note(&target, |status| {
+                    status.state = State::Done;
+                    status.trouble = None;
+                }),
+                Err(failure) => self.halt(target, &failure),
+            }
+        }
+    }
+
+    /// The next collection.
+    async fn next(&mut self) -> Option<Target> {
+        let mut is_open = true;
+        loop {
+            while let Ok(target) = self.targets.try_recv() {
+                self.admit(target);
+            }
+            let now = Instant::now();
+            let due = self.halted.extract_if(.., |(at, _)| *at <= now);
+            self.queue.extend(due.map(|(_, target)| target));
+            if let Some(target) = self.queue.pop_front() {
+                return Some(target);
+            }
+            let wake_at = self.halted.iter().map(|(at, _)| *at).min();
+            tokio::select! {
+                target = self.targets.recv(), if is_open => match target {
+                    Some(target) => self.admit(target),
+                    None => is_open = false,
+                },
+                () = tokio::time::sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
+                else => return None,
+            }
+        }
+    }
+
+    /// Puts a collection at the end of the queue, where it stands once.
+    fn admit(&mut self, target: Target) {
+        let is_other = |other: &Target| other.origin != target.origin;
+        self.queue.retain(is_other);
+        self.halted.retain(|(_, halted)| is_other(halted));
+        self.note(&target, |status| status.state = State::Waiting);
+        self.queue.push_back(target);
+    }
+
+    fn note(&self, target: &Target, note: impl FnOnce(&mut Status)) {
+        self.statuses
+            .send_modify(|statuses| note(statuses.entry(target.origin.clone()).or_default()));
+    }
+
+    /// A collection that needs a person doesn't hold up the others.
+    fn halt(&mut self, target: Target, failure: &Failure) {
+        let mut is_news = false;
+        self.note(&target, |status| {
+            is_news = status.trouble.as_ref() != Some(&failure.message);
+            status.state = State::Halted;
+            status.trouble = Some(failure.message.clone());
+        });
+        if is_news {
+            error!(
+                collection = %target.origin,
+                error = failure.message,
+                "the snapshot is halted, tried again every minute"
+            );
+        }
+        self.halted.push((Instant::now() + HALT_RETRY, target));
+    }
+
+    /// Tries until the lake has what it should have, or a person is needed.
+    async fn serve(&self, target: &Target) -> Result<(), Failure> {
+        let mut backoff = Backoff::new(target.limits.retry_delay_ms, fastrand::u64(..));
+        loop {
+            let (disposition, why) = match self.attempt(target).await {
+                Ok(Outcome::Done) => return Ok(()),
+                Ok(Outcome::Again(why)) => (Disposition::Reload, why.to_owned()),
+                Err(failure) => match failure.disposition {
+                    Disposition::Retry { .. } | Disposition::Reload => {
+                        (failure.disposition, failure.message)
+                    }
+                    _ => return Err(failure),
+                },
+            };
+            let delay_ms = backoff.failed(disposition);
+            warn!(
+                collection = %target.origin,
+                error = why,
+                delay_ms,
+                "the snapshot is held up, looks at the lake and goes on"
+            );
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
+    }
+
+    async fn attempt(&self, target: &Target) -> Result<Outcome, Failure> {
+        let now = describe(&self.edges, target).await?;
+        let looked = look(&self.edges, target, &now).await?;
+        if let Some(folder) = looked.outgrown
+            && let Some(job) = self.job(target, folder).await?
+        {
+            recount(&job).await?;
+        }
+        let mut next = looked.holdings.next(target.mode);
+        if next == Next::Begin {
+            let begun = begin(&self.edges, self.settings, target, now.clone()).await?;
+            if begun.is_none() {
+                return Ok(Outcome::Again(
+                    "another silt has begun a snapshot in this second",
+                ));
+            }
+            // Of two silts that begin at once, the later finds the plan of the other.
+            next = look(&self.edges, target, &now)
+                .await?
+                .holdings
+                .next(target.mode);
+        }
+        match next {
+            Next::Nothing => Ok(Outcome::Done),
+            Next::Begin => Ok(Outcome::Again("the snapshot that was begun is gone")),
+            Next::GoOn(folder) => match self.job(target, folder).await? {
+                Some(job) => self.go_on(&job).await,
+                None => Ok(Outcome::Again("the snapshot's plan is gone")),
+            },
+        }
+    }
+
+    async fn job(&self, target: &Target, folder: FolderName) -> Result<Option<Job>, Failure> {
+        let plan = look::plan(&self.edges, target, folder).await?;
+        Ok(plan.map(|plan| Job::new(&self.edges, self.settings, target, (folder, plan))))
+    }
+
+    /// Reads all that is still to be read, and finishes.
+    async fn go_on(&self, job: &Job) -> Result<Outcome, Failure> {
+        let there = parts::holdings(job).await?;
+        job.progress.send_modify(|progress| *progress = there);
+        self.tell_begin(job);
+        let ranges = (0..job.plan.ranges()).map(|number| range::run(job, number));
+        let ended = tokio::select! {
+            ended = try_join_all(ranges) => ended?,
+            never = report::report(job, &self.statuses) => match never {},
+        };
+        if ended.contains(&Ended::Overtaken) {
+            return Ok(Outcome::Again("another silt has finished the snapshot"));
+        }
+        match finish(job).await? {
+            Finished::Whole(manifest) => {
+                self.tell_end(job, &manifest);
+                Ok(Outcome::Done)
+            }
+            Finished::Void(why) => Ok(Outcome::Again(why)),
+        }
+    }
+
+    fn tell_begin(&self, job: &Job) {
+        let plan = &job.plan;
+        self.note(&job.target, |status| {
+            status.state = State::Reading;
+            status.folder = Some(job.folder.to_string());
+            status.position = Some(plan.cluster_time);
+            status.trouble = None;
+        });
+        let documents = job.progress.borrow().documents;
+        info!(
+            collection = %job.target.origin,
+            folder = %job.folder,
+            position = %plan.cluster_time,
+            documents,
+            estimated_documents = plan.estimated_documents,
+            ranges = plan.ranges(),
+            "{}",
+            if documents == 0 { "the snapshot begins" } else { "the snapshot goes on" }
+        );
+    }
+
+    fn tell_end(&self, job: &Job, manifest: &Manifest) {
+        let bytes = job.progress.borrow().bytes;
+        let whole = Progress::new(manifest.count, manifest.count, bytes);
+        job.progress.send_modify(|progress| *progress = whole);
+        report::show(job, &self.statuses);
+        info!(
+            collection = %job.target.origin,
+            folder = %job.folder,
+            position = %manifest.cluster_time,
+            documents = manifest.count,
+            bytes = manifest.bytes,
+            parts = manifest.parts.len(),
+            "the snapshot is finished: {} documents",
+            grouped(manifest.count)
+        );
+    }
+}
