@@ -93,11 +93,17 @@ pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
         pipeline: feed.stream.pipeline.clone(),
         on_large_event: feed.on_large_event,
         cursor_batch_changes: feed.stream.cursor_batch_changes,
-        mode: match feed.files.json_mode {
-            JsonMode::Relaxed => Mode::Relaxed,
-            JsonMode::Canonical => Mode::Canonical,
-        },
+        mode: json_mode(feed.files.json_mode),
         separator: feed.files.format.separator(),
+    }
+}
+
+/// How Extended JSON is written.
+#[must_use]
+pub fn json_mode(mode: JsonMode) -> Mode {
+    match mode {
+        JsonMode::Relaxed => Mode::Relaxed,
+        JsonMode::Canonical => Mode::Canonical,
     }
 }
 

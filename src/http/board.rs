@@ -10,6 +10,7 @@ use crate::archive::origin::Origin;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::settings::{Schedule, Secret};
+use crate::snapshot::Statuses;
 use crate::source::{Facts, OplogWindow};
 use crate::worker::{Command, Durations, Handle, Ping, Status};
 
@@ -71,6 +72,7 @@ struct Running {
     facts: Facts,
     budget: Budget,
     feeds: Vec<FeedView>,
+    snapshots: Option<watch::Receiver<Statuses>>,
 }
 
 /// The feeds while their servers are being reached: there is a status of each, and nobody at work.
@@ -150,12 +152,19 @@ impl Board {
     }
 
     /// Shows the feeds, once they run.
-    pub fn show(&self, facts: Facts, budget: Budget, feeds: Vec<FeedView>) {
+    pub fn show(
+        &self,
+        facts: Facts,
+        budget: Budget,
+        feeds: Vec<FeedView>,
+        snapshots: Option<watch::Receiver<Statuses>>,
+    ) {
         // The feeds of a process are started once.
         let _ = self.0.running.set(Running {
             facts,
             budget,
             feeds,
+            snapshots,
         });
     }
 
@@ -193,6 +202,13 @@ impl Board {
 
     pub(super) fn facts(&self) -> Option<&Facts> {
         self.0.running.get().map(|running| &running.facts)
+    }
+
+    /// How far the snapshots are, if any are wanted.
+    pub(super) fn snapshots(&self) -> Statuses {
+        let running = self.0.running.get();
+        let snapshots = running.and_then(|running| running.snapshots.as_ref());
+        snapshots.map_or_else(Statuses::new, |snapshots| snapshots.borrow().clone())
     }
 
     /// Bounds the requests that wait for a flush.
@@ -270,7 +286,7 @@ pub(super) mod tests {
             pings: mpsc::channel(1).0,
         };
         let feeds = feeds.into_iter().map(view).collect();
-        board.show(facts, Budget::new(128 << 20), feeds);
+        board.show(facts, Budget::new(128 << 20), feeds, None);
         board
     }
 

@@ -6,8 +6,10 @@ use super::answer::{Answer, json};
 use super::board::{Board, FeedView};
 use super::health;
 use crate::archive::frame::rfc3339;
+use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::settings::next_flush;
+use crate::snapshot;
 use crate::source::OplogWindow;
 use crate::worker::{self, Outcome, Status};
 
@@ -24,6 +26,23 @@ struct Document<'a> {
     can_flush: bool,
     totals: Totals,
     collections: Vec<Collection>,
+    snapshots: Vec<Snapshot>,
+}
+
+#[derive(Serialize)]
+struct Snapshot {
+    database: String,
+    collection: String,
+    state: &'static str,
+    folder: Option<String>,
+    position_at: Option<String>,
+    documents: u64,
+    estimated_documents: u64,
+    bytes: u64,
+    fraction: f64,
+    bytes_per_second: Option<f64>,
+    seconds_left: Option<u64>,
+    trouble: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -181,6 +200,26 @@ fn document(board: &Board) -> Document<'_> {
         can_flush: about.token.is_some(),
         totals: totals(&collections),
         collections,
+        snapshots: board.snapshots().into_iter().map(snapshot).collect(),
+    }
+}
+
+fn snapshot((origin, status): (Origin, snapshot::Status)) -> Snapshot {
+    let progress = &status.progress;
+    let is_done = status.state == snapshot::State::Done;
+    Snapshot {
+        database: origin.database,
+        collection: origin.collection,
+        state: status.state.as_str(),
+        folder: status.folder,
+        position_at: status.position.map(rfc3339_of),
+        documents: progress.documents,
+        estimated_documents: progress.estimated_documents,
+        bytes: progress.bytes,
+        fraction: if is_done { 1.0 } else { progress.fraction() },
+        bytes_per_second: progress.rate().map(|rate| rate.bytes),
+        seconds_left: progress.seconds_left().filter(|_| !is_done),
+        trouble: status.trouble,
     }
 }
 

@@ -98,6 +98,12 @@ impl Handle {
         let _ = self.targets.send(target);
     }
 
+    /// Takes what [`Handle::send`] does, from anywhere.
+    #[must_use]
+    pub fn targets(&self) -> mpsc::UnboundedSender<Target> {
+        self.targets.clone()
+    }
+
     /// How far each collection is.
     #[must_use]
     pub fn statuses(&self) -> watch::Receiver<Statuses> {

@@ -1,5 +1,7 @@
 //! All feeds together: start, triggers, drain.
 
+mod snapshots;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tracing::{debug, error, info, warn};
 use crate::archive::backoff::Backoff;
 use crate::archive::batch::FlushReason;
 use crate::archive::failure::{Disposition, Failure};
+use crate::archive::limits::Limits;
 use crate::archive::machine::Config;
 use crate::budget::Budget;
 use crate::checkpoint::Checkpoints;
@@ -22,6 +25,7 @@ use crate::processors::Processors;
 use crate::settings::{FeedSettings, LakeLocation, Schedule, Settings, next_flush};
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
+use snapshots::Snapshots;
 
 /// The oplog moves on slowly.
 const OPLOG_LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -108,7 +112,11 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     let views = feeds.iter().zip(&settings.feeds);
     let views = views.map(|(handle, feed)| FeedView::of(handle, &feed.files.limits));
     let views = views.collect();
-    board.show(facts, shared.budget.clone(), views);
+    let snapshots = Snapshots::start(settings, &shared, &feeds, exit_sender.clone());
+    let progress = snapshots
+        .as_ref()
+        .map(|snapshots| snapshots.statuses.clone());
+    board.show(facts, shared.budget.clone(), views, progress);
     let oplog = tokio::spawn(watch_oplog(shared.deployment.clone(), board));
     let triggers = Triggers {
         stop: &mut stop,
@@ -119,6 +127,8 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     // Nobody is told twice that it is over.
     drop(exits);
     oplog.abort();
+    // The next start goes on with them.
+    drop(snapshots);
     let drained = drain(feeds, settings.shutdown_timeout, &mut stop).await;
     Ok(match drained {
         Drained::Broken => Outcome::Failed,
@@ -197,19 +207,24 @@ async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What a feed's machine is to do.
-fn feed_config(settings: &Settings, feed: &FeedSettings, edges: &Edges) -> Config {
+/// The limits of a feed in this lake.
+fn limits(settings: &Settings, feed: &FeedSettings) -> Limits {
     let mut limits = feed.files.limits.clone();
     if matches!(settings.lake.location, LakeLocation::Local { .. }) {
         // Blocks are Azure's. A plain ndjson file couldn't even say how many commits made it.
         limits.file_limit_commits = u32::MAX;
     }
+    limits
+}
+
+/// What a feed's machine is to do.
+fn feed_config(settings: &Settings, feed: &FeedSettings, edges: &Edges) -> Config {
     Config {
         watched: feed.watched.clone(),
         format: feed.files.format,
         start_at: feed.start_at,
         on_history_lost: feed.on_history_lost,
-        limits,
+        limits: limits(settings, feed),
         stream_hash: edges.stream_options.stream_hash(),
         seed: fastrand::u64(..),
     }

@@ -1,0 +1,152 @@
+//! Snapshots of what the feeds watch: begun when a feed is anchored, looked at again behind each gap.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use super::Shared;
+use crate::archive::backoff::Backoff;
+use crate::archive::failure::Failure;
+use crate::archive::origin::Origin;
+use crate::archive::selection::Watched;
+use crate::archive::snapshot::SnapshotMode;
+use crate::edges;
+use crate::settings::{FeedSettings, Settings};
+use crate::snapshot::{self, Statuses, Target};
+use crate::source::Deployment;
+use crate::worker::{Handle, Status};
+
+/// First delay before collections are listed again that could not be.
+const RETRY_DELAY_MS: u64 = 1000;
+
+/// Snapshots at work. They stop when it is dropped, and the next start goes on with them.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    /// How far each collection is.
+    pub statuses: watch::Receiver<Statuses>,
+    _tasks: JoinSet<()>,
+}
+
+impl Snapshots {
+    /// Starts what the settings want, if they want any. `exits` is told if it breaks off.
+    pub fn start(
+        settings: &Settings,
+        shared: &Shared,
+        feeds: &[Handle],
+        exits: mpsc::Sender<String>,
+    ) -> Option<Self> {
+        let wanted = settings.feeds.iter().zip(feeds);
+        let wanted: Vec<_> = wanted
+            .filter(|(feed, _)| feed.snapshot != SnapshotMode::Never)
+            .collect();
+        if wanted.is_empty() {
+            return None;
+        }
+        let edges = snapshot::Edges {
+            deployment: shared.deployment.clone(),
+            lake: shared.lake.clone(),
+            budget: shared.budget.clone(),
+            processors: shared.processors.clone(),
+            clock: shared.clock,
+        };
+        let how = snapshot::Settings {
+            ranges: settings.snapshot.ranges,
+            rate_limit_bytes: settings.snapshot.rate_limit_bytes_per_second,
+        };
+        let mut handle = snapshot::spawn(edges, how);
+        let statuses = handle.statuses();
+        let mut tasks = JoinSet::new();
+        for (feed, running) in wanted {
+            let follower = Follower {
+                feed: feed.clone(),
+                limits: super::limits(settings, feed),
+                deployment: shared.deployment.clone(),
+                status: running.status.clone(),
+                targets: handle.targets(),
+            };
+            tasks.spawn(follower.run());
+        }
+        tasks.spawn(async move {
+            let bug = handle.ended().await;
+            // A full channel says already that it is over.
+            let _ = exits.try_send(bug);
+        });
+        Some(Self {
+            statuses,
+            _tasks: tasks,
+        })
+    }
+}
+
+/// Has the collections of one feed looked at.
+struct Follower {
+    feed: FeedSettings,
+    limits: crate::archive::limits::Limits,
+    deployment: Deployment,
+    status: watch::Receiver<Status>,
+    targets: mpsc::UnboundedSender<Target>,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut gaps = None;
+        loop {
+            // A stream that is open begins with a position that is saved.
+            let is_due = |status: &Status| status.is_watching && Some(status.tally.gaps) != gaps;
+            gaps = match self.status.wait_for(is_due).await {
+                Ok(status) => Some(status.tally.gaps),
+                Err(_) => return,
+            };
+            for origin in self.origins().await {
+                // Who takes the snapshots ends the process if he breaks off.
+                let _ = self.targets.send(self.target(origin));
+            }
+            if self.feed.snapshot != SnapshotMode::WhenLost {
+                return;
+            }
+        }
+    }
+
+    /// The collections that there are now.
+    async fn origins(&self) -> Vec<Origin> {
+        let (selection, layout) = match &self.feed.watched {
+            Watched::Collection(origin) => return vec![origin.clone()],
+            Watched::Many { selection, layout } => (selection, *layout),
+        };
+        let mut backoff = Backoff::new(RETRY_DELAY_MS, fastrand::u64(..));
+        loop {
+            match snapshot::collections(&self.deployment, selection, layout).await {
+                Ok(origins) => return origins,
+                Err(Failure {
+                    disposition,
+                    message,
+                    ..
+                }) => {
+                    let delay_ms = backoff.failed(disposition);
+                    let collection = self.feed.watched.origin().name();
+                    warn!(
+                        collection,
+                        error = message,
+                        delay_ms,
+                        "can't list the collections for snapshots, tries again"
+                    );
+                    tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                }
+            }
+        }
+    }
+
+    fn target(&self, origin: Origin) -> Target {
+        let files = &self.feed.files;
+        Target {
+            origin,
+            mode: self.feed.snapshot,
+            format: files.format,
+            gzip_level: files.gzip_level,
+            json_mode: edges::json_mode(files.json_mode),
+            limits: self.limits.clone(),
+        }
+    }
+}
