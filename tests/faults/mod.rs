@@ -19,4 +19,5 @@ mod primary;
 mod rivals;
 mod server_errors;
 mod settings;
+mod shared;
 mod sigterm;

@@ -260,17 +260,30 @@ impl Ledger {
 
     /// Waits until silt has archived everything, drains it, and compares the lake with the stream, whose
     /// changes it returns.
-    pub async fn verify(&self, scene: &Scene, mut silt: Silt) -> Vec<RawDocumentBuf> {
-        let database = scene.database.name();
-        let uri = &scene.direct_uri;
-        let changes = self.changes(uri, database).await;
-        let expected = tokens_of(&changes);
+    pub async fn verify(&self, scene: &Scene, silt: Silt) -> Vec<RawDocumentBuf> {
+        verify_all(&[self], scene, silt).await.remove(0)
+    }
+}
+
+/// The same for several collections of one silt.
+pub async fn verify_all(
+    ledgers: &[&Ledger],
+    scene: &Scene,
+    mut silt: Silt,
+) -> Vec<Vec<RawDocumentBuf>> {
+    let (database, uri) = (scene.database.name(), &scene.direct_uri);
+    let mut all = Vec::new();
+    for ledger in ledgers {
+        all.push(ledger.changes(uri, database).await);
+    }
+    let begun = Instant::now();
+    for (ledger, changes) in ledgers.iter().zip(&all) {
+        let expected = tokens_of(changes);
         let last = expected.last().unwrap();
-        let begun = Instant::now();
         loop {
             silt.signal(Signal::USR1);
             silt.wait_for("flushing all collections on SIGUSR1");
-            let archived = scene.archived_anywhere(&self.collection).await;
+            let archived = scene.archived_anywhere(&ledger.collection).await;
             if archived.last().map(token).as_ref() == Some(last) {
                 break;
             }
@@ -282,10 +295,13 @@ impl Ledger {
             );
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        silt.drain();
-        compare(&expected, &scene.archived_anywhere(&self.collection).await);
-        changes
     }
+    silt.drain();
+    for (ledger, changes) in ledgers.iter().zip(&all) {
+        let archived = scene.archived_anywhere(&ledger.collection).await;
+        compare(&tokens_of(changes), &archived);
+    }
+    all
 }
 
 fn is_archived(archived: &[Value], number: i64) -> bool {

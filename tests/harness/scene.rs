@@ -239,8 +239,19 @@ impl Scene {
 
     /// Flushes until so many changes of a collection are in the lake.
     pub async fn flush_until(&self, silt: &mut Silt, collection: &str, count: usize) {
+        let has_them = |changes: &[Value]| changes.len() >= count;
+        self.flush_until_it(silt, collection, has_them).await;
+    }
+
+    /// Flushes until the changes of a collection in the lake are as they should be.
+    pub async fn flush_until_it(
+        &self,
+        silt: &mut Silt,
+        collection: &str,
+        is_it: impl Fn(&[Value]) -> bool,
+    ) {
         let begun = std::time::Instant::now();
-        while self.archived_anywhere(collection).await.len() < count {
+        while !is_it(&self.archived_anywhere(collection).await) {
             assert!(
                 begun.elapsed() < WAIT_LIMIT,
                 "not all is flushed; the log:\n{}",
