@@ -30,5 +30,6 @@ mod options;
 mod outages;
 mod page;
 mod readers;
+mod snapshot;
 mod streams;
 mod tuning;

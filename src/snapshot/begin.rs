@@ -19,7 +19,7 @@ use crate::extjson::Mode;
 use crate::lake::{LakeError, LakePath};
 
 /// A collection with fewer documents is one range.
-const DOCUMENTS_PER_RANGE_LEAST: u64 = 5_000;
+const DOCUMENTS_PER_RANGE_LEAST: u64 = 1_000;
 /// Of so many `_id`s in a range's length one becomes a boundary. All of them together must be less than a
 /// twentieth of the collection, or else the server reads it all.
 const SAMPLES_PER_RANGE: u64 = 32;

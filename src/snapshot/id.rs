@@ -185,3 +185,153 @@ pub(super) fn unmade(reason: &str) -> Failure {
         message: format!("an _id can't be written as a key: {reason}"),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use bson::oid::ObjectId;
+    use bson::{DateTime, DbPointer, Decimal128, JavaScriptCodeWithScope, Regex, Timestamp, doc};
+
+    /// A document with this `_id`.
+    fn with_id(id: impl Into<Bson>) -> RawDocumentBuf {
+        let document = doc! { "_id": id.into(), "text": "a value" };
+        RawDocumentBuf::try_from(&document).unwrap()
+    }
+
+    fn db_pointer() -> Bson {
+        let json = serde_json::json!({
+            "$dbPointer": { "$ref": "db.coll", "$id": { "$oid": "5f5f5f5f5f5f5f5f5f5f5f5f" } },
+        });
+        let pointer = Bson::try_from(json).unwrap();
+        assert!(matches!(pointer, Bson::DbPointer(DbPointer { .. })));
+        pointer
+    }
+
+    /// Documents with `_id`s of all types that MongoDB stores, odd ones among them.
+    pub(crate) fn documents() -> Vec<RawDocumentBuf> {
+        let regex = Regex {
+            pattern: "^a".try_into().unwrap(),
+            options: "mi".try_into().unwrap(),
+        };
+        let scope = JavaScriptCodeWithScope {
+            code: "f".to_owned(),
+            scope: doc! { "a": 1 },
+        };
+        let values = [
+            Bson::MinKey,
+            Bson::Null,
+            7.into(),
+            7_i64.into(),
+            (1_i64 << 60).into(),
+            i64::MIN.into(),
+            7.0.into(),
+            0.1.into(),
+            (-0.0).into(),
+            1e300.into(),
+            5e-324.into(),
+            f64::NAN.into(),
+            f64::NEG_INFINITY.into(),
+            Bson::Decimal128("3.50".parse::<Decimal128>().unwrap()),
+            Bson::Decimal128("NaN".parse::<Decimal128>().unwrap()),
+            "text with \"quotes\", \n and ü".into(),
+            "".into(),
+            Bson::Symbol("s".to_owned()),
+            doc! {}.into(),
+            doc! { "b": 1, "a": { "c": [1, 2_i64, 3.0, regex] } }.into(),
+            doc! { "$ref": "coll", "$id": ObjectId::from_bytes([7; 12]) }.into(),
+            doc! { "$ref": "coll", "$id": { "$numberLong": "1" } }.into(),
+            Binary {
+                subtype: BinarySubtype::Generic,
+                bytes: vec![0, 255],
+            }
+            .into(),
+            Binary {
+                subtype: BinarySubtype::BinaryOld,
+                bytes: vec![1, 2, 3],
+            }
+            .into(),
+            Binary {
+                subtype: BinarySubtype::Uuid,
+                bytes: vec![9; 16],
+            }
+            .into(),
+            ObjectId::from_bytes([3; 12]).into(),
+            false.into(),
+            true.into(),
+            DateTime::from_millis(1_705_328_123_004).into(),
+            DateTime::from_millis(-5).into(),
+            DateTime::from_millis(i64::MAX).into(),
+            Timestamp {
+                time: 5,
+                increment: 6,
+            }
+            .into(),
+            db_pointer(),
+            Bson::JavaScriptCode("f".to_owned()),
+            Bson::JavaScriptCodeWithScope(scope),
+            Bson::MaxKey,
+        ];
+        let mut documents: Vec<RawDocumentBuf> = values.into_iter().map(with_id).collect();
+        documents.push(garbled("QQQQ"));
+        documents.push(garbled(doc! { "deep": "QQQQ" }));
+        documents
+    }
+
+    /// A document with an `_id` whose text is no UTF-8.
+    fn garbled(id: impl Into<Bson>) -> RawDocumentBuf {
+        let mut bytes = with_id(id).into_bytes();
+        let at = bytes.windows(4).position(|text| text == b"QQQQ").unwrap();
+        bytes[at + 1] = 0xFF;
+        RawDocumentBuf::from_bytes(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_id_comes_back_from_its_key_as_it_was() {
+        for document in documents() {
+            let id = Id::of(&document).unwrap();
+            let key = id.key().unwrap();
+            assert_eq!(Id::from_key(&key).unwrap(), id, "{}", key.as_json());
+            let json: serde_json::Value = serde_json::from_str(key.as_json()).unwrap();
+            assert_eq!(json.as_object().unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn it_is_found_wherever_it_stands() {
+        let document = doc! { "a": "b", "_id": 5, "c": 1 };
+        let id = Id::of(&RawDocumentBuf::try_from(&document).unwrap()).unwrap();
+        let alone = RawDocumentBuf::try_from(&doc! { "$ne": 5 }).unwrap();
+        assert_eq!(id.under(cstr!("$ne")).unwrap(), alone);
+        let none = RawDocumentBuf::try_from(&doc! { "a": 1 }).unwrap();
+        assert_eq!(Id::of(&none), None);
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused() {
+        for (text, why) in [
+            ("{}", "has no _id"),
+            ("[]", "no document"),
+            (r#"{"_id":{"$oid":"x"}}"#, "x"),
+            (r#"{"_id": 1}"#, "written again it is another"),
+            (
+                r#"{"_id":1.0000000000000000001}"#,
+                "written again it is another",
+            ),
+            (r#"{"siltRawEvent":1}"#, "is no binary"),
+            (
+                r#"{"siltRawEvent":{"$binary":{"base64":"AAAA","subType":"00"}}}"#,
+                "has no documentKey",
+            ),
+        ] {
+            let error = Id::from_key(&Key::new(text.to_owned())).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_lies_beyond_the_ends() {
+        let id = |id: Bson| Id::of(&with_id(id)).unwrap();
+        assert!(id(Bson::MaxKey).is_max_key() && !id(Bson::MinKey).is_max_key());
+        assert!(id(Bson::MinKey).is_min_key() && !id(Bson::Null).is_min_key());
+    }
+}

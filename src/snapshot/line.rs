@@ -100,3 +100,88 @@ impl Liner {
         source::write_kept(&event, self.mode, lines).map_err(|error| Failure::from(&error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bson::doc;
+
+    use super::super::id::tests::documents;
+    use super::*;
+    use crate::archive::snapshot::key::Key;
+
+    const POSITION: ClusterTime = ClusterTime {
+        seconds: 7,
+        increment: 2,
+    };
+
+    fn line(mode: Mode, document: &RawDocument) -> Vec<u8> {
+        let separator = Separator {
+            before: b"",
+            after: b"\n",
+        };
+        let liner = Liner::new(("mydb", "a\"b"), POSITION, mode, separator).unwrap();
+        let mut lines = Vec::new();
+        let id = Id::of(document).unwrap();
+        liner.write(&id, document, "T", &mut lines).unwrap();
+        lines
+    }
+
+    #[test]
+    fn a_document_is_a_change_that_was_read() {
+        let document = RawDocumentBuf::try_from(&doc! { "_id": 5, "text": "ü" }).unwrap();
+        let expected = concat!(
+            r#"{"timestamp":"T","change":{"operationType":"read","clusterTime":{"$timestamp":{"t":7,"i":2}},"#,
+            r#""ns":{"db":"mydb","coll":"a\"b"},"documentKey":{"_id":5},"fullDocument":{"_id":5,"text":"ü"}}}"#,
+            "\n"
+        );
+        let relaxed = line(Mode::Relaxed, &document);
+        assert_eq!(String::from_utf8(relaxed).unwrap(), expected);
+        let canonical = String::from_utf8(line(Mode::Canonical, &document)).unwrap();
+        assert!(
+            canonical.contains(r#""documentKey":{"_id":{"$numberInt":"5"}}"#),
+            "{canonical}"
+        );
+    }
+
+    /// Where a range goes on is read from its last line.
+    #[test]
+    fn every_line_tells_its_id() {
+        for document in documents() {
+            let id = Id::of(&document).unwrap();
+            for mode in [Mode::Canonical, Mode::Relaxed] {
+                let line = line(mode, &document);
+                let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+                let change = &line["change"];
+                assert_eq!(change["operationType"], "read");
+                let key = match change.get("siltRawEvent") {
+                    Some(raw) => Key::raw(&raw.to_string()),
+                    None => Key::new(change["documentKey"].to_string()),
+                };
+                let read = Id::from_key(&key).unwrap();
+                if mode == Mode::Canonical {
+                    assert_eq!(read, id, "{}", key.as_json());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_json_cannot_say_stands_beside_as_bytes() {
+        let mut bytes = RawDocumentBuf::try_from(&doc! { "_id": 5, "text": "QQQQ" })
+            .unwrap()
+            .into_bytes();
+        let at = bytes.windows(4).position(|text| text == b"QQQQ").unwrap();
+        bytes[at] = 0xFF;
+        let document = RawDocumentBuf::from_bytes(bytes.clone()).unwrap();
+        let line: serde_json::Value =
+            serde_json::from_slice(&line(Mode::Relaxed, &document)).unwrap();
+        let change = &line["change"];
+        assert_eq!(change["documentKey"]["_id"], 5);
+        assert!(change.get("fullDocument").is_none());
+        let kept = bson::Bson::try_from(change["siltRawEvent"].clone()).unwrap();
+        let bson::Bson::Binary(kept) = kept else {
+            panic!("{kept}")
+        };
+        assert!(kept.bytes.windows(bytes.len()).any(|part| part == bytes));
+    }
+}

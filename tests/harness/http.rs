@@ -16,6 +16,8 @@ pub enum Kind {
     Block(u8),
     /// The request that commits a flush.
     Commit,
+    /// A small file, written whole: a record of a gap, a snapshot's plan or manifest.
+    PutFile,
     ReadCheckpoint,
     SaveCheckpoint,
     /// Of what a look has made.
@@ -79,6 +81,7 @@ impl Request {
             ("GET", false) => Kind::ReadFile,
             ("PUT", false) if has("comp=blocklist") => Kind::Commit,
             ("PUT", false) if has("comp=block") => Kind::Block(1),
+            ("PUT", false) if !query.contains("comp=") => Kind::PutFile,
             ("DELETE", _) => Kind::Remove,
             (method, _) => panic!(
                 "a request that silt has no use for: {method} {}",

@@ -330,8 +330,8 @@ pub fn changes_of(path: &Path) -> Vec<Value> {
     changes_in(&name_of(path), &bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The changes of a file's bytes.
-pub fn changes_in(name: &str, bytes: &[u8]) -> Result<Vec<Value>, String> {
+/// The lines of a file's bytes, whatever its format.
+pub fn lines_in(name: &str, bytes: &[u8]) -> Result<Vec<Value>, String> {
     let mut text = String::new();
     if name.ends_with(".gz") {
         let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
@@ -359,6 +359,12 @@ pub fn changes_in(name: &str, bytes: &[u8]) -> Result<Vec<Value>, String> {
         }
         changes
     };
+    Ok(lines)
+}
+
+/// The changes of a file's bytes.
+pub fn changes_in(name: &str, bytes: &[u8]) -> Result<Vec<Value>, String> {
+    let lines = lines_in(name, bytes)?;
     for line in &lines {
         let seconds = line["change"]["clusterTime"]["$timestamp"]["t"]
             .as_i64()

@@ -53,13 +53,23 @@ pub fn azurite(filesystem: &str, prefix: &str) -> AzureLake {
 }
 
 pub fn azurite_at(endpoint: &str, filesystem: &str, prefix: &str) -> AzureLake {
+    azurite_within(60_000, endpoint, filesystem, prefix)
+}
+
+/// The same, with less patience.
+pub fn azurite_within(
+    request_limit_ms: u64,
+    endpoint: &str,
+    filesystem: &str,
+    prefix: &str,
+) -> AzureLake {
     AzureLake::new(&AzureConfig {
         endpoint: endpoint.parse().unwrap(),
         account: AZURITE_ACCOUNT.to_owned(),
         filesystem: filesystem.to_owned(),
         prefix: prefix.to_owned(),
         access: Access::SharedKey(AZURITE_KEY.into()),
-        request_limit_ms: 60_000,
+        request_limit_ms,
     })
     .unwrap()
 }

@@ -1,0 +1,178 @@
+//! What breaks while a snapshot is under way.
+
+use std::sync::Arc;
+
+use bson::doc;
+use mongodb::Client;
+use silt::lake::Lake;
+use silt::snapshot::{Handle, State};
+
+use super::world::World;
+use crate::harness::fail_point::{FailPoint, Strikes};
+use crate::harness::http::{Answer, Kind};
+use crate::harness::http_proxy::{Fault, HttpProxy, Moment, Which};
+use crate::harness::replica_set::ReplicaSet;
+use crate::harness::rounds::{at_once, rounds};
+use crate::harness::scene::Scene;
+use crate::harness::servers::azurite_within;
+use crate::harness::{unique, variable};
+
+const DOCUMENTS: i32 = 3_000;
+
+/// A world whose lake is in Azurite, behind a proxy.
+async fn behind_proxy(request_limit_ms: u64) -> (World, HttpProxy) {
+    let proxy = HttpProxy::new(&variable("SILT_TEST_AZURITE"));
+    let world = World::of(Scene::new().await.on_azurite()).await;
+    let mut world = world.with_small_parts(20_000, 100_000);
+    world.edges.lake = lake_behind(&world, &proxy, request_limit_ms);
+    world.insert(0..DOCUMENTS).await;
+    (world, proxy)
+}
+
+fn lake_behind(world: &World, proxy: &HttpProxy, request_limit_ms: u64) -> Arc<dyn Lake> {
+    let filesystem = world.scene.filesystem();
+    Arc::new(azurite_within(
+        request_limit_ms,
+        &proxy.endpoint(),
+        filesystem,
+        "",
+    ))
+}
+
+async fn whole(world: &World, handle: &Handle) {
+    world
+        .until(handle, |status| status.state == State::Done)
+        .await;
+    let snapshot = world.snapshot().await;
+    assert_eq!(snapshot.sorted_keys().len(), DOCUMENTS as usize);
+}
+
+/// Every request that a snapshot makes fails now and then, in every way.
+#[test]
+fn whatever_azure_does_every_document_is_there_once() {
+    let faults = [
+        Fault::LoseReply,
+        Fault::StallReply,
+        Fault::Reset,
+        Fault::Stall,
+        Fault::Misreport(Answer::new(500, "InternalError")),
+        Fault::Answer(Answer::new(503, "ServerBusy")),
+        Fault::Answer(Answer::new(412, "ConditionNotMet")),
+    ];
+    let all = rounds("Azure fails a snapshot", faults.len() as u32, 140);
+    at_once(all, 4, async |round| {
+        let mut random = round.random();
+        let fault = &faults[round.number as usize % faults.len()];
+        let (world, proxy) = behind_proxy(500).await;
+        let kinds = [
+            Kind::Commit,
+            Kind::Commit,
+            Kind::Block(1),
+            Kind::List,
+            Kind::OpenFile,
+            Kind::ReadFile,
+            Kind::PutFile,
+        ];
+        for kind in kinds {
+            // Plan and manifest are the only small files.
+            let nth = random.u32(1..if kind == Kind::PutFile { 3 } else { 8 });
+            proxy.fail(Which::nth(kind, nth), fault.clone());
+        }
+        let handle = world.start();
+        whole(&world, &handle).await;
+        assert!(proxy.seen().iter().any(|seen| seen.is_hit), "{fault:?}");
+    });
+}
+
+/// A commit that was given up is still on its way, and lands when the range has gone on.
+#[test]
+fn a_commit_that_lands_late_doubles_nothing() {
+    at_once(
+        rounds("a snapshot's commit lands late", 2, 40),
+        2,
+        async |round| {
+            let (mut world, proxy) = behind_proxy(300).await;
+            world.settings.ranges = 1;
+            let nth = round.random().u32(1..6);
+            let late = proxy.hold(Which::nth(Kind::Commit, nth), Moment::Before);
+            let handle = world.start();
+            let held = late.reached();
+            // The next commit was tried: the range has looked, and found nothing.
+            proxy.wait_until("the next commit", |seen| {
+                seen.iter().filter(|seen| seen.kind == Kind::Commit).count() > nth as usize
+            });
+            held.release();
+            whole(&world, &handle).await;
+        },
+    );
+}
+
+/// The commands of a snapshot, each of them refused by the server in every way that passes.
+#[test]
+fn whatever_mongod_does_every_document_is_there_once() {
+    let codes = [6, 7, 43, 50, 89, 91, 189, 10107, 11600, 11602, 13435, 13436];
+    at_once(rounds("mongod fails a snapshot", 6, 60), 3, async |round| {
+        let mut random = round.random();
+        let name = unique("snapshot");
+        let uri = variable("SILT_TEST_MONGODB_URI");
+        let client = Client::with_uri_str(&uri).await.unwrap();
+        let scene = Scene::new().await;
+        let world = World::of(scene.with("MONGODB_URI", &format!("{uri}&appName={name}"))).await;
+        let world = world.with_small_parts(20_000, 100_000);
+        world.insert(0..DOCUMENTS).await;
+        let failure = if round.number % 3 == 0 {
+            doc! { "closeConnection": true }
+        } else {
+            doc! { "errorCode": codes[random.usize(..codes.len())] }
+        };
+        let commands = ["find", "aggregate", "count", "listCollections", "ping"];
+        let times = random.i32(1..10);
+        let point =
+            FailPoint::arm(&client, &name, &commands, Strikes::Times(times), &failure).await;
+        let handle = world.start();
+        point.struck(times.into()).await;
+        whole(&world, &handle).await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_with_the_next_primary() {
+    let set = ReplicaSet::start().await;
+    let mut world = World::of(Scene::on(set.uri()).await).await;
+    world = world.with_small_parts(20_000, 100_000);
+    world.insert(0..DOCUMENTS).await;
+    world.settings.rate_limit_bytes = Some(150_000);
+    let handle = world.start();
+    for _ in 0..2 {
+        let before = handle.statuses().borrow()[&world.target.origin]
+            .progress
+            .documents;
+        world
+            .until(&handle, |status| status.progress.documents > before)
+            .await;
+        let old = set.primary().await;
+        set.step_down().await;
+        set.next_primary(old).await;
+    }
+    whole(&world, &handle).await;
+}
+
+#[tokio::test]
+async fn a_lake_that_forbids_it_halts_and_says_what_mends_it() {
+    let (world, proxy) = behind_proxy(500).await;
+    let refusal = Answer::new(403, "AuthorizationPermissionMismatch");
+    proxy.fail(Which::every(Kind::Commit), Fault::Answer(refusal));
+    let handle = world.start();
+    let halted = world
+        .until(&handle, |status| status.state == State::Halted)
+        .await;
+    assert!(
+        halted
+            .trouble
+            .unwrap()
+            .contains("Storage Blob Data Contributor")
+    );
+    proxy.mend();
+    handle.send(world.target.clone());
+    whole(&world, &handle).await;
+}

@@ -1,0 +1,201 @@
+//! Collections whose `_id`s are of all types at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use bson::oid::ObjectId;
+use bson::spec::BinarySubtype;
+use bson::{
+    Binary, Bson, DateTime, Decimal128, JavaScriptCodeWithScope, RawArrayBuf, RawBsonRef,
+    RawDocumentBuf, Regex, Timestamp, doc, rawdoc,
+};
+use futures::TryStreamExt as _;
+use mongodb::options::{ClusteredIndex, Collation};
+use silt::extjson::Mode;
+
+use super::unsure::Unsure;
+use super::world::World;
+use crate::harness::at_once;
+
+fn db_pointer() -> Bson {
+    let json = serde_json::json!({
+        "$dbPointer": { "$ref": "db.coll", "$id": { "$oid": "5f5f5f5f5f5f5f5f5f5f5f5f" } },
+    });
+    Bson::try_from(json).unwrap()
+}
+
+/// Values of all types that an `_id` may have, none equal to another.
+fn values() -> Vec<Bson> {
+    let binary = |subtype, bytes| Bson::Binary(Binary { subtype, bytes });
+    let regex = Regex {
+        pattern: "^a".try_into().unwrap(),
+        options: "im".try_into().unwrap(),
+    };
+    let scope = JavaScriptCodeWithScope {
+        code: "f".to_owned(),
+        scope: doc! { "a": 1 },
+    };
+    vec![
+        Bson::MinKey,
+        Bson::Null,
+        f64::NAN.into(),
+        f64::NEG_INFINITY.into(),
+        i64::MIN.into(),
+        (-1.5).into(),
+        0.into(),
+        1_i64.into(),
+        2.0.into(),
+        Bson::Decimal128("2.5".parse::<Decimal128>().unwrap()),
+        0.1.into(),
+        5e-324.into(),
+        ((1_i64 << 53) + 1).into(),
+        1e300.into(),
+        "".into(),
+        "text with \"quotes\", \n and ü".into(),
+        Bson::Symbol("symbol".to_owned()),
+        doc! {}.into(),
+        doc! { "b": 1, "a": { "c": [1, 2_i64, 3.5, regex] } }.into(),
+        doc! { "b": 1.0, "a": 7 }.into(),
+        doc! { "$ref": "coll", "$id": ObjectId::from_bytes([7; 12]) }.into(),
+        doc! { "$ref": "coll", "$id": { "$numberLong": "1" } }.into(),
+        binary(BinarySubtype::Generic, vec![0, 255]),
+        binary(BinarySubtype::BinaryOld, vec![1, 2, 3]),
+        binary(BinarySubtype::Uuid, vec![9; 16]),
+        ObjectId::from_bytes([3; 12]).into(),
+        false.into(),
+        true.into(),
+        DateTime::from_millis(-5).into(),
+        DateTime::from_millis(1_705_328_123_004).into(),
+        DateTime::from_millis(i64::MAX).into(),
+        Timestamp {
+            time: 5,
+            increment: 6,
+        }
+        .into(),
+        db_pointer(),
+        Bson::JavaScriptCode("f".to_owned()),
+        Bson::JavaScriptCodeWithScope(scope),
+        Bson::MaxKey,
+    ]
+}
+
+/// Documents with all of these, and some whose text is no UTF-8.
+fn documents() -> Vec<RawDocumentBuf> {
+    let with_id = |id: Bson| {
+        let document = doc! { "_id": id, "text": "a value" };
+        RawDocumentBuf::try_from(&document).unwrap()
+    };
+    let garbled = [
+        doc! { "_id": "QQQQ" },
+        doc! { "_id": { "deep": "QQQQ" } },
+        doc! { "_id": "good", "text": "QQQQ" },
+    ];
+    let garbled = garbled.map(|document| {
+        let mut bytes = RawDocumentBuf::try_from(&document).unwrap().into_bytes();
+        let at = bytes.windows(4).position(|text| text == b"QQQQ").unwrap();
+        bytes[at + 1] = 0xFF;
+        RawDocumentBuf::from_bytes(bytes).unwrap()
+    });
+    values().into_iter().map(with_id).chain(garbled).collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Clustered,
+    Collation,
+}
+
+async fn create(world: &World, kind: Kind) {
+    let creating = world.scene.database.create_collection("users");
+    match kind {
+        Kind::Plain => creating.await,
+        Kind::Clustered => creating.clustered_index(ClusteredIndex::default()).await,
+        Kind::Collation => {
+            let collation = Collation::builder()
+                .locale("en")
+                .strength(mongodb::options::CollationStrength::Secondary);
+            creating.collation(collation.build()).await
+        }
+    }
+    .unwrap();
+    let mut all = documents();
+    if kind == Kind::Collation {
+        // The server can't index it.
+        let symbol = |document: &RawDocumentBuf| {
+            document
+                .get("_id")
+                .is_ok_and(|id| matches!(id, Some(RawBsonRef::Symbol(_))))
+        };
+        all.retain(|document| !symbol(document));
+    }
+    fastrand::shuffle(&mut all);
+    let all: RawArrayBuf = all.into_iter().collect();
+    let command = rawdoc! { "insert": "users", "documents": all };
+    let answer = world.scene.database.run_raw_command(command).await.unwrap();
+    assert!(!answer.contains_key("writeErrors"), "{answer}");
+}
+
+/// Every document of the collection, as the server has it.
+async fn all(world: &World) -> BTreeSet<Vec<u8>> {
+    let users = world.users().clone_with_type::<RawDocumentBuf>();
+    let found: Vec<RawDocumentBuf> = users
+        .find(doc! {})
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    found.into_iter().map(RawDocumentBuf::into_bytes).collect()
+}
+
+/// One document a commit, and behind every second commit all is forgotten: so the range goes on behind an
+/// `_id` of each type, in every format.
+#[test]
+fn a_collection_is_read_whole_whatever_its_ids_are_and_wherever_it_broke_off() {
+    let kinds = [Kind::Plain, Kind::Clustered, Kind::Collation];
+    let cases = kinds
+        .into_iter()
+        .flat_map(|kind| [0, 1].map(|phase| (kind, phase)));
+    at_once(cases, async |(kind, phase)| {
+        for extension in ["json", "json.gz", "ndjson", "ndjson.gz"] {
+            let world = World::new().await.with_format(extension);
+            let mut world = world.with_small_parts(1, 20_000);
+            create(&world, kind).await;
+            world.edges.lake = Arc::new(Unsure {
+                lake: Arc::clone(&world.edges.lake),
+                commits: AtomicU32::new(phase),
+            });
+            world.take().await;
+            let snapshot = world.snapshot().await;
+            let documents = snapshot.documents.iter();
+            let read: BTreeSet<Vec<u8>> = documents
+                .map(|document| document.as_bytes().to_vec())
+                .collect();
+            assert_eq!(read.len(), snapshot.documents.len());
+            assert_eq!(read, all(&world).await, "{extension}");
+        }
+    });
+}
+
+/// Relaxed Extended JSON doesn't keep all types; where to go on it says well enough.
+#[tokio::test]
+async fn relaxed_lines_tell_where_to_go_on() {
+    for phase in [0, 1] {
+        for extension in ["ndjson", "ndjson.gz"] {
+            let world = World::new().await.with_format(extension);
+            let mut world = world.with_small_parts(1, 20_000);
+            world.target.json_mode = Mode::Relaxed;
+            create(&world, Kind::Plain).await;
+            world.edges.lake = Arc::new(Unsure {
+                lake: Arc::clone(&world.edges.lake),
+                commits: AtomicU32::new(phase),
+            });
+            world.take().await;
+            let snapshot = world.snapshot().await;
+            let keys = snapshot.sorted_keys();
+            assert_eq!(keys.len(), all(&world).await.len());
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Snapshots beside real servers: what is read, what is rebuilt from it, and what faults leave.
+
+mod faults;
+mod ids;
+mod needs;
+mod parts;
+mod rebuild;
+mod rivals;
+mod unsure;
+mod world;

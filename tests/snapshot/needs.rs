@@ -1,0 +1,354 @@
+//! When a snapshot is taken, and what of one that was begun.
+
+use bson::doc;
+use silt::archive::origin::Layout;
+use silt::archive::selection::{Matcher, NameSet, Selection};
+use silt::archive::snapshot::SnapshotMode;
+use silt::snapshot::{State, collections};
+
+use super::world::{World, timestamp, until};
+use crate::harness::scene::Scene;
+use crate::harness::servers::Server;
+use crate::harness::{at_once, unique};
+
+/// A record of a gap, as a feed leaves it.
+async fn lose(world: &World, until: (i64, i64)) {
+    let record = serde_json::json!({
+        "reason": "historyLost",
+        "until_cluster_time": { "$timestamp": { "t": until.0, "i": until.1 } },
+    });
+    let name = format!("{}.json", unique("gap"));
+    world
+        .put("_gaps", &name, record.to_string().as_bytes())
+        .await;
+}
+
+#[tokio::test]
+async fn one_is_enough_until_changes_are_lost_behind_it() {
+    let mut world = World::new().await;
+    world.insert(0..10).await;
+    world.take().await;
+    let first = world.snapshot().await;
+    assert_eq!(first.documents.len(), 10);
+    world.insert(10..20).await;
+    for mode in [
+        SnapshotMode::Initial,
+        SnapshotMode::WhenLost,
+        SnapshotMode::Never,
+    ] {
+        world.target.mode = mode;
+        world.take().await;
+        assert_eq!(world.folders().await.len(), 1, "{mode:?}");
+    }
+    lose(&world, first.position).await;
+    world.target.mode = SnapshotMode::WhenLost;
+    world.take().await;
+    assert_eq!(
+        world.folders().await.len(),
+        1,
+        "the gap ends where the snapshot begins"
+    );
+    lose(&world, (first.position.0, first.position.1 + 1)).await;
+    world.target.mode = SnapshotMode::Initial;
+    world.take().await;
+    assert_eq!(world.folders().await.len(), 1);
+    world.target.mode = SnapshotMode::WhenLost;
+    world.take().await;
+    let folders = world.folders().await;
+    assert_eq!(folders.len(), 2);
+    assert_eq!(world.snapshot_in(&folders[1]).await.documents.len(), 20);
+    world.take().await;
+    assert_eq!(world.folders().await.len(), 2);
+}
+
+/// Begins a snapshot and breaks it off before its end.
+async fn begin(world: &mut World) -> String {
+    let usual = world.settings;
+    world.settings.rate_limit_bytes = Some(1000);
+    let handle = world.start();
+    let begun = world
+        .until(&handle, |status| status.progress.documents > 0)
+        .await;
+    drop(handle);
+    world.settings = usual;
+    let folder = begun.folder.unwrap();
+    assert!(world.json(&folder, "manifest.json").await.is_none());
+    folder
+}
+
+#[tokio::test]
+async fn one_that_was_begun_is_gone_on_with() {
+    let mut world = World::new().await.with_small_parts(2_000, 20_000);
+    world.insert(0..2_000).await;
+    let folder = begin(&mut world).await;
+    let begun = world.get(&folder, "part-00001.json").await.unwrap();
+    // Whoever goes on keeps to the plan, whatever his own settings are.
+    let mut world = world
+        .with_format("ndjson.gz")
+        .with_small_parts(1 << 20, 1 << 30);
+    world.settings.ranges = 1;
+    world.take().await;
+    let snapshot = world.snapshot().await;
+    assert_eq!(world.folders().await, [folder]);
+    assert_eq!(snapshot.sorted_keys().len(), 2_000);
+    assert!(snapshot.parts.len() > 10);
+    let line = |bytes: &[u8]| {
+        bytes
+            .split(|byte| *byte == b'\n')
+            .nth(1)
+            .map(<[u8]>::to_vec)
+    };
+    let (first, bytes) = &snapshot.parts[0];
+    assert_eq!(
+        (first.as_str(), line(bytes)),
+        ("part-00001.json", line(&begun))
+    );
+}
+
+#[tokio::test]
+async fn one_that_lost_changes_is_left_and_another_begun() {
+    let mut world = World::new().await.with_small_parts(2_000, 20_000);
+    world.insert(0..2_000).await;
+    let folder = begin(&mut world).await;
+    let plan = world.json(&folder, "plan.json").await.unwrap();
+    let (seconds, increment) = timestamp(&plan["cluster_time"]);
+    lose(&world, (seconds, increment)).await;
+    let again = begin(&mut world).await;
+    assert_eq!(again, folder);
+    world.insert(2_000..2_001).await;
+    lose(&world, (seconds, increment + 1)).await;
+    world.take().await;
+    let folders = world.folders().await;
+    assert_eq!((folders.len(), &folders[0]), (2, &folder));
+    assert!(world.json(&folder, "manifest.json").await.is_none());
+    let snapshot = world.snapshot_in(&folders[1]).await;
+    assert_eq!(snapshot.documents.len(), 2_001);
+}
+
+/// What happens while one is under way that makes it void.
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    ChangesAreLost,
+    AnotherCollectionTakesTheName,
+}
+
+#[test]
+fn one_that_becomes_void_while_it_is_read_is_not_finished() {
+    let cases = [
+        Meanwhile::ChangesAreLost,
+        Meanwhile::AnotherCollectionTakesTheName,
+    ];
+    at_once(cases, async |case| {
+        let mut world = World::new().await.with_small_parts(2_000, 20_000);
+        world.insert(0..1_000).await;
+        world.settings.rate_limit_bytes = Some(100_000);
+        let handle = world.start();
+        let begun = world
+            .until(&handle, |status| status.progress.documents > 0)
+            .await;
+        match case {
+            Meanwhile::ChangesAreLost => {
+                world.insert(1_000..1_500).await;
+                let position = begun.position.unwrap();
+                let (seconds, increment) = (position.seconds, position.increment + 1);
+                lose(&world, (seconds.into(), increment.into())).await;
+            }
+            Meanwhile::AnotherCollectionTakesTheName => {
+                let other = world.scene.database.collection::<bson::Document>("other");
+                other
+                    .insert_many((0..1_500).map(|n| doc! { "_id": n, "new": true }))
+                    .await
+                    .unwrap();
+                let rename = doc! {
+                    "renameCollection": format!("{}.other", world.scene.database.name()),
+                    "to": format!("{}.users", world.scene.database.name()),
+                    "dropTarget": true,
+                };
+                world
+                    .scene
+                    .client
+                    .database("admin")
+                    .run_command(rename)
+                    .await
+                    .unwrap();
+            }
+        }
+        world
+            .until(&handle, |status| status.state == State::Done)
+            .await;
+        let folders = world.folders().await;
+        assert_eq!(folders.len(), 2);
+        assert_eq!(Some(&folders[0]), begun.folder.as_ref());
+        assert!(world.json(&folders[0], "manifest.json").await.is_none());
+        assert_eq!(world.snapshot_in(&folders[1]).await.documents.len(), 1_500);
+    });
+}
+
+#[tokio::test]
+async fn of_nothing_there_is_a_snapshot_too() {
+    for is_there in [true, false] {
+        let world = World::new().await;
+        if is_there {
+            world
+                .scene
+                .database
+                .create_collection("users")
+                .await
+                .unwrap();
+        }
+        world.take().await;
+        let snapshot = world.snapshot().await;
+        assert_eq!((snapshot.documents.len(), snapshot.parts.len()), (0, 0));
+        world.insert(0..3).await;
+        world.take().await;
+        assert_eq!(
+            world.snapshot().await.documents.len(),
+            0,
+            "the changes have the rest"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_view_is_refused_and_holds_nobody_up() {
+    let world = World::new().await;
+    world.insert(0..10).await;
+    let database = &world.scene.database;
+    database
+        .create_collection("view")
+        .view_on("users")
+        .await
+        .unwrap();
+    let mut view = world.target.clone();
+    view.origin.collection = "view".to_owned();
+    let handle = world.spawn();
+    handle.send(view.clone());
+    handle.send(world.target.clone());
+    world
+        .until(&handle, |status| status.state == State::Done)
+        .await;
+    let halted = until(&handle, &view.origin, |status| {
+        status.state == State::Halted
+    })
+    .await;
+    let trouble = halted.trouble.unwrap();
+    assert!(
+        trouble.contains("it is a view") && trouble.contains("SNAPSHOT=never"),
+        "{trouble}"
+    );
+    // Sent again, it is tried at once.
+    let view_of = database.collection::<bson::Document>("view");
+    view_of.drop().await.unwrap();
+    view_of.insert_one(doc! { "_id": 1 }).await.unwrap();
+    handle.send(view.clone());
+    until(&handle, &view.origin, |status| status.state == State::Done).await;
+}
+
+#[tokio::test]
+async fn a_shared_streams_collections_are_those_of_its_selection() {
+    let world = World::new().await;
+    let database = &world.scene.database;
+    for name in ["users", "orders_a", "orders_b", "orders_tmp", "apart"] {
+        database.create_collection(name).await.unwrap();
+    }
+    database
+        .create_collection("orders_view")
+        .view_on("users")
+        .await
+        .unwrap();
+    let series = mongodb::options::TimeseriesOptions::builder()
+        .time_field("t")
+        .build();
+    database
+        .create_collection("orders_series")
+        .timeseries(series)
+        .await
+        .unwrap();
+    let pattern = |written: &str, regex: &str| Matcher::Pattern {
+        written: written.to_owned(),
+        regex: regex::Regex::new(regex).unwrap(),
+    };
+    let selection = |databases| Selection {
+        databases,
+        collections: NameSet {
+            includes: vec![
+                Matcher::Name("users".to_owned()),
+                Matcher::Name("apart".to_owned()),
+                pattern("orders_*", "^orders_.*$"),
+                pattern("/system.*/", "^system.*$"),
+            ],
+            excludes: vec![pattern("*_tmp", "^.*_tmp$")],
+        },
+        apart: vec![(database.name().to_owned(), "apart".to_owned())],
+    };
+    let named = NameSet::of_names(&[database.name()]);
+    let by_pattern = NameSet {
+        includes: vec![pattern(
+            "*",
+            &format!("^{}$", regex::escape(database.name())),
+        )],
+        excludes: Vec::new(),
+    };
+    let layout = Layout::DatabaseAndCollection;
+    for databases in [named, by_pattern] {
+        let found = collections(&world.edges.deployment, &selection(databases), layout).await;
+        let found: Vec<String> = found.unwrap().iter().map(ToString::to_string).collect();
+        let expected = ["orders_a", "orders_b", "users"];
+        let expected = expected.map(|name| format!("{}.{name}", database.name()));
+        assert_eq!(found, expected);
+    }
+    let internal = NameSet {
+        includes: vec![pattern("*", "^.*$")],
+        excludes: Vec::new(),
+    };
+    let found = collections(&world.edges.deployment, &selection(internal), layout).await;
+    let databases: Vec<String> = found
+        .unwrap()
+        .into_iter()
+        .map(|origin| origin.database)
+        .collect();
+    assert!(
+        !databases
+            .iter()
+            .any(|name| ["admin", "config", "local"].contains(&name.as_str()))
+    );
+}
+
+/// What README asks for: the role `read`, or `find` and `changeStream` alone.
+#[tokio::test]
+async fn a_role_that_may_only_read_is_enough() {
+    let server = Server::mongod_with(&["--auth"]);
+    let scene = Scene::on(&server.uri()).await;
+    let database = scene.database.name().to_owned();
+    let admin = scene.client.database("admin");
+    let privilege = doc! {
+        "resource": { "db": &database, "collection": "" }, "actions": ["find", "changeStream"],
+    };
+    let role = doc! { "createRole": "little", "privileges": [privilege], "roles": [] };
+    admin.run_command(role).await.unwrap();
+    for (name, role) in [
+        ("reader", doc! { "role": "read", "db": &database }),
+        ("little", doc! { "role": "little", "db": "admin" }),
+    ] {
+        let user = doc! { "createUser": name, "pwd": "canary-5e1f", "roles": [role] };
+        admin.run_command(user).await.unwrap();
+        let uri = server
+            .uri()
+            .replace("root:root@", &format!("{name}:canary-5e1f@"));
+        let mut scene = Scene::on(&server.uri()).await;
+        scene.database = scene.client.database(&database);
+        let world = World::of(scene.with("MONGODB_URI", &uri)).await;
+        if name == "reader" {
+            world.insert(0..5_000).await;
+        }
+        world.take().await;
+        let snapshot = world.snapshot().await;
+        assert_eq!(snapshot.sorted_keys().len(), 5_000);
+        let folders = world.folders().await;
+        let plan = world.json(&folders[0], "plan.json").await.unwrap();
+        assert_eq!(plan["boundaries"].as_array().unwrap().len(), 3);
+        assert_eq!(plan["uuid"].is_string(), name == "reader");
+        assert_eq!(plan["estimated_bytes"].is_u64(), name == "reader");
+        assert_eq!(plan["estimated_documents"], 5_000);
+    }
+}

@@ -1,0 +1,84 @@
+//! A lake that makes commits and then says that it didn't answer.
+
+use std::num::NonZeroU16;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use silt::archive::addition::Addition;
+use silt::lake::{
+    Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
+};
+use tokio::sync::mpsc;
+
+/// Every second commit has an unknown outcome.
+#[derive(Debug)]
+pub struct Unsure {
+    pub lake: Arc<dyn Lake>,
+    pub commits: AtomicU32,
+}
+
+type Result<T> = std::result::Result<T, LakeError>;
+
+#[async_trait]
+impl Lake for Unsure {
+    async fn append(
+        &self,
+        path: &LakePath,
+        base: Option<Base<'_>>,
+        addition: &Addition,
+    ) -> Result<Version> {
+        let appended = self.lake.append(path, base, addition).await;
+        if self
+            .commits
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(2)
+        {
+            return Err(LakeError::TimedOut { limit_ms: 0 });
+        }
+        appended
+    }
+
+    async fn prepare(&self) -> Result<Prepared> {
+        self.lake.prepare().await
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+        self.lake.list(folder).await
+    }
+
+    async fn walk(
+        &self,
+        folder: &str,
+        page_files: NonZeroU16,
+        pages: mpsc::Sender<Vec<Found>>,
+    ) -> Result<Vec<Unread>> {
+        self.lake.walk(folder, page_files, pages).await
+    }
+
+    async fn open(&self, path: &LakePath) -> Result<Option<Opened>> {
+        self.lake.open(path).await
+    }
+
+    async fn read(&self, path: &LakePath, version: &Version, range: Range<u64>) -> Result<Vec<u8>> {
+        self.lake.read(path, version, range).await
+    }
+
+    async fn get(&self, path: &LakePath) -> Result<Option<Object>> {
+        self.lake.get(path).await
+    }
+
+    async fn put(
+        &self,
+        path: &LakePath,
+        base: Option<&Version>,
+        bytes: Vec<u8>,
+    ) -> Result<Version> {
+        self.lake.put(path, base, bytes).await
+    }
+
+    async fn remove_probe(&self, path: &LakePath, version: &Version) -> Result<()> {
+        self.lake.remove_probe(path, version).await
+    }
+}

@@ -1,0 +1,292 @@
+//! A collection, a lake, snapshots at work, and a reader of what they leave that is none of silt's code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::Collection;
+use serde_json::Value;
+use silt::archive::frame::GzipLevel;
+use silt::archive::hour_file::FileFormat;
+use silt::archive::limits::Limits;
+use silt::archive::origin::Origin;
+use silt::archive::snapshot::SnapshotMode;
+use silt::budget::Budget;
+use silt::clock::Clock;
+use silt::extjson::Mode;
+use silt::lake::local::LocalLake;
+use silt::lake::{Lake, LakePath};
+use silt::processors::Processors;
+use silt::snapshot::{self, Edges, Handle, Settings, State, Status, Target};
+use silt::source::Deployment;
+
+use crate::harness::scene::{Scene, lines_in};
+use crate::harness::silt::WAIT_LIMIT;
+
+const BUDGET_BYTES: u64 = 32 << 20;
+
+/// A scene in which snapshots are taken of `users`.
+pub struct World {
+    pub scene: Scene,
+    pub edges: Edges,
+    pub settings: Settings,
+    pub target: Target,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::of(Scene::new().await).await
+    }
+
+    pub async fn of(scene: Scene) -> Self {
+        let edges = edges(&scene).await;
+        let settings = Settings {
+            ranges: 4,
+            rate_limit_bytes: None,
+        };
+        let target = Target {
+            origin: Origin::new(scene.database.name(), "users"),
+            mode: SnapshotMode::Initial,
+            format: FileFormat::of_extension("json").unwrap(),
+            gzip_level: GzipLevel::default(),
+            json_mode: Mode::Canonical,
+            limits: Limits {
+                retry_delay_ms: 20,
+                ..Limits::default()
+            },
+        };
+        Self {
+            scene,
+            edges,
+            settings,
+            target,
+        }
+    }
+
+    pub fn with_format(mut self, extension: &str) -> Self {
+        self.target.format = FileFormat::of_extension(extension).unwrap();
+        self
+    }
+
+    /// Small commits and small parts.
+    pub fn with_small_parts(mut self, chunk_bytes: u64, part_bytes: u64) -> Self {
+        self.target.limits.batch_limit_bytes = chunk_bytes;
+        self.target.limits.file_limit_bytes = part_bytes;
+        self
+    }
+
+    pub fn users(&self) -> Collection<Document> {
+        self.scene.users()
+    }
+
+    /// Inserts documents with these numbers as `_id`.
+    pub async fn insert(&self, numbers: std::ops::Range<i32>) {
+        let document = |number| doc! { "_id": number, "number": number, "text": "x".repeat(100) };
+        let documents: Vec<Document> = numbers.map(document).collect();
+        for some in documents.chunks(5_000) {
+            self.users().insert_many(some).await.unwrap();
+        }
+    }
+
+    /// Snapshots at work on nothing yet.
+    pub fn spawn(&self) -> Handle {
+        snapshot::spawn(self.edges.clone(), self.settings)
+    }
+
+    /// Snapshots at work on `users`.
+    pub fn start(&self) -> Handle {
+        let handle = self.spawn();
+        handle.send(self.target.clone());
+        handle
+    }
+
+    /// Takes the snapshot, or goes on with it, to its end.
+    pub async fn take(&self) {
+        let handle = self.start();
+        self.until(&handle, |status| status.state == State::Done)
+            .await;
+    }
+
+    /// Waits until the collection's status is so.
+    pub async fn until(&self, handle: &Handle, fits: impl Fn(&Status) -> bool) -> Status {
+        until(handle, &self.target.origin, fits).await
+    }
+
+    /// Names of the collection's snapshots, in order.
+    pub async fn folders(&self) -> Vec<String> {
+        let mut folders: Vec<String> = self
+            .files("")
+            .await
+            .into_iter()
+            .map(|(folder, _)| folder)
+            .collect();
+        folders.retain(|folder| folder.starts_with("snapshot-"));
+        folders.dedup();
+        folders
+    }
+
+    /// All files below the collection's folder: folder and name.
+    async fn files(&self, below: &str) -> Vec<(String, String)> {
+        let folder = self.target.origin.folder() + below;
+        let (pages, mut found) = tokio::sync::mpsc::channel(1000);
+        let page = std::num::NonZeroU16::new(1000).unwrap();
+        self.edges.lake.walk(&folder, page, pages).await.unwrap();
+        let mut files = Vec::new();
+        while let Some(page) = found.recv().await {
+            files.extend(page.into_iter().map(|file| {
+                let below = file.path.folder[folder.len()..].trim_start_matches('/');
+                (below.to_owned(), file.path.name)
+            }));
+        }
+        files.sort();
+        files
+    }
+
+    pub async fn get(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
+        let path = LakePath {
+            folder: format!("{}/{folder}", self.target.origin.folder()),
+            name: name.to_owned(),
+        };
+        let object = self.edges.lake.get(&path).await.unwrap();
+        object.map(|object| object.bytes)
+    }
+
+    pub async fn json(&self, folder: &str, name: &str) -> Option<Value> {
+        let bytes = self.get(folder, name).await?;
+        Some(serde_json::from_slice(&bytes).unwrap())
+    }
+
+    pub async fn put(&self, folder: &str, name: &str, bytes: &[u8]) {
+        let path = LakePath {
+            folder: format!("{}/{folder}", self.target.origin.folder()),
+            name: name.to_owned(),
+        };
+        self.edges
+            .lake
+            .put(&path, None, bytes.to_vec())
+            .await
+            .unwrap();
+    }
+
+    /// The only snapshot, which must be whole.
+    pub async fn snapshot(&self) -> Snapshot {
+        let folders = self.folders().await;
+        assert_eq!(folders.len(), 1, "{folders:?}");
+        self.snapshot_in(&folders[0]).await
+    }
+
+    /// Reads a snapshot as its manifest says, and compares the two.
+    pub async fn snapshot_in(&self, folder: &str) -> Snapshot {
+        let manifest = self.json(folder, "manifest.json").await.unwrap();
+        let mut snapshot = Snapshot {
+            position: timestamp(&manifest["cluster_time"]),
+            documents: Vec::new(),
+            keys: Vec::new(),
+            parts: Vec::new(),
+        };
+        for part in manifest["parts"].as_array().unwrap() {
+            let name = part["name"].as_str().unwrap();
+            let bytes = self.get(folder, name).await.unwrap();
+            assert_eq!(part["bytes"], bytes.len(), "{name}");
+            let lines = lines_in(name, &bytes).unwrap();
+            assert_eq!(part["count"], lines.len(), "{name}");
+            for line in lines {
+                snapshot.add(&line["change"], &self.target.origin);
+            }
+            snapshot.parts.push((name.to_owned(), bytes));
+        }
+        let files = self.files(&format!("/{folder}")).await;
+        let parts = files.iter().filter(|(_, name)| name.starts_with("part-"));
+        assert_eq!(parts.count(), snapshot.parts.len());
+        assert_eq!(manifest["count"], snapshot.documents.len());
+        snapshot
+    }
+}
+
+/// What a process of its own has for this scene.
+pub async fn edges(scene: &Scene) -> Edges {
+    let lake: Arc<dyn Lake> = if scene.settings.contains_key("LAKE_URL") {
+        Arc::new(LocalLake::new(scene.lake()))
+    } else {
+        Arc::new(scene.azurite())
+    };
+    lake.prepare().await.unwrap();
+    let uri = &scene.settings["MONGODB_URI"];
+    let deployment = Deployment::connect(uri, 8, WAIT_LIMIT, None).await.unwrap();
+    Edges {
+        deployment,
+        lake,
+        budget: Budget::new(BUDGET_BYTES),
+        processors: Processors::all(),
+        clock: Clock::start(),
+    }
+}
+
+pub async fn until(handle: &Handle, origin: &Origin, fits: impl Fn(&Status) -> bool) -> Status {
+    let mut statuses = handle.statuses();
+    let found = statuses.wait_for(|statuses| statuses.get(origin).is_some_and(&fits));
+    let found = tokio::time::timeout(WAIT_LIMIT, found).await;
+    match found {
+        Ok(Ok(statuses)) => statuses[origin].clone(),
+        Ok(Err(error)) => panic!("the snapshots ended: {error}"),
+        Err(_) => panic!("waited in vain: {:?}", handle.statuses().borrow()),
+    }
+}
+
+/// What a snapshot holds.
+pub struct Snapshot {
+    pub position: (i64, i64),
+    pub documents: Vec<RawDocumentBuf>,
+    /// The bytes of each document's key, as text.
+    pub keys: Vec<String>,
+    /// Names and bytes.
+    pub parts: Vec<(String, Vec<u8>)>,
+}
+
+impl Snapshot {
+    fn add(&mut self, change: &Value, origin: &Origin) {
+        assert_eq!(change["operationType"], "read");
+        assert_eq!(timestamp(&change["clusterTime"]), self.position);
+        assert_eq!(change["ns"]["db"], origin.database);
+        assert_eq!(change["ns"]["coll"], origin.collection);
+        let event = raw(change);
+        let key = event.get_document("documentKey").unwrap();
+        self.keys.push(format!("{:?}", key.as_bytes()));
+        let document = event.get_document("fullDocument").unwrap();
+        self.documents.push(document.to_owned());
+    }
+
+    /// Every key once. Returns them in order.
+    pub fn sorted_keys(&self) -> Vec<String> {
+        let mut keys = self.keys.clone();
+        keys.sort();
+        let count = keys.len();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "a document is there twice");
+        keys
+    }
+}
+
+/// A change as it was, also where JSON can't say all of it.
+pub fn raw(change: &Value) -> RawDocumentBuf {
+    if let Some(raw) = change.get("siltRawEvent") {
+        let Bson::Binary(raw) = Bson::try_from(raw.clone()).unwrap() else {
+            panic!("{raw}")
+        };
+        return RawDocumentBuf::from_bytes(raw.bytes).unwrap();
+    }
+    match Bson::try_from(change.clone()).unwrap() {
+        Bson::Document(change) => RawDocumentBuf::try_from(&change).unwrap(),
+        other => panic!("{other}"),
+    }
+}
+
+pub fn timestamp(time: &Value) -> (i64, i64) {
+    let part = |name| time["$timestamp"][name].as_i64().unwrap();
+    (part("t"), part("i"))
+}
+
+/// A moment that no test hangs on.
+pub async fn moment(random: &mut fastrand::Rng, ms: std::ops::Range<u64>) {
+    tokio::time::sleep(Duration::from_millis(random.u64(ms))).await;
+}
