@@ -26,6 +26,7 @@ mod load;
 mod memory;
 mod process;
 mod raw_drain;
+mod shared;
 mod table;
 mod throughput;
 
@@ -38,13 +39,14 @@ fn main() {
     if let Some(order) = raw_drain::Order::given() {
         return runtime().block_on(raw_drain::run(order));
     }
-    let parts: [(&str, Measure); 6] = [
+    let parts: [(&str, Measure); 7] = [
         ("encoder", encoder::measure),
         ("throughput", || runtime().block_on(throughput::measure())),
         ("memory", || runtime().block_on(memory::measure())),
         ("idle", || runtime().block_on(idle::measure())),
         ("flushes", || runtime().block_on(flushes::measure())),
         ("latency", || runtime().block_on(latency::measure())),
+        ("shared", || runtime().block_on(shared::measure())),
     ];
     let words: Vec<String> = std::env::args().skip(1).collect();
     let wanted: Vec<&String> = words
