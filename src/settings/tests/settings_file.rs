@@ -264,6 +264,12 @@ fn a_section_is_for_one_collection_that_is_watched() {
              [collections.\"a.users\"]",
         ),
         (
+            "mydb",
+            "mydb.users,users",
+            "'mydb.users'",
+            "several collections may be meant; name the database too: [collections.\"mydb.mydb.users\"]",
+        ),
+        (
             "*",
             "users",
             "users",
