@@ -13,6 +13,9 @@ use super::position::{ClusterTime, LastChange, ResumeToken};
 /// Folder of a collection's gap records, within its own.
 pub const FOLDER: &str = "_gaps";
 
+/// The reason of a record of a single change.
+const TOO_LARGE: &str = "tooLarge";
+
 /// A stretch of a collection's changes that the oplog lost before they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -61,7 +64,7 @@ impl LargeEvent {
         let key = self.document_key.as_deref().map(serde_json::from_str);
         let time = rfc3339(i64::from(self.cluster_time.seconds) * 1000);
         let mut bytes = serde_json::to_vec_pretty(&LargeRecord {
-            reason: "tooLarge",
+            reason: TOO_LARGE,
             database: &self.origin.database,
             collection: &self.origin.collection,
             from: &time,
@@ -168,10 +171,33 @@ struct LostRecord<'a> {
 
 /// What is read of a record.
 #[derive(Deserialize)]
-struct Recorded {
+struct Known {
     from_cluster_time: Option<ClusterTime>,
     until_cluster_time: Option<ClusterTime>,
     last_change: Option<LastChange>,
+    reason: Option<String>,
+    recorded_at: Option<String>,
+}
+
+/// Where a recorded stretch of lost changes ends: documents that are read at a later position don't miss
+/// them. `None` if the record is of a single change. Where the end isn't known, it ends when it was recorded.
+///
+/// # Errors
+///
+/// These bytes are no record.
+pub fn lost_until(record: &[u8]) -> serde_json::Result<Option<ClusterTime>> {
+    let record: Known = serde_json::from_slice(record)?;
+    if record.reason.as_deref() == Some(TOO_LARGE) {
+        return Ok(None);
+    }
+    let recorded_at = || {
+        let time = DateTime::parse_from_rfc3339(record.recorded_at.as_ref()?).ok()?;
+        Some(ClusterTime {
+            seconds: u32::try_from(time.timestamp()).ok()?,
+            increment: u32::MAX,
+        })
+    };
+    Ok(record.until_cluster_time.or_else(recorded_at))
 }
 
 impl Gap {
@@ -197,7 +223,7 @@ impl Gap {
     ///
     /// These bytes are no record.
     pub fn joined(self, record: &[u8]) -> serde_json::Result<Self> {
-        let there: Recorded = serde_json::from_slice(record)?;
+        let there: Known = serde_json::from_slice(record)?;
         let until = self.until.max(there.until_cluster_time);
         Ok(if there.from_cluster_time <= self.from {
             Self {
@@ -313,6 +339,30 @@ mod tests {
         let no_beginning = gap(None, Some(1_705_328_123)).file_name();
         assert_eq!(no_beginning.as_deref(), Some(beginning));
         assert_eq!(gap(None, None).file_name(), None);
+    }
+
+    #[test]
+    fn a_record_tells_where_what_is_lost_ends() {
+        let until = |gap: &Gap| {
+            let record = gap.record(&origin(), 1_705_340_000_000).unwrap();
+            lost_until(&record).unwrap()
+        };
+        assert_eq!(until(&gap(Some(20), Some(30))), Some(time(30)));
+        let recorded = ClusterTime {
+            seconds: 1_705_340_000,
+            increment: u32::MAX,
+        };
+        assert_eq!(until(&gap(Some(20), None)), Some(recorded));
+        let large = LargeEvent {
+            origin: origin(),
+            token: ResumeToken::from_canonical("{}"),
+            cluster_time: time(30),
+            operation_type: "update".to_owned(),
+            document_key: None,
+        };
+        let record = large.record(1_705_340_000_000).unwrap();
+        assert_eq!(lost_until(&record).unwrap(), None, "a single change");
+        assert!(lost_until(b"x").is_err());
     }
 
     #[test]

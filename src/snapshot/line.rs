@@ -120,10 +120,10 @@ mod tests {
             after: b"\n",
         };
         let liner = Liner::new(("mydb", "a\"b"), POSITION, mode, separator).unwrap();
-        let mut lines = Vec::new();
+        let mut written = Vec::new();
         let id = Id::of(document).unwrap();
-        liner.write(&id, document, "T", &mut lines).unwrap();
-        lines
+        liner.write(&id, document, "T", &mut written).unwrap();
+        written
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
-use chrono::DateTime;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
@@ -25,6 +23,9 @@ const PAGE_FILES: NonZeroU16 = match NonZeroU16::new(5000) {
     None => NonZeroU16::MIN,
 };
 
+/// How the names of gap records end.
+const RECORD: &str = ".json";
+
 /// The names that matter below a collection's folder.
 #[derive(Debug, Default)]
 struct Names {
@@ -41,7 +42,7 @@ impl Names {
             return;
         };
         if below == gap::FOLDER {
-            self.gaps.push(path);
+            self.gaps.extend(Some(path).filter(is_record));
         } else if let Some(snapshot) = FolderName::parse(below) {
             let files = self.snapshots.entry(snapshot).or_default();
             files.push((path.name, len_bytes));
@@ -130,6 +131,7 @@ pub(super) async fn lost(edges: &Edges, target: &Target) -> Result<Option<Cluste
                 folder: folder.clone(),
                 name: file.name,
             })
+            .filter(is_record)
             .collect();
         lost_until(lake, &paths).await
     };
@@ -180,41 +182,27 @@ async fn small<T: DeserializeOwned>(
         return Ok(None);
     };
     let read = serde_json::from_slice(&object.bytes);
-    read.map(Some).map_err(|error| LakeError::Blocked {
+    read.map(Some).map_err(|error| strange(path, &error))
+}
+
+fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
+    LakeError::Blocked {
         path: path.to_string(),
         reason: format!("it isn't what silt writes there: {error}"),
-    })
-}
-
-/// What is read of a record of a gap.
-#[derive(Deserialize)]
-struct GapRecord {
-    from_cluster_time: Option<ClusterTime>,
-    until_cluster_time: Option<ClusterTime>,
-    recorded_at: Option<String>,
-}
-
-impl GapRecord {
-    /// Where the gap ends. Where that isn't known: when it was recorded, or else where it begins.
-    fn end(&self) -> Option<ClusterTime> {
-        let recorded_at = || {
-            let time = DateTime::parse_from_rfc3339(self.recorded_at.as_ref()?).ok()?;
-            Some(ClusterTime {
-                seconds: u32::try_from(time.timestamp()).ok()?,
-                increment: u32::MAX,
-            })
-        };
-        self.until_cluster_time
-            .or_else(recorded_at)
-            .or(self.from_cluster_time)
     }
+}
+
+fn is_record(path: &LakePath) -> bool {
+    path.name.ends_with(RECORD)
 }
 
 async fn lost_until(lake: &dyn Lake, gaps: &[LakePath]) -> Result<Option<ClusterTime>, LakeError> {
     let mut latest = None;
     for path in gaps {
-        let record: Option<GapRecord> = small(lake, path).await?;
-        latest = latest.max(record.and_then(|record| record.end()));
+        if let Some(record) = lake.get(path).await? {
+            let until = gap::lost_until(&record.bytes).map_err(|error| strange(path, &error))?;
+            latest = latest.max(until);
+        }
     }
     Ok(latest)
 }

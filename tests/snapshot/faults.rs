@@ -120,7 +120,7 @@ fn whatever_mongod_does_every_document_is_there_once() {
         let world = World::of(scene.with("MONGODB_URI", &format!("{uri}&appName={name}"))).await;
         let world = world.with_small_parts(20_000, 100_000);
         world.insert(0..DOCUMENTS).await;
-        let failure = if round.number % 3 == 0 {
+        let failure = if round.number.is_multiple_of(3) {
             doc! { "closeConnection": true }
         } else {
             doc! { "errorCode": codes[random.usize(..codes.len())] }

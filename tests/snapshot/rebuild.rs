@@ -172,7 +172,7 @@ async fn world(round: &Round) -> World {
         .with("JSON_MODE", "canonical")
         .with("OUTPUT_FORMAT", output)
         .with("COMPRESSION", compression);
-    let scene = if round.number % 2 == 0 {
+    let scene = if round.number.is_multiple_of(2) {
         scene.on_azurite()
     } else {
         scene

@@ -9,7 +9,7 @@ use crate::harness::scene::Scene;
 #[test]
 fn two_at_once_leave_one_snapshot_with_every_document_once() {
     at_once(rounds("snapshots of two", 4, 60), 2, async |round| {
-        let world = if round.number % 2 == 0 {
+        let world = if round.number.is_multiple_of(2) {
             World::of(Scene::new().await.on_azurite()).await
         } else {
             World::new().await
