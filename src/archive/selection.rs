@@ -158,6 +158,18 @@ pub enum Watched {
 }
 
 impl Watched {
+    /// Whether this is the name of a collection that the feed carries, or would if it were there.
+    #[must_use]
+    pub fn carries(&self, collection: &str) -> bool {
+        match self {
+            Self::Collection(origin) => origin.collection == collection,
+            Self::Many { selection, .. } => {
+                let is_apart = selection.apart.iter().any(|(_, own)| own == collection);
+                selection.collections.matches(collection) && !is_apart
+            }
+        }
+    }
+
     /// How a feed is listed: by its collection, or by what it selects.
     #[must_use]
     pub fn origin(&self) -> Origin {

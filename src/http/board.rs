@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::archive::failure::Failure;
 use crate::archive::limits::Limits;
 use crate::archive::origin::Origin;
+use crate::archive::selection::Watched;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::settings::{Schedule, Secret};
@@ -39,6 +40,8 @@ pub struct About {
 pub struct FeedView {
     /// Its collection.
     pub(super) origin: Origin,
+    /// What it watches; nothing before it is at work.
+    pub(super) watched: Option<Watched>,
     /// Its limits.
     pub(super) limits: Limits,
     /// What it says of itself.
@@ -52,11 +55,18 @@ pub struct FeedView {
 }
 
 impl FeedView {
+    /// Whether this is the name of a collection that it carries.
+    pub(super) fn carries(&self, collection: &str) -> bool {
+        let watched = self.watched.as_ref();
+        watched.is_some_and(|watched| watched.carries(collection))
+    }
+
     /// What is seen of a running feed with these limits.
     #[must_use]
     pub fn of(feed: &Handle, limits: &Limits) -> Self {
         Self {
             origin: feed.origin.clone(),
+            watched: Some(feed.watched.clone()),
             limits: limits.clone(),
             status: feed.status.clone(),
             durations: feed.durations.clone(),
@@ -92,6 +102,7 @@ impl Awaited {
         let view =
             |((origin, limits), status): (&(Origin, Limits), watch::Receiver<Status>)| FeedView {
                 origin: origin.clone(),
+                watched: None,
                 limits: limits.clone(),
                 status,
                 durations: Durations::default(),
@@ -278,6 +289,7 @@ pub(super) mod tests {
         };
         let view = |(collection, status): (&str, Status)| FeedView {
             origin: Origin::new("mydb", collection),
+            watched: Some(Watched::Collection(Origin::new("mydb", collection))),
             limits: Limits::default(),
             // What was sent last stays to be seen.
             status: watch::channel(status).1,

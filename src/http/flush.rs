@@ -57,11 +57,12 @@ pub(super) async fn flush(
         return refusal(StatusCode::SERVICE_UNAVAILABLE, why);
     }
     let feeds = board.feeds();
-    let is_watched = |name: &&String| feeds.iter().any(|feed| feed.origin.collection == **name);
+    let is_watched = |name: &&String| feeds.iter().any(|feed| feed.carries(name));
     if let Some(unknown) = named.iter().find(|name| !is_watched(name)) {
         return refusal(StatusCode::NOT_FOUND, &format!("{unknown} isn't watched"));
     }
-    let is_meant = |feed: &&FeedView| named.is_empty() || named.contains(&feed.origin.collection);
+    let is_meant =
+        |feed: &&FeedView| named.is_empty() || named.iter().any(|name| feed.carries(name));
     let Ok(_turn) = board.flush_turns().try_acquire() else {
         let why = "others flush already: ask again when they are done";
         return refusal(StatusCode::TOO_MANY_REQUESTS, why);

@@ -156,6 +156,8 @@ pub enum End {
 /// A running feed as the service sees it.
 #[derive(Debug)]
 pub struct Handle {
+    /// What it watches.
+    pub watched: Watched,
     /// Its collection, or what it selects.
     pub origin: Origin,
     /// Tells it what to do.
@@ -183,7 +185,7 @@ impl Worker {
         let bugs = exits.clone();
         let worker = Self {
             feed: Feed::new(config),
-            watched,
+            watched: watched.clone(),
             name: name.clone(),
             share: edges.budget.share(),
             patience: Patience::new(edges.deployment.request_limit()),
@@ -207,6 +209,7 @@ impl Worker {
             })
         });
         Handle {
+            watched,
             origin,
             commands: command_sender,
             pings: ping_sender,
@@ -336,7 +339,6 @@ impl Worker {
             if is_idle {
                 status.note_idle(feed, now);
             }
-            status.follow(feed, is_full, now);
             if let Some(lane) = lane {
                 let has_flushed = feed.archived_by(Some(lane)).flushes > flushes;
                 let took_seconds = status.follow_lane(feed, lane, has_flushed, now);
@@ -344,6 +346,7 @@ impl Worker {
                     durations.commit.observe(seconds);
                 }
             }
+            status.follow(feed, is_full, now);
         });
         for action in actions {
             self.perform(action);

@@ -1,13 +1,13 @@
 //! The machine's notices as log lines.
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::archive::machine::{Notice, Trouble};
 use crate::archive::position::Position;
 
 /// Says what the machine wants said.
 #[allow(clippy::too_many_lines, reason = "one short arm a notice")]
-pub(super) fn tell(collection: &str, notice: &Notice) {
+pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
     match notice {
         Notice::Watching(position) => info!(collection, from = describe(position), "watching"),
         Notice::StartsAt {
@@ -55,6 +55,13 @@ pub(super) fn tell(collection: &str, notice: &Notice) {
                 "the stream's filters differ from the checkpoint's, whose token tells no time: goes on with \
                  it. If the server refuses it, set the old filters again, or delete the checkpoint"
             );
+        }
+        // Each of hundreds of collections passes something over after a crash.
+        Notice::LakeAhead if is_one_of_many => {
+            debug!(collection, "the lake is ahead of the checkpoint");
+        }
+        Notice::CaughtUp { skipped } if is_one_of_many => {
+            debug!(collection, skipped, "has passed what the lake already held");
         }
         Notice::LakeAhead => {
             info!(

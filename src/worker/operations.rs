@@ -46,7 +46,7 @@ impl Worker {
                 self.note(|status| status.note(&notice));
                 let origin = lane.and_then(|lane| self.feed.origin(lane));
                 let name = origin.map_or_else(|| self.name.clone(), Origin::name);
-                notices::tell(&name, &notice);
+                notices::tell(&name, self.feed.carries_many(), &notice);
             }
             Action::Finish => self.is_finished = true,
             // A service that no longer listens is stopping already.

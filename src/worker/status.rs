@@ -406,6 +406,9 @@ impl Status {
         let archived = feed.archived();
         self.tally.changes_archived = archived.changes;
         self.tally.encoded_bytes = archived.encoded_bytes;
+        if !feed.is_committing() {
+            self.underway.clear();
+        }
         self.follow_trouble(feed, now);
     }
 
