@@ -10,9 +10,9 @@ use crate::archive::gap::Record;
 use crate::archive::hour_file::HourFile;
 use crate::archive::machine::{Action, Found, Input, LaneId, WriteOrder};
 use crate::archive::origin::Origin;
-use crate::archive::position::{Checkpoint, ClusterTime, Position};
-use crate::archive::selection::{Selection, Watched};
-use crate::checkpoint::{Checkpoints, FeedId};
+use crate::archive::position::{Checkpoint, Position};
+use crate::archive::selection::Watched;
+use crate::checkpoint::{self, FeedId};
 use crate::lake::{self, Lake};
 use crate::source::Reader;
 
@@ -102,10 +102,12 @@ impl Worker {
                     (learnt, found)
                 }
                 Watched::Many { selection, .. } => {
-                    let earlier = match &stored {
-                        Some(_) => Ok(None),
-                        None => earliest(checkpoints.as_ref(), selection).await,
+                    let earlier = if stored.is_some() {
+                        Ok(None)
+                    } else {
+                        checkpoint::earliest(checkpoints.as_ref(), selection).await
                     };
+                    let earlier = earlier.map_err(|error| Failure::from(&error));
                     let found = earlier.map(|earlier| Found {
                         stored,
                         tail: None,
@@ -204,19 +206,4 @@ async fn look(
         Ok(None) => (Learnt::Newest(of, None), Ok(None)),
         Err(error) => (Learnt::Nothing, Err(Failure::from(&error))),
     }
-}
-
-/// Where the earliest stands of the feeds that carried the selected collections one by one before: a feed
-/// of many goes on from there.
-async fn earliest(
-    checkpoints: &dyn Checkpoints,
-    selection: &Selection,
-) -> Result<Option<ClusterTime>, Failure> {
-    let all = checkpoints.list().await;
-    let all = all.map_err(|error| Failure::from(&error))?;
-    let carried = all
-        .iter()
-        .filter(|(feed, _)| selection.matches(&feed.database, &feed.collection));
-    let times = carried.filter_map(|(_, stored)| stored.checkpoint.position.cluster_time());
-    Ok(times.min())
 }

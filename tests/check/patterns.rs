@@ -6,6 +6,7 @@ use mongodb::Client;
 use super::{checks, expect, row};
 use crate::harness::scene::{Scene, insert};
 use crate::harness::servers::Server;
+use crate::harness::silt::Silt;
 
 /// A scene whose database has these collections, and a lake.
 async fn scene(collections: &[&str]) -> Scene {
@@ -55,7 +56,11 @@ async fn what_a_pattern_means_now_is_listed_and_what_has_no_changes_is_passed_ov
         !output.contains("orders_tmp") && !output.contains("system."),
         "{output}"
     );
-    expect(&row(&output, "shared stream"), &["ok"]);
+    expect(&row(&output, "shared stream"), &["ok", "opened and closed"]);
+    expect(
+        &row(&output, "shared checkpoint"),
+        &["ok", "none yet: begins with what comes then"],
+    );
 
     let scene = scene.with("MONGODB_COLLECTIONS", "x*,orders_view");
     let output = checks(&scene, 1, &[]);
@@ -94,10 +99,52 @@ async fn over_several_databases_names_stand_with_theirs() {
         &means,
         &["means 3 collections now: ", &names[0], &names[1], &names[2]],
     );
+    expect(&row(&output, "shared stream"), &["opened and closed"]);
+}
+
+#[tokio::test]
+async fn where_a_shared_stream_stands_is_told_with_the_ends_of_its_collections() {
+    let scene = scene(&["users"]).await;
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    insert(&scene.users(), 1..2).await;
+    scene.flush_until(&mut silt, "users", 1).await;
+    silt.drain();
+    let scene = scene.with("MONGODB_COLLECTIONS", "u*,o*");
+    let output = checks(&scene, 0, &[]);
+    let taken_over = row(&output, "shared checkpoint");
     expect(
-        &row(&output, "shared stream"),
-        &["all collections of all databases"],
+        &taken_over,
+        &["ok", "where the earliest stands", "the oplog holds it"],
     );
+
+    let mut silt = Silt::start(&scene.settings);
+    silt.wait_for("watching");
+    insert(&scene.users(), 2..3).await;
+    insert(&scene.database.collection("orders"), 0..1).await;
+    scene.flush_until(&mut silt, "users", 2).await;
+    scene.flush_until(&mut silt, "orders", 1).await;
+    silt.drain();
+    let output = checks(&scene, 0, &[]);
+    expect(
+        &row(&output, "shared checkpoint"),
+        &["ok", "save ", "the oplog holds it"],
+    );
+    expect(&row(&output, "newest files"), &["ok", "2 of 2 collections"]);
+    let other = scene.with("OPERATION_TYPES", "insert");
+    let output = checks(&other, 0, &[]);
+    expect(
+        &row(&output, "shared checkpoint"),
+        &["ok", "of a stream with another filter"],
+    );
+    expect(&row(&output, "shared stream"), &["opened and closed"]);
+
+    let folder = other.lake().join("orders");
+    for file in std::fs::read_dir(folder).unwrap() {
+        std::fs::write(file.unwrap().path(), "{}").unwrap();
+    }
+    let output = checks(&other, 1, &[]);
+    expect(&row(&output, "orders newest file"), &["FAIL"]);
+    expect(&row(&output, "newest files"), &["1 of 2 collections"]);
 }
 
 #[tokio::test]

@@ -370,7 +370,8 @@ impl Feed {
 
 /// Where a stream is to begin that can't go on with the checkpoint's token: nothing before that is
 /// missing in the lake.
-fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
+#[must_use]
+pub fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
     checkpoint
         .read_until
         .max(checkpoint.position.cluster_time())
@@ -389,7 +390,12 @@ pub fn refuse_lake_behind(checkpoint: &Checkpoint, tail: Option<&HourFile>) -> R
     }
 }
 
-fn refuse_behind(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
+/// The same of one collection's last change and newest file.
+///
+/// # Errors
+///
+/// The halt of its lane.
+pub fn refuse_behind(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
     if file.last.token == last_change.token || file.last.cluster_time >= last_change.cluster_time {
         return Ok(());
     }

@@ -8,11 +8,12 @@ use super::listed::{listings, may_list, unlisted, without_streams};
 use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
 use super::shared::Shared;
+use super::standing::{self, Standing};
 use super::{ROW_LIMIT, in_time, words};
 use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{OnHistoryLost, StartAt, refuse_lake_behind};
-use crate::archive::origin::{Layout, Origin};
-use crate::archive::position::{ClusterTime, Position, Stored};
+use crate::archive::machine::refuse_lake_behind;
+use crate::archive::origin::Origin;
+use crate::archive::position::Stored;
 use crate::archive::selection::Watched;
 use crate::checkpoint::{Checkpoints, FeedId};
 use crate::edges;
@@ -34,6 +35,7 @@ pub(super) async fn check(
 ) {
     if let Some(reached) = reached {
         let mut feeds = Vec::new();
+        let mut unreachable = None;
         for feed in &settings.feeds {
             match &feed.watched {
                 Watched::Collection(origin) => feeds.push(Feed {
@@ -49,12 +51,14 @@ pub(super) async fn check(
                         selection,
                         layout: *layout,
                         reached,
+                        lake,
+                        store,
                     };
-                    shared.check(table).await;
+                    unreachable = shared.check(table).await;
                 }
             }
         }
-        of_feeds(&feeds, reached, table).await;
+        of_feeds(&feeds, reached, unreachable, table).await;
     } else {
         let names = settings.source.collections.to_string();
         let row = Row::skipped(&names, "MongoDB can't be used");
@@ -63,9 +67,14 @@ pub(super) async fn check(
     table.done(Part::Collections);
 }
 
-async fn of_feeds(feeds: &[Feed<'_>], reached: &Reached, table: &Table<'_>) {
+/// Checks feeds of one collection each, unless there is no use in it.
+async fn of_feeds(
+    feeds: &[Feed<'_>],
+    reached: &Reached,
+    mut unreachable: Option<&'static str>,
+    table: &Table<'_>,
+) {
     let add = |row| table.add(Part::Collections, row);
-    let mut unreachable = None;
     for of_database in feeds.chunk_by(|one, next| one.origin.database == next.origin.database) {
         let database = &of_database[0].origin.database;
         let names = of_database
@@ -78,13 +87,25 @@ async fn of_feeds(feeds: &[Feed<'_>], reached: &Reached, table: &Table<'_>) {
         let listings = listings.ok();
         for feed in of_database {
             if let Some(reason) = &unreachable {
-                add(Row::skipped(&feed.name(), *reason));
+                add(Row::skipped(&feed.origin.name(), *reason));
                 continue;
             }
             table.progress(&format!("{}: opens a change stream", feed.origin));
             unreachable = feed.check(listings.as_deref(), table).await;
         }
     }
+}
+
+/// Why there is no use in looking at others.
+const NO_ANSWER: &str = "the deployment gives no answer";
+
+/// Why there is no use in opening other streams, if there is none.
+pub(super) fn unreachable(tried: &Result<(), SourceError>) -> Option<&'static str> {
+    let is_gone = matches!(
+        tried,
+        Err(SourceError::Unanswered { .. } | SourceError::Passing { .. })
+    );
+    is_gone.then_some(NO_ANSWER)
 }
 
 /// How the deployment lists a collection.
@@ -123,19 +144,18 @@ impl Feed<'_> {
             return None;
         };
         let (newest, tail) = self.newest(stored.as_ref()).await;
-        match self.store {
-            Some(_) => add(self.checkpoint(stored.as_ref(), tail.as_ref())),
-            None => add(Row::skipped(
-                &self.what("checkpoint"),
-                "the store can't be used",
-            )),
-        }
+        let standing = Standing::of(self.settings, stored, tail, None);
+        let checkpoint = self.what("checkpoint");
+        add(match self.store {
+            Some(_) => standing.row(&checkpoint, self.settings, self.reached),
+            None => Row::skipped(&checkpoint, "the store can't be used"),
+        });
         add(newest);
-        let position = match self.position(stored, tail).await {
+        let position = match standing.position(self.reached).await {
             Ok(position) => position,
             Err(error) => {
                 add(Row::failure(&what, words::of_source(&error)));
-                return Some("the deployment gives no answer");
+                return Some(NO_ANSWER);
             }
         };
         let options = edges::stream_options(self.settings);
@@ -144,25 +164,14 @@ impl Feed<'_> {
             .deployment
             .try_stream(&options, &position)
             .await;
-        let is_gone = matches!(
-            tried,
-            Err(SourceError::Unanswered { .. } | SourceError::Passing { .. })
-        );
+        let unreachable = unreachable(&tried);
         add(self.stream(tried));
-        is_gone.then_some("the deployment gives no answer")
-    }
-
-    /// The collection's name in rows: with its database, if there are several.
-    fn name(&self) -> String {
-        match self.origin.layout {
-            Layout::Collection => self.origin.collection.clone(),
-            Layout::DatabaseAndCollection => self.origin.to_string(),
-        }
+        unreachable
     }
 
     /// The name of a row.
     fn what(&self, what: &str) -> String {
-        format!("{} {what}", self.name())
+        format!("{} {what}", self.origin.name())
     }
 
     fn listing<'l>(&self, listings: Option<&'l [Listing]>) -> Listed<'l> {
@@ -187,7 +196,7 @@ impl Feed<'_> {
         let Some(store) = self.store else {
             return Ok(None);
         };
-        let loaded = store.load(&self.id()).await;
+        let loaded = store.load(&FeedId::of(&self.settings.watched)).await;
         loaded.map_err(|error| Row::failure(&self.what("checkpoint"), words::of_store(&error)))
     }
 
@@ -217,27 +226,20 @@ impl Feed<'_> {
         (row, tail)
     }
 
-    fn id(&self) -> FeedId {
-        FeedId {
-            database: self.origin.database.clone(),
-            collection: self.origin.collection.clone(),
-        }
-    }
-
     /// What the collection is, and whether it can be watched.
     fn kind(&self, listing: Listed<'_>) -> (Option<Row>, bool) {
         let listing = match listing {
             Listed::Unknown => return (None, true),
             Listed::Missing => {
                 let found = "not there yet, which is fine: its feed waits for it";
-                return (Some(Row::good(&self.name(), found)), true);
+                return (Some(Row::good(&self.origin.name(), found)), true);
             }
             Listed::There(listing) => listing,
         };
         let Some((kind, mend)) = without_streams(listing) else {
-            return (Some(Row::good(&self.name(), "there")), true);
+            return (Some(Row::good(&self.origin.name(), "there")), true);
         };
-        let row = Row::failure(&self.name(), kind);
+        let row = Row::failure(&self.origin.name(), kind);
         let row = row.mended_by(format!("{mend} in MONGODB_COLLECTIONS"));
         (Some(row), false)
     }
@@ -261,72 +263,6 @@ impl Feed<'_> {
                 let database = &self.origin.database;
                 let reason = format!("it can't be seen without listCollections on {database}");
                 Row::skipped(&what, reason).mended_by(may_list(self.reached, database))
-            }
-        })
-    }
-
-    /// The checkpoint, or the start that is set, against the oplog.
-    fn checkpoint(&self, stored: Option<&Stored>, tail: Option<&HourFile>) -> Row {
-        let what = self.what("checkpoint");
-        let (position, found) = match stored {
-            Some(stored) => {
-                let time = stored.checkpoint.position.cluster_time();
-                let age = time.map_or_else(String::new, |time| {
-                    format!(", of {time}, {}", age(time, chrono::Utc::now().timestamp()))
-                });
-                (time, format!("save {}{age}", stored.revision))
-            }
-            None if let Some(file) = tail => {
-                let found = format!("none yet: begins behind the end of {}", file.name);
-                (Some(file.last.cluster_time), found)
-            }
-            None => match self.settings.start_at {
-                StartAt::Now => return Row::good(&what, "none yet: begins with what comes then"),
-                StartAt::Time(time) => {
-                    (Some(time), format!("none yet: begins at {time} (START_AT)"))
-                }
-            },
-        };
-        let oldest = self.reached.oplog.map(|window| window.oldest);
-        let (Some(position), Some(oldest)) = (position, oldest) else {
-            return Row::good(&what, found);
-        };
-        if position >= oldest {
-            return Row::good(&what, format!("{found}; the oplog holds it"));
-        }
-        self.lost(
-            &what,
-            &format!("{found}: the oplog begins later, at {oldest}"),
-        )
-    }
-
-    fn lost(&self, what: &str, found: &str) -> Row {
-        match self.settings.on_history_lost {
-            OnHistoryLost::Restart => Row::warning(
-                what,
-                format!(
-                    "{found}; what lies between is lost: silt records the gap and goes on \
-                     (ON_HISTORY_LOST=restart)"
-                ),
-            ),
-            OnHistoryLost::Halt => Row::failure(what, found).mended_by(
-                "what lies between is lost to change streams; ON_HISTORY_LOST=restart records the gap in the \
-                 lake and goes on behind it",
-            ),
-        }
-    }
-
-    async fn position(
-        &self,
-        stored: Option<Stored>,
-        tail: Option<HourFile>,
-    ) -> Result<Position, SourceError> {
-        Ok(match (stored, tail, self.settings.start_at) {
-            (Some(stored), ..) => stored.checkpoint.position,
-            (None, Some(file), _) => Position::After(file.last.token),
-            (None, None, StartAt::Time(time)) => Position::At(time),
-            (None, None, StartAt::Now) => {
-                Position::At(self.reached.deployment.cluster_time().await?)
             }
         })
     }
@@ -360,42 +296,12 @@ impl Feed<'_> {
                 };
                 Row::failure(&what, found).mended_by(missing.mend(account))
             }
-            Err(SourceError::HistoryLost { message, .. }) => self.lost(
+            Err(SourceError::HistoryLost { message, .. }) => standing::lost(
                 &what,
                 &format!("the oplog no longer holds where it stands: {message}"),
+                self.settings.on_history_lost,
             ),
             Err(error) => Row::failure(&what, words::of_source(&error)),
-        }
-    }
-}
-
-/// How long ago, for people.
-fn age(time: ClusterTime, now_unix_s: i64) -> String {
-    let seconds = now_unix_s.saturating_sub(i64::from(time.seconds)).max(0);
-    match seconds {
-        0..=119 => format!("{seconds} s old"),
-        120..=7199 => format!("{} min old", seconds / 60),
-        _ => format!("{} h old", seconds / 3600),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_told_in_units_that_fit() {
-        let time = ClusterTime {
-            seconds: 1_000_000,
-            increment: 1,
-        };
-        for (later, text) in [
-            (-5, "0 s old"),
-            (119, "119 s old"),
-            (120, "2 min old"),
-            (7_200, "2 h old"),
-        ] {
-            assert_eq!(age(time, 1_000_000 + later), text);
         }
     }
 }

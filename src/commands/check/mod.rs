@@ -14,6 +14,7 @@ mod mongodb;
 mod probe;
 mod row;
 mod shared;
+mod standing;
 mod words;
 
 use std::time::Duration;

@@ -1,19 +1,34 @@
 //! Whether a stream over several collections can be opened, and what it means at this moment.
 
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream;
+
+use super::collections::unreachable;
 use super::grants::Missing;
 use super::images::{Lacking, Wanted};
 use super::listed::{listings, may_list, unlisted, without_streams};
 use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
-use super::words;
+use super::standing::{self, Standing};
+use super::{ROW_LIMIT, in_time, words};
+use crate::archive::machine::refuse_behind;
 use crate::archive::origin::{Layout, Origin};
+use crate::archive::position::{ClusterTime, Mark, Stored};
 use crate::archive::selection::{Matcher, Selection, is_servers_collection, is_servers_database};
+use crate::checkpoint::{self, CheckpointError, Checkpoints, FeedId};
+use crate::edges;
+use crate::lake::{self, Lake};
 use crate::settings::FeedSettings;
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
 
 /// What a change stream of collections needs.
 const ACTIONS: [&str; 2] = ["find", "changeStream"];
+const STREAM: &str = "shared stream";
+/// Newest files that are looked at at the same time.
+const LOOKS_MAX: usize = 8;
 /// So many names at most stand in a row.
 const NAMES_MAX: usize = 20;
 
@@ -23,6 +38,8 @@ pub(super) struct Shared<'a> {
     pub selection: &'a Selection,
     pub layout: Layout,
     pub reached: &'a Reached,
+    pub lake: Option<&'a Arc<dyn Lake>>,
+    pub store: Option<&'a Arc<dyn Checkpoints>>,
 }
 
 /// What the deployment lists of what is meant.
@@ -39,8 +56,8 @@ struct Found {
 }
 
 impl Shared<'_> {
-    /// Checks it, row by row.
-    pub(super) async fn check(&self, table: &Table<'_>) {
+    /// Checks it, row by row. Returns why there is no use in looking at others.
+    pub(super) async fn check(&self, table: &Table<'_>) -> Option<&'static str> {
         let add = |row| table.add(Part::Collections, row);
         table.progress("collections: asks what the patterns mean");
         match self.databases().await {
@@ -55,7 +72,94 @@ impl Shared<'_> {
                 ));
             }
         }
-        add(self.privileges());
+        let (stored, earlier) = match self.stored().await {
+            Ok(found) => found,
+            Err(error) => {
+                add(Row::failure("shared checkpoint", words::of_store(&error)));
+                add(Row::skipped(STREAM, "it isn't known where it stands"));
+                return None;
+            }
+        };
+        for row in self.newest(stored.as_ref(), table).await {
+            add(row);
+        }
+        let standing = Standing::of(self.settings, stored, None, earlier);
+        add(match self.store {
+            Some(_) => standing.row("shared checkpoint", self.settings, self.reached),
+            None => Row::skipped("shared checkpoint", "the store can't be used"),
+        });
+        table.progress("collections: opens a change stream over all");
+        let tried = self.try_stream(standing).await;
+        let unreachable = unreachable(&tried);
+        add(self.stream(tried));
+        unreachable
+    }
+
+    /// Its checkpoint, or where the earliest stands of the feeds that it takes over.
+    async fn stored(&self) -> Result<(Option<Stored>, Option<ClusterTime>), CheckpointError> {
+        let Some(store) = self.store else {
+            return Ok((None, None));
+        };
+        let stored = store.load(&FeedId::of(&self.settings.watched)).await?;
+        let earlier = match stored {
+            Some(_) => None,
+            None => checkpoint::earliest(store.as_ref(), self.selection).await?,
+        };
+        Ok((stored, earlier))
+    }
+
+    /// The newest files of the collections that the checkpoint knows, judged as the feed does.
+    async fn newest(&self, stored: Option<&Stored>, table: &Table<'_>) -> Vec<Row> {
+        const WHAT: &str = "newest files";
+        let marks = stored.map_or(&[][..], |stored| &stored.checkpoint.collections);
+        let Some(lake) = self.lake else {
+            return vec![Row::skipped(WHAT, "the lake can't be used")];
+        };
+        table.progress("collections: reads the newest files");
+        let looks = marks.iter().map(|mark| self.judge(lake.as_ref(), mark));
+        let judged: Vec<Result<bool, Row>> = stream::iter(looks)
+            .buffer_unordered(LOOKS_MAX)
+            .collect()
+            .await;
+        let (good, bad): (Vec<_>, Vec<_>) = judged.into_iter().partition(Result::is_ok);
+        let there = good
+            .iter()
+            .filter(|is_there| matches!(is_there, Ok(true)))
+            .count();
+        let mut rows: Vec<Row> = bad.into_iter().filter_map(Result::err).collect();
+        rows.sort_by(|one, other| one.what.cmp(&other.what));
+        rows.push(Row::good(
+            WHAT,
+            format!(
+                "{there} of {} collections that the checkpoint knows",
+                marks.len()
+            ),
+        ));
+        rows
+    }
+
+    /// Whether a collection has a newest file that fits the checkpoint, or a row that says what is wrong.
+    async fn judge(&self, lake: &dyn Lake, mark: &Mark) -> Result<bool, Row> {
+        let origin = self.origin(&mark.database, &mark.collection);
+        let what = format!("{} newest file", origin.name());
+        let seen = async { Ok(lake::tail::look(lake, &origin).await) };
+        match in_time(ROW_LIMIT, seen).await {
+            Ok(Ok(Some(file))) => refuse_behind(&mark.last_change, &file)
+                .map(|()| true)
+                .map_err(|halt| Row::failure(&what, halt.message)),
+            Ok(Ok(None)) => Ok(false),
+            Ok(Err(error)) => Err(super::lake::failure(&what, &error)),
+            Err(silence) => Err(Row::failure(&what, silence)),
+        }
+    }
+
+    async fn try_stream(&self, standing: Standing) -> Result<(), SourceError> {
+        let position = standing.position(self.reached).await?;
+        let options = edges::stream_options(self.settings);
+        self.reached
+            .deployment
+            .try_stream(&options, &position)
+            .await
     }
 
     /// The databases that are meant and there, or named.
@@ -93,7 +197,7 @@ impl Shared<'_> {
             {
                 continue;
             }
-            let origin = Origin::laid_out(database, &listing.name, self.layout);
+            let origin = self.origin(database, &listing.name);
             let Some((what, mend)) = without_streams(&listing) else {
                 found.carried.push((origin, listing));
                 continue;
@@ -101,7 +205,7 @@ impl Shared<'_> {
             let is_it =
                 |include: &Matcher| matches!(include, Matcher::Name(name) if *name == listing.name);
             if self.selection.collections.includes.iter().any(is_it) {
-                let row = Row::failure(&self.name(&origin), what);
+                let row = Row::failure(&origin.name(), what);
                 found
                     .refused
                     .push(row.mended_by(format!("{mend} in MONGODB_COLLECTIONS")));
@@ -116,7 +220,7 @@ impl Shared<'_> {
         let names: Vec<String> = found
             .carried
             .iter()
-            .map(|(origin, _)| self.name(origin))
+            .map(|(origin, _)| origin.name())
             .collect();
         let collections = self.selection.collections.to_string();
         rows.push(match names.len() {
@@ -137,7 +241,7 @@ impl Shared<'_> {
         if !found.passed_over.is_empty() {
             let each = found.passed_over.iter();
             let each: Vec<String> = each
-                .map(|(origin, what)| format!("{} ({what})", self.name(origin)))
+                .map(|(origin, what)| format!("{} ({what})", origin.name()))
                 .collect();
             rows.push(Row::good("passed over", some_of(&each)));
         }
@@ -181,9 +285,21 @@ impl Shared<'_> {
         })
     }
 
-    /// Whether silt may open it.
-    fn privileges(&self) -> Row {
-        const WHAT: &str = "shared stream";
+    fn stream(&self, tried: Result<(), SourceError>) -> Row {
+        match tried {
+            Ok(()) => Row::good(STREAM, "opened and closed"),
+            Err(SourceError::Unauthorized { message }) => self.unauthorized(&message),
+            Err(SourceError::HistoryLost { message, .. }) => standing::lost(
+                STREAM,
+                &format!("the oplog no longer holds where it stands: {message}"),
+                self.settings.on_history_lost,
+            ),
+            Err(error) => Row::failure(STREAM, words::of_source(&error)),
+        }
+    }
+
+    /// A row that says which privileges are missing.
+    fn unauthorized(&self, message: &str) -> Row {
         let account = &self.reached.account;
         let (database, whose, role) = match self.selection.only_database() {
             Some(database) => (database, format!("all collections of {database}"), "read"),
@@ -197,29 +313,23 @@ impl Shared<'_> {
             .into_iter()
             .filter(|action| !account.may(action, database, ""))
             .collect();
-        if missing.is_empty() {
-            return Row::good(
-                WHAT,
-                format!("{} on {whose} may be used", ACTIONS.join(" and ")),
-            );
-        }
-        let verb = if missing.len() == 1 { "is" } else { "are" };
-        let found = format!("{} on {whose} {verb} missing", missing.join(" and "));
+        let found = if missing.is_empty() {
+            format!("a privilege is missing: {message}")
+        } else {
+            let verb = if missing.len() == 1 { "is" } else { "are" };
+            format!("{} on {whose} {verb} missing", missing.join(" and "))
+        };
         let missing = Missing {
             database,
             collection: "",
             actions: &missing,
             role,
         };
-        Row::failure(WHAT, found).mended_by(missing.mend(account))
+        Row::failure(STREAM, found).mended_by(missing.mend(account))
     }
 
-    /// A collection's name in rows: with its database, if there are several.
-    fn name(&self, origin: &Origin) -> String {
-        match self.layout {
-            Layout::Collection => origin.collection.clone(),
-            Layout::DatabaseAndCollection => origin.to_string(),
-        }
+    fn origin(&self, database: &str, collection: &str) -> Origin {
+        Origin::laid_out(database, collection, self.layout)
     }
 }
 
