@@ -73,10 +73,10 @@ pub enum SourceError {
         /// What doesn't fit.
         reason: String,
     },
-    /// A post-image that was required is not there.
+    /// An image that was required is not there (47, and 51770 before 6.0).
     #[error(
-        "a change has no post-image, which FULL_DOCUMENT=required demands: {message}. Enable \
-         changeStreamPreAndPostImages on the collection, or use whenAvailable"
+        "a change has no image, which FULL_DOCUMENT=required or FULL_DOCUMENT_BEFORE_CHANGE=required \
+         demands: {message}. Enable changeStreamPreAndPostImages on the collection, or use whenAvailable"
     )]
     NoImage {
         /// What the server said.
@@ -84,10 +84,27 @@ pub enum SourceError {
     },
     /// The server doesn't know an option.
     #[error(
-        "the server doesn't take the stream's options: {message}. FULL_DOCUMENT=updateLookup works \
-         everywhere, whenAvailable and required need MongoDB 6.0"
+        "the server doesn't take the stream's options: {message}. SHOW_EXPANDED_EVENTS=true and \
+         FULL_DOCUMENT=whenAvailable or required need MongoDB 6.0; FULL_DOCUMENT=updateLookup works everywhere"
     )]
     OptionRefused {
+        /// What the server said.
+        message: String,
+    },
+    /// The server doesn't take a regular expression.
+    #[error(
+        "the server doesn't take a pattern of MONGODB_DATABASE or MONGODB_COLLECTIONS: {message}. Write one \
+         that PCRE takes"
+    )]
+    PatternRefused {
+        /// What the server said.
+        message: String,
+    },
+    /// The server doesn't take the user's stages, or they fail on a change.
+    #[error(
+        "the server can't do what PIPELINE says: {message}. Mend PIPELINE, or take the stage out of it"
+    )]
+    PipelineRefused {
         /// What the server said.
         message: String,
     },
@@ -149,6 +166,8 @@ impl SourceError {
             | Self::TooLarge { .. }
             | Self::NoImage { .. }
             | Self::OptionRefused { .. }
+            | Self::PatternRefused { .. }
+            | Self::PipelineRefused { .. }
             | Self::MalformedEvent { .. }
             | Self::MalformedToken { .. } => Disposition::Halt,
             Self::Unauthenticated { .. }
@@ -196,6 +215,8 @@ impl SourceError {
             Self::Misfit { .. } => "mongodb_misfit",
             Self::NoImage { .. } => "mongodb_no_image",
             Self::OptionRefused { .. } => "mongodb_option_refused",
+            Self::PatternRefused { .. } => "mongodb_pattern_refused",
+            Self::PipelineRefused { .. } => "mongodb_pipeline_refused",
             Self::BadUri { .. } => "mongodb_bad_uri",
             Self::MalformedEvent { .. } => "mongodb_malformed_event",
             Self::MalformedToken { .. } => "mongodb_malformed_token",
@@ -203,6 +224,40 @@ impl SourceError {
             Self::Closed => "mongodb_closed",
             Self::Passing { .. } => "mongodb_passing",
         }
+    }
+}
+
+impl SourceError {
+    /// The same of a stream that has stages of the user's, which may be at fault.
+    #[must_use]
+    pub(super) fn in_pipeline(self) -> Self {
+        match self {
+            // Of an option the server names the stage that has it.
+            Self::OptionRefused { message } if !message.contains("$changeStream") => {
+                Self::PipelineRefused { message }
+            }
+            Self::TokenRefused { message } if message.contains("modified by the pipeline") => {
+                Self::PipelineRefused { message }
+            }
+            Self::PatternRefused { message } => Self::PipelineRefused { message },
+            Self::Passing { message, source } if is_of_pipeline(&source) => {
+                Self::PipelineRefused { message }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether an error is one that stages have: `TypeMismatch`, `Overflow`, `IllegalOperation`,
+/// `InvalidPipelineOperator`, `ConversionFailure`, or one of those many that have no name but a number.
+fn is_of_pipeline(error: &Error) -> bool {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => {
+            matches!(command.code, 14 | 15 | 20 | 168 | 241)
+                || command.code_name.starts_with("Location")
+        }
+        ErrorKind::MissingResumeToken => true,
+        _ => false,
     }
 }
 
@@ -257,9 +312,10 @@ fn by_code(code: i32, message: String, error: Error) -> SourceError {
         40324 if message.contains("$changeStreamSplitLargeEvent") => {
             SourceError::TooLarge { message }
         }
-        47 => SourceError::NoImage { message },
+        47 | 51770 => SourceError::NoImage { message },
         // The server has no code of its own for a token that it can't parse.
         9 if message.contains("resume token") => SourceError::TokenRefused { message },
+        51091 => SourceError::PatternRefused { message },
         2 | 9 | 40415 | 40575 => SourceError::OptionRefused { message },
         _ => SourceError::Passing {
             message,
@@ -352,8 +408,11 @@ mod tests {
             (40573, Disposition::Exit, "--replSet"),
             (10334, Disposition::Halt, "FULL_DOCUMENT=default"),
             (47, Disposition::Halt, "changeStreamPreAndPostImages"),
-            (40415, Disposition::Halt, "FULL_DOCUMENT"),
-            (40575, Disposition::Halt, "MongoDB 6.0"),
+            (51770, Disposition::Halt, "FULL_DOCUMENT_BEFORE_CHANGE"),
+            (40415, Disposition::Halt, "SHOW_EXPANDED_EVENTS"),
+            (40575, Disposition::Halt, "FULL_DOCUMENT"),
+            (51091, Disposition::Halt, "MONGODB_COLLECTIONS"),
+            (7_182_500, Disposition::Halt, "ON_LARGE_EVENT=record"),
         ] {
             let error = refusal(code);
             assert_eq!(error.disposition(), disposition, "{code}");

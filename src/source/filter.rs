@@ -55,7 +55,7 @@ pub(super) fn pipeline(options: &StreamOptions) -> Vec<Document> {
 /// A stage of the user's.
 fn passing_invalidates(stage: &Document) -> Document {
     match stage.get("$match") {
-        Some(Bson::Document(condition)) => {
+        Some(Bson::Document(condition)) if stage.len() == 1 => {
             doc! { "$match": { "$or": [condition.clone(), { "operationType": INVALIDATE }] } }
         }
         _ => stage.clone(),

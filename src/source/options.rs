@@ -6,6 +6,7 @@ use bson::{Bson, Document};
 use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 use sha2::{Digest as _, Sha256};
 
+use super::SourceError;
 use crate::archive::hour_file::Separator;
 use crate::archive::machine::OnLargeEvent;
 use crate::archive::selection::Watched;
@@ -73,6 +74,17 @@ impl StreamOptions {
             let _ = write!(text, ", pipeline {stages}");
         }
         shortened(text)
+    }
+}
+
+impl StreamOptions {
+    /// An error of this stream, of which the user's stages may be the cause.
+    pub(super) fn explained(&self, error: SourceError) -> SourceError {
+        if self.pipeline.is_empty() {
+            error
+        } else {
+            error.in_pipeline()
+        }
     }
 }
 

@@ -411,7 +411,7 @@ impl Deployment {
     ) -> Result<(), SourceError> {
         let opening = Opening::usual(options, position.clone()).open(self);
         match tokio::time::timeout(self.request_limit, opening).await {
-            Ok(opened) => opened.map(drop),
+            Ok(opened) => opened.map(drop).map_err(|error| options.explained(error)),
             Err(_) => Err(SourceError::Unanswered {
                 limit_seconds: self.request_limit.as_secs(),
             }),

@@ -200,7 +200,7 @@ impl Run {
 
     /// Reports an error. Where history is lost, it is looked up how much is left.
     async fn fail(&self, error: SourceError) -> Result<(), Unheard> {
-        let error = match error {
+        let error = match self.reader.options.explained(error) {
             SourceError::HistoryLost { message, .. } => SourceError::HistoryLost {
                 message,
                 oldest: self.reader.deployment.oldest_time().await,

@@ -133,8 +133,9 @@ impl Stream {
 
     /// Reads on until this is so.
     pub async fn read_until(&mut self, is_done: impl Fn(&Self) -> bool) {
+        let limit = tokio::time::Instant::now() + WAIT_LIMIT;
         while !is_done(self) {
-            let reading = tokio::time::timeout(WAIT_LIMIT, self.readings.recv()).await;
+            let reading = tokio::time::timeout_at(limit, self.readings.recv()).await;
             let reading = reading.expect("it waited in vain");
             self.note(reading.expect("the reader ended"));
         }
@@ -152,15 +153,6 @@ impl Stream {
     pub async fn read_to_end(&mut self) -> Option<Failure> {
         self.read_until(|stream| stream.end.is_some()).await;
         self.end.clone().unwrap()
-    }
-
-    /// Reads on to a change of this kind.
-    pub async fn read_to(&mut self, operation_type: &str) {
-        self.read_until(|stream| {
-            let mut kinds = stream.kinds().into_iter();
-            kinds.any(|kind| kind == operation_type)
-        })
-        .await;
     }
 
     pub fn kinds(&self) -> Vec<&str> {
