@@ -10,6 +10,7 @@ use bson::{Bson, DateTime, Decimal128, Document, RawDocumentBuf, Timestamp, doc}
 use mongodb::Collection;
 use serde_json::Value;
 use silt::snapshot::State;
+use tokio::task::JoinHandle;
 
 use super::world::{Snapshot, World, moment, raw, timestamp};
 use crate::harness::rounds::{Round, at_once, rounds};
@@ -188,18 +189,53 @@ async fn world(round: &Round) -> World {
     world
 }
 
+/// Writers that write on until they are told to stop.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<u32>>,
+}
+
+impl Writers {
+    fn begin(world: &World, random: &mut fastrand::Rng) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let begin = |_| tokio::spawn(write(world.users(), random.u64(..), Arc::clone(&stop)));
+        let tasks = (0..WRITERS).map(begin).collect();
+        Self { stop, tasks }
+    }
+
+    async fn end(self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut writes = 0;
+        for task in self.tasks {
+            writes += task.await.unwrap();
+        }
+        writes
+    }
+}
+
+/// Rebuilds the collection from the lake and compares every document.
+async fn compare(world: &World, mut silt: Silt, writes: u32) -> Snapshot {
+    let changes = archived(world, &mut silt).await;
+    silt.drain();
+    let snapshot = world.snapshot().await;
+    snapshot.sorted_keys();
+    assert!(snapshot.parts.len() > 4, "{}", snapshot.parts.len());
+    let rebuilt = world.scene.database.collection("rebuilt");
+    let applied = rebuild(&rebuilt, &snapshot, &changes).await;
+    assert!(applied > 100, "{applied} changes of {writes} writes");
+    let [users, rebuilt] = digests(&world.scene, ["users", "rebuilt"]).await;
+    assert_eq!(users, rebuilt, "after {applied} changes of {writes} writes");
+    snapshot
+}
+
 #[test]
 fn a_collection_is_rebuilt_that_was_written_to_while_the_snapshot_broke_off_again_and_again() {
-    let all = rounds("snapshots break off", 4, 40);
-    at_once(all, 2, async |round| {
+    at_once(rounds("snapshots break off", 4, 40), 2, async |round| {
         let mut random = round.random();
         let world = world(&round).await;
         preload(&world.users(), &mut random).await;
-        let mut silt = Silt::watching(&world.scene.settings, &["users"]);
-        let stop = Arc::new(AtomicBool::new(false));
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|_| tokio::spawn(write(world.users(), random.u64(..), Arc::clone(&stop))))
-            .collect();
+        let silt = Silt::watching(&world.scene.settings, &["users"]);
+        let writers = Writers::begin(&world, &mut random);
         for _ in 0..CRASHES {
             let handle = world.start();
             moment(&mut random, 0..700).await;
@@ -210,21 +246,45 @@ fn a_collection_is_rebuilt_that_was_written_to_while_the_snapshot_broke_off_agai
             .until(&handle, |status| status.state == State::Done)
             .await;
         drop(handle);
-        stop.store(true, Ordering::Relaxed);
-        let mut writes = 0;
-        for writer in writers {
-            writes += writer.await.unwrap();
-        }
-        let changes = archived(&world, &mut silt).await;
-        silt.drain();
-        let snapshot = world.snapshot().await;
-        snapshot.sorted_keys();
+        let writes = writers.end().await;
+        let snapshot = compare(&world, silt, writes).await;
         assert_eq!(status.progress.documents, snapshot.documents.len() as u64);
-        assert!(snapshot.parts.len() > 4, "{}", snapshot.parts.len());
-        let rebuilt = world.scene.database.collection("rebuilt");
-        let applied = rebuild(&rebuilt, &snapshot, &changes).await;
-        assert!(applied > 100, "{applied} changes of {writes} writes");
-        let [users, rebuilt] = digests(&world.scene, ["users", "rebuilt"]).await;
-        assert_eq!(users, rebuilt, "after {applied} changes of {writes} writes");
     });
+}
+
+#[test]
+fn a_collection_is_rebuilt_though_silt_was_killed_again_and_again() {
+    at_once(
+        rounds("silt is killed in a snapshot", 2, 40),
+        2,
+        async |round| {
+            let mut random = round.random();
+            let mut world = world(&round).await;
+            for (name, value) in [
+                ("SNAPSHOT", "initial"),
+                ("SNAPSHOT_RATE_LIMIT", "300KiB"),
+                ("BATCH_BYTES", "20KiB"),
+                ("MAX_FILE_SIZE", "100KiB"),
+            ] {
+                world.scene.set(name, value);
+            }
+            preload(&world.users(), &mut random).await;
+            let settings = world.scene.settings.clone();
+            let writers = Writers::begin(&world, &mut random);
+            let mut silt = Silt::watching(&settings, &["users"]);
+            for _ in 0..CRASHES {
+                silt.wait_where("a snapshot", |line| says(line, "the snapshot"));
+                moment(&mut random, 0..700).await;
+                silt.restart(&settings);
+            }
+            silt.wait_where("its end", |line| says(line, "the snapshot is finished"));
+            let writes = writers.end().await;
+            compare(&world, silt, writes).await;
+        },
+    );
+}
+
+fn says(line: &Value, beginning: &str) -> bool {
+    let message = line["message"].as_str();
+    message.is_some_and(|message| message.starts_with(beginning))
 }
