@@ -20,7 +20,8 @@ mod world;
 
 use std::env;
 
-use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestError, TestRunner};
+use anyhow::Result;
+use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRunner};
 
 use plan::Plan;
 use run::Run;
@@ -42,8 +43,8 @@ fn story(plan: &Plan) -> String {
     format!("{plan:?}\n{}\n{outcome:#?}", run.log.unwrap_or_default())
 }
 
-#[test]
-fn every_change_is_archived_once_whatever_happens() {
+/// Runs plans that are drawn at random.
+fn try_plans(go: impl Fn(&Plan) -> Result<()>, story: impl Fn(&Plan) -> String) {
     let cases = number_from_env("SILT_MODEL_CASES").unwrap_or(u64::from(CASES));
     let seed = number_from_env("SILT_MODEL_SEED").unwrap_or_else(|| fastrand::u64(..));
     let defaults = Config::default();
@@ -57,8 +58,7 @@ fn every_change_is_archived_once_whatever_happens() {
     };
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&plan::plan(), |plan| {
-        let run = Run::new(&plan).and_then(|mut run| run.go());
-        run.map_err(|error| proptest::test_runner::TestCaseError::fail(format!("{error:#}")))
+        go(&plan).map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
     match outcome {
         Ok(()) => {}
@@ -67,4 +67,9 @@ fn every_change_is_archived_once_whatever_happens() {
         }
         Err(error) => panic!("SILT_MODEL_SEED={seed}: {error}"),
     }
+}
+
+#[test]
+fn every_change_is_archived_once_whatever_happens() {
+    try_plans(|plan| Run::new(plan).and_then(|mut run| run.go()), story);
 }
