@@ -10,6 +10,7 @@ mod hours;
 mod kills;
 mod kills_at_requests;
 mod kills_at_saves;
+mod large_changes;
 mod large_documents;
 mod many_flushes;
 mod namespace_events;
