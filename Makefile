@@ -12,7 +12,7 @@ demo: build ## one minute of silt at work on a real replica set, killed on the w
 	$(PYTHON) dev/demo.py
 
 # What depends on the server: its streams and options, checkpoints, the oplog, its errors, `silt check`.
-SERVER_TESTS = lifecycle:: events:: options:: checkpoint_conformance history:: outages:: server_errors:: check::mongodb
+SERVER_TESTS = lifecycle:: events:: options:: checkpoint_conformance history:: outages:: server_errors:: snapshot:: check::mongodb
 on_versions = for version in $(1); do echo "MongoDB $$version"; \
 	$(PYTHON) dev/servers.py run --version $$version -- $(CARGO) test --locked --test suite -- $(2) || exit 1; done
 
@@ -40,7 +40,7 @@ CHAOS_MINUTES ?= 60
 chaos: ## every fault many times more, for CHAOS_MINUTES (60); a round that fails prints its seed
 	$(PYTHON) dev/tools.py
 	SILT_CHAOS_MINUTES=$(CHAOS_MINUTES) $(PYTHON) dev/servers.py run -- \
-		$(CARGO) test --locked --test suite faults:: -- --test-threads=8 --nocapture
+		$(CARGO) test --locked --test suite -- faults:: snapshot:: --test-threads=8 --nocapture
 
 FUZZ_CASES ?= 1000000
 

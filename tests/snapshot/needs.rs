@@ -1,10 +1,12 @@
 //! When a snapshot is taken, and what of one that was begun.
 
 use bson::doc;
+use mongodb::options::TimeseriesOptions;
 use silt::archive::origin::Layout;
 use silt::archive::selection::{Matcher, NameSet, Selection};
 use silt::archive::snapshot::SnapshotMode;
 use silt::snapshot::{State, collections};
+use silt::source::ServerVersion;
 
 use super::world::{World, timestamp, until};
 use crate::harness::scene::Scene;
@@ -256,14 +258,11 @@ async fn a_shared_streams_collections_are_those_of_its_selection() {
         .view_on("users")
         .await
         .unwrap();
-    let series = mongodb::options::TimeseriesOptions::builder()
-        .time_field("t")
-        .build();
-    database
-        .create_collection("orders_series")
-        .timeseries(series)
-        .await
-        .unwrap();
+    if world.scene.version().await >= ServerVersion::new(5, 0, 0) {
+        let series = TimeseriesOptions::builder().time_field("t").build();
+        let creating = database.create_collection("orders_series");
+        creating.timeseries(series).await.unwrap();
+    }
     let pattern = |written: &str, regex: &str| Matcher::Pattern {
         written: written.to_owned(),
         regex: regex::Regex::new(regex).unwrap(),
