@@ -7,8 +7,8 @@ use silt::checkpoint::{
     CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints, Probed,
 };
 
-use crate::harness::servers::{Place, deployment};
-use crate::harness::unique;
+use crate::harness::servers::{Place, client, deployment};
+use crate::harness::{unique, variable};
 
 /// A store that can be opened by several writers.
 enum Store {
@@ -219,8 +219,8 @@ async fn what_is_no_checkpoint_is_an_error_that_names_it() {
     }
     .open()
     .await;
-    let collection = deployment().await.client().database(&database);
-    let collection = collection.collection("change_stream_state");
+    let client = client(&variable("SILT_TEST_MONGODB_URI")).await;
+    let collection = client.database(&database).collection("change_stream_state");
     collection
         .insert_one(doc! { "_id": "mydb.users", "revision": "x" })
         .await

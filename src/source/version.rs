@@ -44,15 +44,6 @@ impl Facts {
     pub fn number(&self) -> Option<ServerVersion> {
         ServerVersion::parse(&self.version)
     }
-
-    /// Whether `$changeStreamSplitLargeEvent` is there: since 7.0, and on 6.0 since 6.0.9.
-    #[must_use]
-    pub fn splits_large_events(&self) -> bool {
-        self.number().is_some_and(|number| {
-            number >= ServerVersion::new(7, 0, 0)
-                || ((number.major, number.minor) == (6, 0) && number.patch >= 9)
-        })
-    }
 }
 
 #[cfg(test)]
@@ -79,26 +70,5 @@ mod tests {
         }
         assert!(ServerVersion::new(4, 2, 24) < ServerVersion::new(4, 4, 0));
         assert!(ServerVersion::new(10, 0, 0) > ServerVersion::new(9, 9, 9));
-    }
-
-    #[test]
-    fn large_events_are_split_where_mongodb_says_so() {
-        for (version, splits) in [
-            ("4.4.2", false),
-            ("5.0.31", false),
-            ("6.0.8", false),
-            ("6.0.9", true),
-            ("6.0.27", true),
-            ("6.3.2", false),
-            ("7.0.0", true),
-            ("8.0.4", true),
-            ("unknown", false),
-        ] {
-            let facts = Facts {
-                version: version.to_owned(),
-                replica_set: None,
-            };
-            assert_eq!(facts.splits_large_events(), splits, "{version}");
-        }
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::change_stream::ChangeStream;
-use mongodb::options::{ClientOptions, WriteConcern};
 use mongodb::{Client, Collection, Database};
 use serde_json::Value;
 
@@ -18,7 +17,7 @@ use silt::lake::{Lake as _, LakePath};
 use silt::source::ServerVersion;
 
 use super::http_proxy::HttpProxy;
-use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at};
+use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, azurite_at, client, version};
 use super::silt::{Settings, Signal, Silt, WAIT_LIMIT, settings};
 use super::{unique, variable};
 
@@ -46,10 +45,7 @@ impl Scene {
     }
 
     pub async fn on(uri: &str) -> Self {
-        let mut options = ClientOptions::parse(uri).await.unwrap();
-        // What a test has written silt then reads. 4.4 waits for no majority by itself.
-        options.write_concern = Some(WriteConcern::majority());
-        let client = Client::with_options(options).unwrap();
+        let client = client(uri).await;
         let name = unique("db");
         let folder = tempfile::tempdir().unwrap();
         let lake = format!("file://{}", folder.path().join("lake").display());
@@ -148,9 +144,7 @@ impl Scene {
 
     /// The version of the scene's servers.
     pub async fn version(&self) -> ServerVersion {
-        let admin = self.client.database("admin");
-        let build = admin.run_command(doc! { "buildInfo": 1 }).await.unwrap();
-        ServerVersion::parse(build.get_str("version").unwrap()).unwrap()
+        version(&self.client).await
     }
 
     /// Whether the scene's servers keep post-images.

@@ -4,10 +4,12 @@ use std::io::BufRead as _;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use mongodb::Client;
+use mongodb::options::{ClientOptions, WriteConcern};
 use silt::lake::Lake;
 use silt::lake::azure::{Access, AzureConfig, AzureLake};
 use silt::lake::local::LocalLake;
-use silt::source::Deployment;
+use silt::source::{Deployment, ServerVersion};
 
 use super::{unique, variable};
 
@@ -84,6 +86,24 @@ pub async fn deployment() -> Deployment {
     )
     .await
     .unwrap()
+}
+
+/// A client whose writes silt sees from then on: it reads what a majority has, for which 4.4 doesn't wait by
+/// itself.
+pub async fn client(uri: &str) -> Client {
+    let mut options = ClientOptions::parse(uri).await.unwrap();
+    options.write_concern = Some(WriteConcern::majority());
+    Client::with_options(options).unwrap()
+}
+
+/// The version of a client's servers.
+pub async fn version(client: &Client) -> ServerVersion {
+    let admin = client.database("admin");
+    let build = admin
+        .run_command(bson::doc! { "buildInfo": 1 })
+        .await
+        .unwrap();
+    ServerVersion::parse(build.get_str("version").unwrap()).unwrap()
 }
 
 /// The program that starts servers of this kind, and ends them when its standard input closes.
