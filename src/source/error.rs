@@ -150,9 +150,8 @@ impl SourceError {
     /// That of a change which is known.
     #[must_use]
     pub fn of_large(event: &LargeEvent) -> Self {
-        let key = event.document_key.as_deref().unwrap_or_default();
         Self::TooLarge {
-            message: format!("{} of {} {key}", event.operation_type, event.origin),
+            message: event.to_string(),
         }
     }
 

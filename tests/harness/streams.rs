@@ -20,6 +20,10 @@ use silt::source::{Deployment, Patience, Reader, Reading, StreamOptions};
 
 use super::silt::WAIT_LIMIT;
 
+/// Servers with and without `$changeStreamSplitLargeEvent`.
+pub const PIECES: &[&str] = &["--version", "6.0.27", "--cache-mb", "1024"];
+pub const NO_PIECES: &[&str] = &["--version", "6.0.5", "--cache-mb", "1024"];
+
 /// A stream that asks for nothing special.
 pub fn plain(watched: Watched) -> StreamOptions {
     StreamOptions {

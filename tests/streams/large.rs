@@ -13,7 +13,7 @@ use silt::source::StreamOptions;
 use crate::harness::ledger::operation_time;
 use crate::harness::scene::token;
 use crate::harness::servers::Server;
-use crate::harness::streams::{Stream, at, many, names, next, one, plain};
+use crate::harness::streams::{NO_PIECES, PIECES, Stream, at, many, names, next, one, plain};
 
 /// Of the delta, and of the document that is looked up: together too much.
 const LEN_BYTES: usize = 9 << 20;
@@ -76,10 +76,6 @@ impl World {
     }
 }
 
-/// Servers without and with `$changeStreamSplitLargeEvent`.
-const OLD: &[&str] = &["--version", "6.0.5", "--cache-mb", "1024"];
-const NEW: &[&str] = &["--version", "6.0.27", "--cache-mb", "1024"];
-
 fn position_after(token: &str) -> Position {
     Position::After(ResumeToken::from_canonical(
         &json!({ "_data": token }).to_string(),
@@ -94,7 +90,7 @@ fn ids(changes: &[(Origin, Value)]) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_cannot_split_says_which_change_it_cannot_send() {
-    let world = World::on(OLD).await;
+    let world = World::on(NO_PIECES).await;
     world.insert(2..=4).await;
     world.enlarge("a").await;
     world.enlarge("b").await;
@@ -133,7 +129,7 @@ async fn a_server_that_cannot_split_says_which_change_it_cannot_send() {
     let failure = stream.read_to_end().await.unwrap();
     assert_eq!(ids(&stream.changes), [2, 3, 4]);
     for words in [
-        "update of mydb.users {\"_id\":",
+        "the update of {\"_id\":",
         "ON_LARGE_EVENT=record",
         "6.0.9",
         "FULL_DOCUMENT=default",
@@ -154,7 +150,7 @@ async fn a_server_that_cannot_split_says_which_change_it_cannot_send() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_stream_says_whose_change_it_cannot_send() {
-    let world = World::on(OLD).await;
+    let world = World::on(NO_PIECES).await;
     world.enlarge("a").await;
     let mut options = world.options();
     options.watched = many(names(&["mydb", "other"]), names(&["us*"]));
@@ -193,7 +189,7 @@ async fn try_enlarge_twice(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_comes_in_pieces_is_one_with_the_token_of_the_whole() {
-    let world = World::on(NEW).await;
+    let world = World::on(PIECES).await;
     world.insert(2..=4).await;
     enlarge_twice(&world).await;
     world.enlarge("c").await;
@@ -267,7 +263,7 @@ async fn a_change_that_comes_in_pieces_is_one_with_the_token_of_the_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_change_there_is_comes_whole() {
     const LARGEST_BYTES: usize = 16 * 1024 * 1024 - 16 * 1024;
-    let world = World::on(NEW).await;
+    let world = World::on(PIECES).await;
     let images = doc! { "collMod": "users", "changeStreamPreAndPostImages": { "enabled": true } };
     world
         .client
