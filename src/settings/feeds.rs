@@ -52,6 +52,17 @@ impl FeedKind {
             let mend = "set ON_HISTORY_LOST=restart, or SNAPSHOT=initial";
             values.refuse(&table::SNAPSHOT, Fault::mended_by(what, mend));
         }
+        let changes_events = |stream: &StreamSettings| {
+            let mut stages = stream.pipeline.iter();
+            stages.any(|stage| !stage.contains_key("$match"))
+        };
+        if snapshot.is_some_and(|snapshot| snapshot != SnapshotMode::Never)
+            && stream.as_ref().is_some_and(changes_events)
+        {
+            let what = "a snapshot reads documents whole, also what PIPELINE takes out of changes";
+            let mend = "set SNAPSHOT=never, or leave nothing but $match in PIPELINE";
+            values.refuse(&table::SNAPSHOT, Fault::mended_by(what, mend));
+        }
         Some(Self {
             stream: stream?,
             files: files?,

@@ -1,8 +1,10 @@
 //! The files that a snapshot leaves.
 
+use silt::archive::origin::Layout;
 use silt::extjson::Mode;
 
 use crate::harness::python;
+use crate::harness::silt::run;
 
 use super::world::World;
 
@@ -56,5 +58,75 @@ async fn parts_roll_over_and_are_read_by_python_duckdb_and_jq() {
             sum += numbers.parse::<i64>().unwrap();
         }
         assert_eq!((count, sum), (4_500, 4_499 * 4_500 / 2));
+    }
+}
+
+/// `silt ls` beside what was written, in both layouts of folders.
+#[tokio::test]
+async fn silt_ls_knows_snapshots() {
+    for layout in [Layout::Collection, Layout::DatabaseAndCollection] {
+        let world = World::new().await.with_format("ndjson");
+        let mut world = world.with_small_parts(2_000, 20_000);
+        world.target.origin.layout = layout;
+        world.insert(0..500).await;
+        world.take().await;
+        let mut begun = world
+            .json(&world.folders().await[0], "plan.json")
+            .await
+            .unwrap();
+        begun["cluster_time"]["$timestamp"]["t"] = 1_705_328_123.into();
+        let name = "snapshot-2024-01-15-14-15-23";
+        world
+            .put(name, "plan.json", begun.to_string().as_bytes())
+            .await;
+        let settings = &world.scene.settings;
+        let database = world.scene.database.name();
+        let shown = match layout {
+            Layout::Collection => "users".to_owned(),
+            Layout::DatabaseAndCollection => format!("{database}.users"),
+        };
+        for arguments in [&["ls", "--json"][..], &["ls", "--json", &shown]] {
+            let (code, listing) = run(settings, arguments);
+            assert_eq!(code, 0, "{listing}");
+            let listing: serde_json::Value = serde_json::from_str(&listing).unwrap();
+            assert_eq!(listing["others"], 0);
+            let found = &listing["collections"][0];
+            assert_eq!(found["collection"], "users");
+            let snapshots = found["snapshots"].as_array().unwrap();
+            assert_eq!(snapshots.len(), 2);
+            assert_eq!(
+                (&snapshots[0]["folder"], &snapshots[0]["is_finished"]),
+                (&name.into(), &false.into())
+            );
+            assert_eq!(
+                (&snapshots[1]["documents"], &snapshots[1]["is_finished"]),
+                (&500.into(), &true.into())
+            );
+        }
+        let (code, text) = run(settings, &["ls"]);
+        assert_eq!(code, 0, "{text}");
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with(&shown))
+            .collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(
+            lines[1].ends_with("unfinished") && lines[2].ends_with("  finished"),
+            "{text}"
+        );
+        // Somebody took a part away.
+        let folder = world.folders().await.pop().unwrap();
+        let part = world
+            .scene
+            .lake()
+            .join(world.target.origin.folder())
+            .join(&folder);
+        std::fs::remove_file(part.join("part-00001.ndjson")).unwrap();
+        let (code, text) = run(settings, &["ls"]);
+        assert_eq!(code, 1, "{text}");
+        assert!(
+            text.contains(&format!("damaged: {shown}/{folder}")),
+            "{text}"
+        );
     }
 }

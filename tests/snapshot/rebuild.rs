@@ -13,6 +13,7 @@ use silt::snapshot::State;
 use tokio::task::JoinHandle;
 
 use super::world::{Snapshot, World, moment, raw, timestamp};
+use crate::harness::python;
 use crate::harness::rounds::{Round, at_once, rounds};
 use crate::harness::scene::{Scene, insert};
 use crate::harness::silt::{Signal, Silt, WAIT_LIMIT};
@@ -225,6 +226,18 @@ async fn compare(world: &World, mut silt: Silt, writes: u32) -> Snapshot {
     assert!(applied > 100, "{applied} changes of {writes} writes");
     let [users, rebuilt] = digests(&world.scene, ["users", "rebuilt"]).await;
     assert_eq!(users, rebuilt, "after {applied} changes of {writes} writes");
+    if world.scene.settings.contains_key("LAKE_URL") {
+        // The same by what README gives to users.
+        let recipe = include_str!("../../docs/rebuild.py");
+        let folder = world.scene.lake().join("users");
+        let (folder, database) = (folder.to_str().unwrap(), world.scene.database.name());
+        python(
+            recipe,
+            &[folder, &world.scene.direct_uri, database, "by_recipe"],
+        );
+        let [users, rebuilt] = digests(&world.scene, ["users", "by_recipe"]).await;
+        assert_eq!(users, rebuilt, "by docs/rebuild.py");
+    }
     snapshot
 }
 

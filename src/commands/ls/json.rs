@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::snapshots;
+use super::subject::Whose;
 use super::tally::{Sum, Tally};
 use crate::archive::frame::rfc3339;
 use crate::archive::position::ClusterTime;
@@ -27,6 +29,7 @@ struct Collection<'a> {
     sum: Total,
     files: Vec<File>,
     gaps: Vec<Gap<'a>>,
+    snapshots: Vec<snapshots::Json>,
 }
 
 /// Sums; `null` where a file doesn't say.
@@ -110,7 +113,7 @@ pub(super) fn text(lake: &str, tally: &Tally) -> String {
         collections: tally
             .collections
             .iter()
-            .map(|(name, sum)| collection(name, sum))
+            .map(|(whose, sum)| collection(whose, sum))
             .collect(),
         total: Total::from(&tally.total()),
         others: tally.others,
@@ -132,7 +135,7 @@ pub(super) fn text(lake: &str, tally: &Tally) -> String {
     serde_json::to_string_pretty(&listing).unwrap_or_else(|error| error.to_string())
 }
 
-fn collection<'a>(name: &'a str, sum: &'a Sum) -> Collection<'a> {
+fn collection<'a>(whose: &'a Whose, sum: &'a Sum) -> Collection<'a> {
     let files = sum.all_files.values().map(|file| File {
         name: file.name.to_string(),
         hour: file.name.hour.to_string(),
@@ -150,10 +153,11 @@ fn collection<'a>(name: &'a str, sum: &'a Sum) -> Collection<'a> {
         seconds: gap.seconds,
     });
     Collection {
-        database: sum.database.as_deref(),
-        name,
+        database: whose.database.as_deref().or(sum.database.as_deref()),
+        name: &whose.collection,
         sum: Total::from(sum),
         files: files.collect(),
         gaps: gaps.collect(),
+        snapshots: snapshots::json(&sum.snapshots),
     }
 }

@@ -1,17 +1,21 @@
-//! What one file is, and what it says.
+//! What one file says.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::subject::{OfSnapshot, Subject, Whose};
 use crate::archive::failure::Disposition;
 use crate::archive::first;
-use crate::archive::gap;
 use crate::archive::hour_file::{Compression, FileFormat, HourFile, HourFileName, OutputFormat};
-use crate::archive::names;
+use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
-use crate::archive::tail::{Scan, Step};
+use crate::archive::snapshot::folder::FolderName;
+use crate::archive::snapshot::manifest::Manifest;
+use crate::archive::snapshot::part::PartName;
+use crate::archive::tail::{Damage, Scan, Step};
 use crate::lake::{self, Found, Lake, LakeError, LakePath, Opened};
+use crate::snapshot::parts;
 
 /// A file may be replaced while it is read, and a lake may be busy.
 const TRIES: u32 = 5;
@@ -19,43 +23,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The first look for a first line.
 const BEGINNING_BYTES: u64 = 64 * 1024;
 
-/// What a file is by its path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// Changes of a collection.
-    Hour(String, HourFileName),
-    /// A record of a gap of a collection.
-    Gap(String),
-    /// silt's own.
-    Own,
-}
-
-/// What it is, or `None` if it isn't silt's.
-pub(super) fn subject(file: &Found) -> Option<Subject> {
-    let LakePath { folder, name } = &file.path;
-    let (first, deeper) = match folder.split_once('/') {
-        Some((first, deeper)) => (first, Some(deeper)),
-        None => (folder.as_str(), None),
-    };
-    if first == names::OWN_FOLDER {
-        return Some(Subject::Own);
-    }
-    let collection = names::decode(first).filter(|name| !name.is_empty())?;
-    match deeper {
-        None => Some(Subject::Hour(collection, name.parse().ok()?)),
-        Some(gap::FOLDER) => {
-            name.strip_suffix(".json")?;
-            Some(Subject::Gap(collection))
-        }
-        Some(_) => None,
-    }
-}
-
 /// What was seen of a file.
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
     Hour(HourSeen),
     Gap(GapSeen),
+    Snapshot(SnapshotSeen),
     /// Not what silt writes.
     Damaged {
         path: String,
@@ -70,7 +43,7 @@ pub(super) enum Seen {
 /// An hour file. `None` where it doesn't say.
 #[derive(Clone, Debug)]
 pub(super) struct HourSeen {
-    pub collection: String,
+    pub whose: Whose,
     pub database: Option<String>,
     pub name: HourFileName,
     pub len_bytes: u64,
@@ -83,11 +56,32 @@ pub(super) struct HourSeen {
 /// A record of a gap.
 #[derive(Clone, Debug)]
 pub(super) struct GapSeen {
-    pub collection: String,
+    pub whose: Whose,
     pub file: String,
     pub from: Option<String>,
     pub until: Option<String>,
     pub seconds: Option<u64>,
+}
+
+/// A file of a snapshot.
+#[derive(Clone, Debug)]
+pub(super) struct SnapshotSeen {
+    pub whose: Whose,
+    pub folder: FolderName,
+    pub file: SnapshotFile,
+}
+
+/// What a file of a snapshot says.
+#[derive(Clone, Debug)]
+pub(super) enum SnapshotFile {
+    Plan,
+    Manifest(Box<Manifest>),
+    /// A part; `None` where it doesn't say how many documents it has.
+    Part {
+        name: PartName,
+        documents: Option<u64>,
+        len_bytes: u64,
+    },
 }
 
 #[derive(Deserialize)]
@@ -107,10 +101,14 @@ pub(super) async fn look(
     let mut tries = 1;
     loop {
         let looked = match &subject {
-            Subject::Hour(collection, name) => {
-                hour_file(lake, &file.path, collection, *name, counts_lines).await
+            Subject::Hour(whose, name) => {
+                hour_file(lake, &file.path, whose, *name, counts_lines).await
             }
-            Subject::Gap(collection) => gap_record(lake, &file.path, collection).await,
+            Subject::Gap(whose) => gap_record(lake, &file.path, whose).await,
+            Subject::Snapshot(whose, folder, what) => {
+                let looked = of_snapshot(lake, &file.path, whose, *what, counts_lines).await;
+                looked.map(|looked| looked.seen(whose, *folder))
+            }
             Subject::Own => Ok(Seen::Own),
         };
         let error = match looked {
@@ -139,7 +137,7 @@ pub(super) async fn look(
 async fn hour_file(
     lake: &dyn Lake,
     path: &LakePath,
-    collection: &str,
+    whose: &Whose,
     name: HourFileName,
     counts_lines: bool,
 ) -> Result<Seen, LakeError> {
@@ -150,7 +148,13 @@ async fn hour_file(
         path: path.to_string(),
         damage,
     };
-    let begun = Scan::begin_of_any_database(collection, name, opened.len_bytes);
+    let begun = match &whose.database {
+        Some(database) => {
+            let origin = Origin::new(database, &whose.collection);
+            Scan::begin(&origin, name, opened.len_bytes)
+        }
+        None => Scan::begin_of_any_database(&whose.collection, name, opened.len_bytes),
+    };
     let (mut scan, mut range) = begun.map_err(damaged)?;
     let file = loop {
         let bytes = lake.read(path, &opened.version, range).await?;
@@ -165,7 +169,7 @@ async fn hour_file(
     };
     let (changes, commits) = counts(lake, path, &opened, &file, counts_lines).await?;
     Ok(Seen::Hour(HourSeen {
-        collection: collection.to_owned(),
+        whose: whose.clone(),
         database: scan.found_database().map(str::to_owned),
         name,
         len_bytes: file.len_bytes,
@@ -216,13 +220,13 @@ async fn counts(
     Ok((Some(lines), None))
 }
 
-async fn gap_record(lake: &dyn Lake, path: &LakePath, collection: &str) -> Result<Seen, LakeError> {
+async fn gap_record(lake: &dyn Lake, path: &LakePath, whose: &Whose) -> Result<Seen, LakeError> {
     let Some(object) = lake.get(path).await? else {
         return Ok(Seen::Gone);
     };
     Ok(match serde_json::from_slice::<GapRecord>(&object.bytes) {
         Ok(record) => Seen::Gap(GapSeen {
-            collection: collection.to_owned(),
+            whose: whose.clone(),
             file: path.name.clone(),
             from: record.from,
             until: record.until,
@@ -235,37 +239,80 @@ async fn gap_record(lake: &dyn Lake, path: &LakePath, collection: &str) -> Resul
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What was seen of a snapshot's file.
+enum Looked {
+    File(SnapshotFile),
+    Damaged { path: String, why: String },
+    Gone,
+}
 
-    #[test]
-    fn paths_tell_what_a_file_is() {
-        let of = |folder: &str, name: &str| {
-            let (folder, name) = (folder.to_owned(), name.to_owned());
-            subject(&Found {
-                path: LakePath { folder, name },
-                len_bytes: 1,
-            })
-        };
-        let name = "2024-01-15-14.json";
-        assert_eq!(
-            of("a%2Fb", name),
-            Some(Subject::Hour("a/b".to_owned(), name.parse().unwrap()))
-        );
-        assert_eq!(
-            of("users/_gaps", "x.json"),
-            Some(Subject::Gap("users".to_owned()))
-        );
-        assert_eq!(of("_silt/checkpoints", "a.b.json"), Some(Subject::Own));
-        for (folder, name) in [
-            ("users", "notes.txt"),
-            ("users/deeper", name),
-            ("users/_gaps", "x.txt"),
-            ("%zz", name),
-            ("", name),
-        ] {
-            assert_eq!(of(folder, name), None, "{folder}/{name}");
+impl Looked {
+    fn seen(self, whose: &Whose, folder: FolderName) -> Seen {
+        match self {
+            Self::File(file) => Seen::Snapshot(SnapshotSeen {
+                whose: whose.clone(),
+                folder,
+                file,
+            }),
+            Self::Damaged { path, why } => Seen::Damaged { path, why },
+            Self::Gone => Seen::Gone,
         }
     }
+}
+
+async fn of_snapshot(
+    lake: &dyn Lake,
+    path: &LakePath,
+    whose: &Whose,
+    what: OfSnapshot,
+    counts_lines: bool,
+) -> Result<Looked, LakeError> {
+    match what {
+        OfSnapshot::Plan => Ok(Looked::File(SnapshotFile::Plan)),
+        OfSnapshot::Manifest => {
+            let Some(object) = lake.get(path).await? else {
+                return Ok(Looked::Gone);
+            };
+            let read = serde_json::from_slice(&object.bytes);
+            Ok(match read {
+                Ok(manifest) => Looked::File(SnapshotFile::Manifest(manifest)),
+                Err(error) => Looked::Damaged {
+                    path: path.to_string(),
+                    why: format!("it is no manifest of a snapshot: {error}"),
+                },
+            })
+        }
+        OfSnapshot::Part(name) => part(lake, path, whose, name, counts_lines).await,
+    }
+}
+
+async fn part(
+    lake: &dyn Lake,
+    path: &LakePath,
+    whose: &Whose,
+    name: PartName,
+    counts_lines: bool,
+) -> Result<Looked, LakeError> {
+    let Some((seen, opened)) = parts::scan(lake, path, name).await? else {
+        return Ok(Looked::Gone);
+    };
+    let database = whose.database.as_ref().unwrap_or(&seen.database);
+    if seen.collection != whose.collection || seen.database != *database {
+        let found = format!("{}.{}", seen.database, seen.collection);
+        let expected = format!("{database}.{}", whose.collection);
+        let why = Damage::Foreign { found, expected }.to_string();
+        let path = path.to_string();
+        return Ok(Looked::Damaged { path, why });
+    }
+    let documents = match seen.part.documents {
+        None if counts_lines => {
+            Some(lake::lines::count(lake, path, &opened.version, opened.len_bytes).await?)
+        }
+        documents => documents,
+    };
+    Ok(Looked::File(SnapshotFile::Part {
+        name,
+        documents,
+        len_bytes: opened.len_bytes,
+    }))
 }

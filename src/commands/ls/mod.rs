@@ -5,6 +5,8 @@
 
 mod json;
 mod look;
+mod snapshots;
+mod subject;
 mod table;
 mod tally;
 
@@ -19,7 +21,8 @@ use crate::archive::names;
 use crate::edges;
 use crate::lake::{Found, Lake, LakeError};
 use crate::settings::{LakeSettings, ListSettings};
-use look::{Seen, Subject};
+use look::Seen;
+use subject::Subject;
 use tally::Tally;
 
 /// Requests at once.
@@ -73,8 +76,7 @@ async fn look_through(
             return lake.walk("", PAGE_FILES, pages).await;
         }
         let mut unread = Vec::new();
-        for collection in &list.collections {
-            let folder = names::encode(collection);
+        for folder in list.collections.iter().flat_map(|name| folders(name)) {
             unread.extend(lake.walk(&folder, PAGE_FILES, pages.clone()).await?);
         }
         drop(pages);
@@ -85,7 +87,24 @@ async fn look_through(
     // A read that fails ends the walk early, so it is the one to tell of.
     was_read?;
     tally.unread = walked?;
+    tally.close();
     Ok(tally)
+}
+
+/// Where what has this name may be: a collection, or a database, or the one in the other.
+fn folders(name: &str) -> Vec<String> {
+    let mut folders = vec![names::encode(name)];
+    if let Some((database, collection)) = name.split_once('.')
+        && !database.is_empty()
+        && !collection.is_empty()
+    {
+        folders.push(format!(
+            "{}/{}",
+            names::encode(database),
+            names::encode(collection)
+        ));
+    }
+    folders
 }
 
 async fn read(
@@ -99,7 +118,7 @@ async fn read(
         found.recv().await.map(|page| (stream::iter(page), found))
     });
     let looks = files.flatten().map(|file| async move {
-        match look::subject(&file) {
+        match subject::subject(&file) {
             Some(Subject::Own) => Ok(Seen::Own),
             None => Ok(Seen::Other),
             Some(subject) => look::look(lake, file, subject, counts_lines).await,

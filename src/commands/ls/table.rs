@@ -1,8 +1,9 @@
 //! A listing for people.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use super::look::HourSeen;
+use super::snapshots;
 use super::tally::{Sum, Tally};
 use crate::archive::position::ClusterTime;
 use crate::settings::ListSettings;
@@ -12,6 +13,9 @@ const UNKNOWN: &str = "?";
 /// The whole text, without a line's end behind it.
 pub(super) fn text(tally: &Tally, list: &ListSettings) -> String {
     let mut text = collections(tally);
+    if let Some(snapshots) = snapshots::table(tally) {
+        text = format!("{text}\n\n{snapshots}");
+    }
     if list.has_files || !list.collections.is_empty() {
         for (name, sum) in tally.collections.iter().filter(|(_, sum)| sum.files > 0) {
             text = format!("{text}\n\n{name}\n{}", files(sum));
@@ -31,7 +35,7 @@ pub(super) fn text(tally: &Tally, list: &ListSettings) -> String {
             format!("{name}: changes are missing from {from} until {until}{seconds}")
         }));
     }
-    if tally.total().changes.is_none() {
+    if tally.total().changes.is_none() || snapshots::is_unknown(tally) {
         notes.push(format!(
             "{UNKNOWN}: uncompressed ndjson doesn't say; --count reads it"
         ));
@@ -65,9 +69,9 @@ fn collections(tally: &Tally) -> String {
         "gaps",
     ];
     let mut rows = vec![head.map(str::to_owned)];
-    let row = |name: &str, sum: &Sum| {
+    let row = |name: &dyn Display, sum: &Sum| {
         [
-            name.to_owned(),
+            name.to_string(),
             sum.hours.len().to_string(),
             sum.files.to_string(),
             changes(sum.changes),
@@ -78,7 +82,7 @@ fn collections(tally: &Tally) -> String {
         ]
     };
     rows.extend(tally.collections.iter().map(|(name, sum)| row(name, sum)));
-    rows.push(row("total", &tally.total()));
+    rows.push(row(&"total", &tally.total()));
     aligned(&rows, &[0, 5, 6])
 }
 
@@ -100,7 +104,7 @@ fn files(sum: &Sum) -> String {
 }
 
 /// Columns two spaces apart: these to the left, numbers to the right.
-fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]], left: &[usize]) -> String {
+pub(super) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]], left: &[usize]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..COLUMNS)
         .map(|column| width(column).unwrap_or(0))
@@ -125,11 +129,11 @@ fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]], left: &[usize]) -> 
     text
 }
 
-fn changes(count: Option<u64>) -> String {
+pub(super) fn changes(count: Option<u64>) -> String {
     count.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string())
 }
 
-fn time(time: Option<ClusterTime>) -> String {
+pub(super) fn time(time: Option<ClusterTime>) -> String {
     let date = time.and_then(|time| chrono::DateTime::from_timestamp(time.seconds.into(), 0));
     date.map_or_else(
         || "-".to_owned(),
@@ -139,7 +143,7 @@ fn time(time: Option<ClusterTime>) -> String {
 
 /// Bytes in a unit that leaves a few digits.
 #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -159,6 +163,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::look::{GapSeen, Seen};
+    use super::super::subject::Whose;
     use super::*;
 
     fn seen(collection: &str, name: &str, changes: Option<u64>) -> Seen {
@@ -167,7 +172,7 @@ mod tests {
             increment,
         };
         Seen::Hour(HourSeen {
-            collection: collection.to_owned(),
+            whose: Whose::collection(collection),
             database: Some("mydb".to_owned()),
             name: name.parse().unwrap(),
             len_bytes: 2048,
@@ -194,7 +199,7 @@ mod tests {
         tally.add(seen("users", "2024-01-15-14.part2.json", Some(5)));
         tally.add(seen("orders", "2024-01-15-14.ndjson", None));
         tally.add(Seen::Gap(GapSeen {
-            collection: "users".to_owned(),
+            whose: Whose::collection("users"),
             file: "x.json".to_owned(),
             from: Some("2024-01-15T14:15:23.000Z".to_owned()),
             until: None,

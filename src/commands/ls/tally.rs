@@ -3,19 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::{GapSeen, HourSeen, Seen};
-use crate::archive::gap;
+use super::snapshots::Snapshot;
+use super::subject::{Whose, may_hold_changes};
 use crate::archive::hour_file::Hour;
-use crate::archive::names;
 use crate::archive::position::ClusterTime;
+use crate::archive::snapshot::folder::FolderName;
 use crate::lake::Unread;
-
-/// What ext4 keeps for itself at the root of a mount.
-const LOST_AND_FOUND: &str = "lost+found";
 
 /// What the lake holds.
 #[derive(Debug)]
 pub(super) struct Tally {
-    pub collections: BTreeMap<String, Sum>,
+    pub collections: BTreeMap<Whose, Sum>,
     /// Files that aren't silt's.
     pub others: u64,
     /// Files that are damaged, and how.
@@ -37,6 +35,7 @@ pub(super) struct Sum {
     pub first: Option<ClusterTime>,
     pub last: Option<ClusterTime>,
     pub gaps: Vec<GapSeen>,
+    pub snapshots: BTreeMap<FolderName, Snapshot>,
     /// In order, if they are kept.
     pub all_files: BTreeMap<(Hour, u32, String), HourSeen>,
     /// Whether the collection was asked for by name.
@@ -56,12 +55,12 @@ impl Tally {
 
     /// A collection that was asked for is shown although nothing of it may be found.
     pub(super) fn expect(&mut self, collection: &str) {
-        self.sum(collection).is_named = true;
+        self.sum(&Whose::collection(collection)).is_named = true;
     }
 
-    fn sum(&mut self, collection: &str) -> &mut Sum {
+    fn sum(&mut self, whose: &Whose) -> &mut Sum {
         self.collections
-            .entry(collection.to_owned())
+            .entry(whose.clone())
             .or_insert_with(|| Sum {
                 changes: Some(0),
                 ..Sum::default()
@@ -72,12 +71,16 @@ impl Tally {
         match seen {
             Seen::Hour(file) => {
                 let keeps_files = self.keeps_files;
-                self.sum(&file.collection.clone()).add(file, keeps_files);
+                self.sum(&file.whose.clone()).add(file, keeps_files);
             }
             Seen::Gap(gap) => {
-                let gaps = &mut self.sum(&gap.collection.clone()).gaps;
+                let gaps = &mut self.sum(&gap.whose).gaps;
                 gaps.push(gap);
                 gaps.sort_by(|one, other| one.file.cmp(&other.file));
+            }
+            Seen::Snapshot(seen) => {
+                let snapshots = &mut self.sum(&seen.whose).snapshots;
+                snapshots.entry(seen.folder).or_default().add(seen.file);
             }
             Seen::Damaged { path, why } => {
                 self.damaged.push((path, why));
@@ -88,13 +91,40 @@ impl Tally {
         }
     }
 
+    /// All files were added. A name that was asked for may be that of a database, or of a collection with
+    /// its database; and a snapshot must be what its manifest says.
+    pub(super) fn close(&mut self) {
+        let found: BTreeSet<String> = self
+            .collections
+            .iter()
+            .filter(|(_, sum)| !sum.is_empty())
+            .flat_map(|(whose, _)| [Some(whose.to_string()), whose.database.clone()])
+            .flatten()
+            .collect();
+        self.collections
+            .retain(|whose, sum| !sum.is_empty() || !found.contains(&whose.to_string()));
+        for (whose, sum) in &self.collections {
+            let untrue = sum.snapshots.iter();
+            let untrue = untrue.filter_map(|(folder, snapshot)| {
+                let why = snapshot.fault()?;
+                Some((format!("{whose}/{folder}"), why.to_owned()))
+            });
+            self.damaged.extend(untrue);
+        }
+        self.damaged.sort();
+    }
+
     /// Nothing is damaged, and what was asked for is there and could be read.
     pub(super) fn is_good(&self) -> bool {
         let mut sums = self.collections.values();
         let mut unread = self.unread.iter();
+        let by_database = self
+            .collections
+            .keys()
+            .any(|whose| whose.database.is_some());
         self.damaged.is_empty()
             && !sums.any(Sum::is_missing)
-            && !unread.any(|unread| may_hold_changes(&unread.folder))
+            && !unread.any(|unread| may_hold_changes(&unread.folder, by_database))
     }
 
     /// All collections together.
@@ -135,50 +165,16 @@ impl Sum {
         self.last = self.last.max(last);
     }
 
+    fn is_empty(&self) -> bool {
+        self.files == 0 && self.gaps.is_empty() && self.snapshots.is_empty()
+    }
+
     /// Asked for, and not there.
     pub(super) fn is_missing(&self) -> bool {
-        self.is_named && self.files == 0 && self.gaps.is_empty()
+        self.is_named && self.is_empty()
     }
-}
-
-/// Whether a folder may be one of a collection, by its path.
-fn may_hold_changes(folder: &str) -> bool {
-    let (first, deeper) = match folder.split_once('/') {
-        Some((first, deeper)) => (first, Some(deeper)),
-        None => (folder, None),
-    };
-    first != LOST_AND_FOUND
-        && first != names::OWN_FOLDER
-        && names::decode(first).is_some()
-        && deeper.is_none_or(|deeper| deeper == gap::FOLDER)
 }
 
 fn add(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     Some(one? + other?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_hold_changes_must_be_readable() {
-        for (folder, may) in [
-            ("users", true),
-            ("users/_gaps", true),
-            ("users/notes", false),
-            ("a%2Fb", true),
-            ("%zz", false),
-            ("_silt", false),
-            ("lost+found", false),
-        ] {
-            let mut tally = Tally::new(false);
-            let folder = folder.to_owned();
-            tally.unread.push(Unread {
-                folder: folder.clone(),
-                reason: String::new(),
-            });
-            assert_eq!(!tally.is_good(), may, "{folder}");
-        }
-    }
 }

@@ -92,6 +92,16 @@ fn a_pipeline_is_judged_by_what_the_stream_looks_up() {
     assert!(super::filters::problem(&[("PIPELINE", "{}")]).starts_with(start));
 }
 
+/// Whoever takes a password out of changes doesn't want it in the lake.
+#[test]
+fn a_snapshot_is_refused_where_changes_are_cut() {
+    let pipeline = ("PIPELINE", r#"[{"$unset": "fullDocument.password"}]"#);
+    let problem = problem(&[pipeline, ("SNAPSHOT", "initial")]);
+    let start = "SNAPSHOT=initial: a snapshot reads documents whole, also what PIPELINE takes out";
+    assert!(problem.starts_with(start), "{problem}");
+    assert_eq!(feed(&[pipeline]).snapshot, SnapshotMode::Never);
+}
+
 #[test]
 fn a_snapshot_behind_a_gap_needs_feeds_that_go_on_behind_it() {
     let problem = problem(&[("SNAPSHOT", "when-lost")]);
