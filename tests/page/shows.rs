@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bson::doc;
+
 use crate::harness::replica_set::QUICK;
 use crate::harness::scene::insert;
 use crate::harness::silt::{Signal, Silt};
@@ -220,4 +222,34 @@ async fn an_outage_of_mongodb_of_the_lake_and_of_silt_is_told_and_so_is_its_end(
     );
     visit.assert_is_clean(&["status"]);
     visit.silt.drain();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_shows_how_far_it_is_and_a_shared_stream_what_it_carries() {
+    let scene = scene("*")
+        .await
+        .with("SNAPSHOT", "initial")
+        .with("SNAPSHOT_RATE_LIMIT", "1MiB");
+    for name in ["users", "orders"] {
+        let documents = (0..6_000).map(|number| doc! { "_id": number, "text": "x".repeat(1_000) });
+        let collection = scene.database.collection(name);
+        collection.insert_many(documents).await.unwrap();
+    }
+    let mut visit = Visit::to(&scene.settings);
+    let browser = &mut visit.browser;
+    // Six megabytes each: it takes seconds.
+    browser.wait_for(
+        "[...document.querySelectorAll('#snapshot-list progress')].some(bar => bar.value > 0 && bar.value < 1)",
+    );
+    browser.wait_for(
+        "document.getElementById('snapshot-list').textContent.includes('of 6,000 documents')",
+    );
+    browser.wait_for("document.getElementById('snapshots-done').textContent === '2 of 2 done'");
+    browser.wait_for("document.querySelectorAll('#snapshot-list li').length === 0");
+    insert(&scene.users(), 0..1).await;
+    visit.silt.signal(Signal::USR1);
+    let carries = text("*", ".carries");
+    let has_one = format!("{carries}.includes('1 collection with changes so far')");
+    visit.browser.wait_for(&has_one);
+    visit.assert_is_clean(&[]);
 }
