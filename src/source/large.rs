@@ -139,7 +139,7 @@ impl Identity {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)]
+#[allow(clippy::needless_pass_by_value, reason = "it is for map_err")]
 fn malformed(error: bson::error::Error) -> SourceError {
     SourceError::MalformedEvent {
         reason: error.to_string(),
