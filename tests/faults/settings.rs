@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// Variables that take a number or a size.
-const NUMBERS: [&str; 16] = [
+const NUMBERS: [&str; 18] = [
     "CURSOR_BATCH_SIZE",
     "GZIP_LEVEL",
     "LAKE_CONCURRENCY",
@@ -25,9 +25,11 @@ const NUMBERS: [&str; 16] = [
     "SHUTDOWN_TIMEOUT_SECONDS",
     "HTTP_ADDR",
     "START_AT",
+    "SNAPSHOT_RANGES",
+    "SNAPSHOT_RATE_LIMIT",
 ];
 /// Variables that take one of a few words, or text with rules that nonsense breaks.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 20] = [
     "WIRE_COMPRESSION",
     "FULL_DOCUMENT",
     "OUTPUT_FORMAT",
@@ -41,6 +43,13 @@ const WORDS: [&str; 13] = [
     "TZ",
     "MONGODB_URI",
     "LAKE_URL",
+    "STREAMS",
+    "FULL_DOCUMENT_BEFORE_CHANGE",
+    "SHOW_EXPANDED_EVENTS",
+    "OPERATION_TYPES",
+    "PIPELINE",
+    "ON_LARGE_EVENT",
+    "SNAPSHOT",
 ];
 /// Variables that may be set and empty, which means not set.
 const MAY_BE_EMPTY: [&str; 11] = [
@@ -56,6 +65,8 @@ const MAY_BE_EMPTY: [&str; 11] = [
     "AZURE_FEDERATED_TOKEN_FILE",
     "HTTP_TOKEN",
 ];
+/// The same of one that is no secret, and is shown.
+const MAY_BE_EMPTY_AND_SHOWN: &str = "SILT_CONFIG";
 const CANARY: &str = "canary7f3a";
 
 /// All variables, from the template that lists them.
@@ -126,7 +137,8 @@ fn cases(name: &'static str) -> Vec<(OsString, Verdict)> {
     };
     let is_number = refused_if(NUMBERS.contains(&name));
     let is_strict = refused_if(NUMBERS.contains(&name) || WORDS.contains(&name));
-    let is_required = refused_if(!MAY_BE_EMPTY.contains(&name));
+    let may_be_empty = MAY_BE_EMPTY.contains(&name) || name == MAY_BE_EMPTY_AND_SHOWN;
+    let is_required = refused_if(!may_be_empty);
     let mut cases: Vec<(OsString, Verdict)> = vec![
         (OsString::from_vec(b"caf\xE9".to_vec()), Verdict::Refused),
         ("".into(), is_required),
