@@ -1,12 +1,12 @@
 //! Flushes of every kind leave one valid file for a collection and hour.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 
 use bson::doc;
 
-use crate::harness::scene::{Scene, changes_in, insert, token, tokens};
+use crate::harness::scene::{Scene, changes_in, hour_files, insert, tokens};
 use crate::harness::silt::Silt;
 
 /// One file an hour, and the hour may change while a test runs.
@@ -95,6 +95,21 @@ async fn an_hours_earlier_flushes_survive_its_later_ones() {
     assert_one_file_an_hour(&scene, "users");
 }
 
+/// Reads every file of a folder again and again until nobody asks any more how many changes there
+/// were. Panics at one that is not whole.
+fn read_on(folder: &Path, counts: &Sender<usize>) {
+    loop {
+        for path in hour_files(folder) {
+            let bytes = std::fs::read(&path).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let changes = changes_in(name, &bytes).unwrap();
+            if counts.send(changes.len()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_reader_sees_a_valid_file_at_every_instant() {
     let scene = Scene::new()
@@ -102,35 +117,32 @@ async fn a_reader_sees_a_valid_file_at_every_instant() {
         .with("BATCH_SIZE", "7")
         .with("MONGODB_COLLECTIONS", "users,orders");
     let mut silt = Silt::watching(&scene.settings, &["users", "orders"]);
-    let done = Arc::new(AtomicBool::new(false));
-    let reader = std::thread::spawn({
-        let (done, folder) = (Arc::clone(&done), scene.lake().join("users"));
-        move || {
-            let (mut reads, mut last) = (0, 0);
-            while !done.load(Ordering::Relaxed) {
-                for path in crate::harness::scene::hour_files(&folder) {
-                    let bytes = std::fs::read(&path).unwrap();
-                    let name = path.file_name().unwrap().to_str().unwrap();
-                    last = changes_in(name, &bytes).unwrap().len();
-                    reads += 1;
-                }
-            }
-            (reads, last)
+    let (sender, counts) = channel();
+    let folder = scene.lake().join("users");
+    let reader = std::thread::spawn(move || read_on(&folder, &sender));
+    let (mut reads, mut lens, mut written) = (0, BTreeSet::new(), 0);
+    // A reader who gets little of a busy machine is written for until he has seen enough.
+    while written < 700 || reads < 50 || lens.len() < 5 {
+        insert(&scene.users(), written..written + 70).await;
+        written += 70;
+        scene
+            .flush_until(&mut silt, "users", written as usize)
+            .await;
+        for changes in counts.try_iter() {
+            reads += 1;
+            lens.insert(changes);
         }
-    });
-    insert(&scene.users(), 0..700).await;
-    silt.wait_for_flushed("users", 690);
-    done.store(true, Ordering::Relaxed);
-    let (reads, last) = reader.join().unwrap();
-    assert!(
-        reads > 50 && last > 0,
-        "{reads} reads, the last of {last} changes"
-    );
+        assert!(!reader.is_finished(), "after {reads} reads of {lens:?}");
+    }
+    drop(counts);
+    reader.join().unwrap();
     silt.drain();
-    let archived = scene.archived("users");
     assert_eq!(
-        archived.iter().map(token).collect::<BTreeSet<_>>().len(),
-        700
+        tokens(&scene.archived("users"))
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .len(),
+        written as usize
     );
 }
 
