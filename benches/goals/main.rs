@@ -27,6 +27,7 @@ mod memory;
 mod process;
 mod raw_drain;
 mod shared;
+mod snapshot;
 mod table;
 mod throughput;
 
@@ -39,7 +40,7 @@ fn main() {
     if let Some(order) = raw_drain::Order::given() {
         return runtime().block_on(raw_drain::run(order));
     }
-    let parts: [(&str, Measure); 7] = [
+    let parts: [(&str, Measure); 8] = [
         ("encoder", encoder::measure),
         ("throughput", || runtime().block_on(throughput::measure())),
         ("memory", || runtime().block_on(memory::measure())),
@@ -47,6 +48,7 @@ fn main() {
         ("flushes", || runtime().block_on(flushes::measure())),
         ("latency", || runtime().block_on(latency::measure())),
         ("shared", || runtime().block_on(shared::measure())),
+        ("snapshot", || runtime().block_on(snapshot::measure())),
     ];
     let words: Vec<String> = std::env::args().skip(1).collect();
     let wanted: Vec<&String> = words

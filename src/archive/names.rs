@@ -44,8 +44,16 @@ pub fn encode(collection: &str) -> String {
 /// The collection of a folder, or `None` if [`encode`] never makes such a folder.
 #[must_use]
 pub fn decode(folder: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(folder.len());
-    let mut rest = folder.bytes();
+    let name = percent_decode(folder)?;
+    (encode(&name) == folder).then_some(name)
+}
+
+/// Text with its escapes (`%2F`, RFC 3986) taken for what they stand for, or `None` if one has no two
+/// hexadecimal digits, or what they make is not UTF-8.
+#[must_use]
+pub fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         if byte == b'%' {
             let high = char::from(rest.next()?).to_digit(16)?;
@@ -55,8 +63,7 @@ pub fn decode(folder: &str) -> Option<String> {
             bytes.push(byte);
         }
     }
-    let name = String::from_utf8(bytes).ok()?;
-    (encode(&name) == folder).then_some(name)
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

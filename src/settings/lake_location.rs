@@ -14,6 +14,7 @@ use super::problems::Fault;
 use super::setting::Setting;
 use super::table;
 use super::values::Values;
+use crate::archive::names::percent_decode;
 
 /// Longest prefix. A blob's name has 1,024 characters; collection and file take up to 300.
 const PREFIX_MAX_CHARS: usize = 700;
@@ -409,19 +410,4 @@ fn bad_escape() -> Fault {
         "it holds a `%` without two hexadecimal digits, or none of UTF-8",
         "write % as %25",
     )
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let high = char::from(rest.next()?).to_digit(16)?;
-            let low = char::from(rest.next()?).to_digit(16)?;
-            bytes.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
