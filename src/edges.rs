@@ -45,7 +45,7 @@ pub async fn connect(settings: &Settings) -> Result<Deployment, SourceError> {
 /// The store of the checkpoints. Nothing is sent yet.
 #[must_use]
 pub fn checkpoints(
-    settings: &CheckpointSettings,
+    settings: &Settings,
     deployment: &Deployment,
     lake: &Arc<dyn Lake>,
 ) -> Arc<dyn Checkpoints> {
@@ -56,16 +56,17 @@ pub fn checkpoints(
 /// The store of the checkpoints, if it is in MongoDB. Nothing is sent yet.
 #[must_use]
 pub fn mongo_checkpoints(
-    settings: &CheckpointSettings,
+    settings: &Settings,
     deployment: &Deployment,
 ) -> Option<Arc<dyn Checkpoints>> {
-    match settings {
+    match &settings.checkpoints {
         CheckpointSettings::MongoDb {
             database,
             collection,
-        } => Some(Arc::new(MongoCheckpoints::new(
-            deployment, database, collection,
-        ))),
+        } => {
+            let store = MongoCheckpoints::new(deployment, database, collection);
+            Some(Arc::new(store.of_lake(&settings.lake.url_for_people)))
+        }
         CheckpointSettings::Lake => None,
     }
 }

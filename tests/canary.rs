@@ -333,7 +333,7 @@ async fn a_panic_could_print_no_secret() {
     let lake = silt::edges::open_lake(&settings.lake).unwrap();
     outside.add("the lake", format!("{lake:#?}"));
     let deployment = silt::edges::connect(&settings).await.unwrap();
-    let checkpoints = silt::edges::checkpoints(&settings.checkpoints, &deployment, &lake);
+    let checkpoints = silt::edges::checkpoints(&settings, &deployment, &lake);
     outside.add("the checkpoints", format!("{checkpoints:#?}"));
     outside.holds_none_of(&[PASSWORD, TOKEN, AZURITE_KEY]);
 }

@@ -84,6 +84,7 @@ async fn what_is_saved_comes_back() {
         let stored = Some(Stored {
             checkpoint: start,
             revision: 1,
+            lake: None,
         });
         assert_eq!(reader.load(&feed).await.unwrap(), stored);
         for revision in 1..5_u32 {
@@ -95,6 +96,7 @@ async fn what_is_saved_comes_back() {
             let stored = Some(Stored {
                 checkpoint: checkpoint(revision),
                 revision: revision_now,
+                lake: None,
             });
             assert_eq!(reader.load(&feed).await.unwrap(), stored);
         }
@@ -139,7 +141,8 @@ async fn a_stale_writer_is_refused() {
             stored,
             Stored {
                 checkpoint: checkpoint(2),
-                revision: 2
+                revision: 2,
+                lake: None
             }
         );
     }
@@ -160,7 +163,8 @@ async fn a_save_without_an_answer_can_be_said_again_as_it_was() {
                 stored,
                 Stored {
                     checkpoint: said,
-                    revision: replaces + 1
+                    revision: replaces + 1,
+                    lake: None
                 }
             );
         }
@@ -204,7 +208,8 @@ async fn of_many_writers_at_once_one_wins() {
             stored,
             Stored {
                 checkpoint: checkpoint(winners[0]),
-                revision: 2
+                revision: 2,
+                lake: None
             }
         );
     }

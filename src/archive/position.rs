@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::selection::Selection;
+
 /// A change stream's resume token: the `_id` of a change event, or a post-batch resume token,
 /// as the compact canonical Extended JSON text of its document.
 ///
@@ -183,6 +185,17 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+/// A collection that left a feed of many for a stream of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parted {
+    /// The database.
+    pub database: String,
+    /// The collection.
+    pub collection: String,
+    /// Its changes of an earlier cluster time are in the lake.
+    pub until: ClusterTime,
+}
+
 /// The stored position of a feed: all changes before it are in the lake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -206,6 +219,12 @@ pub struct Checkpoint {
     /// not be in the stream any more.
     #[serde(default)]
     pub refiltered_at: Option<ClusterTime>,
+    /// What a feed of many selected: of these collections all changes before the position are in the lake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
+    /// The collections that left it since.
+    #[serde(default)]
+    pub parted: Vec<Parted>,
 }
 
 impl Checkpoint {
@@ -224,6 +243,8 @@ impl Checkpoint {
             stream_hash: stream_hash.to_owned(),
             restarted_at: None,
             refiltered_at: None,
+            selection: None,
+            parted: Vec::new(),
         }
     }
 }
@@ -235,6 +256,8 @@ pub struct Stored {
     pub checkpoint: Checkpoint,
     /// Counts the saves of this feed, from 1. A save names the revision that it replaces.
     pub revision: u64,
+    /// The address of the lake whose files it speaks of, unless it is the store's own.
+    pub lake: Option<String>,
 }
 
 #[cfg(test)]
@@ -304,6 +327,8 @@ mod tests {
             stream_hash: "x".into(),
             restarted_at: Some(cluster_time),
             refiltered_at: None,
+            selection: None,
+            parted: Vec::new(),
         };
         let text = serde_json::to_string(&checkpoint).unwrap();
         assert_eq!(

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::origin::{Layout, Origin};
 
@@ -19,7 +20,8 @@ pub fn is_servers_collection(name: &str) -> bool {
 }
 
 /// One word of a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Written", try_from = "Written")]
 pub enum Matcher {
     /// This name and no other.
     Name(String),
@@ -44,6 +46,48 @@ impl Matcher {
     }
 }
 
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        Written::from(self.clone()) == Written::from(other.clone())
+    }
+}
+
+impl Eq for Matcher {}
+
+/// A word as a checkpoint holds it: a name is plain text.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Name(String),
+    Pattern { written: String, regex: String },
+}
+
+impl From<Matcher> for Written {
+    fn from(matcher: Matcher) -> Self {
+        match matcher {
+            Matcher::Name(name) => Self::Name(name),
+            Matcher::Pattern { written, regex } => Self::Pattern {
+                written,
+                regex: regex.as_str().to_owned(),
+            },
+        }
+    }
+}
+
+impl TryFrom<Written> for Matcher {
+    type Error = regex::Error;
+
+    fn try_from(written: Written) -> Result<Self, regex::Error> {
+        Ok(match written {
+            Written::Name(name) => Self::Name(name),
+            Written::Pattern { written, regex } => Self::Pattern {
+                written,
+                regex: Regex::new(&regex)?,
+            },
+        })
+    }
+}
+
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -54,7 +98,7 @@ impl fmt::Display for Matcher {
 }
 
 /// A list of names and patterns.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameSet {
     /// What is meant.
     pub includes: Vec<Matcher>,
@@ -108,7 +152,7 @@ impl fmt::Display for NameSet {
 }
 
 /// What one stream carries for several collections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// The databases.
     pub databases: NameSet,
@@ -167,6 +211,15 @@ impl Watched {
                 let is_apart = selection.apart.iter().any(|(_, own)| own == collection);
                 selection.collections.matches(collection) && !is_apart
             }
+        }
+    }
+
+    /// What is selected, of a feed that carries many.
+    #[must_use]
+    pub fn selection(&self) -> Option<&Selection> {
+        match self {
+            Self::Collection(_) => None,
+            Self::Many { selection, .. } => Some(selection),
         }
     }
 

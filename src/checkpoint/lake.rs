@@ -89,7 +89,7 @@ impl Checkpoints for LakeCheckpoints {
         let conflict = || CheckpointError::Conflict {
             feed: feed.to_string(),
         };
-        let record = Record::new(&self.writer, checkpoint, replaces + 1);
+        let record = Record::new(&self.writer, None, checkpoint, replaces + 1);
         let base = match self.find(feed).await? {
             None if replaces == 0 => None,
             Some((there, version)) if there.revision == replaces => Some(version),

@@ -4,6 +4,7 @@
 //! writes. `tests/checkpoint_conformance.rs` holds both stores to that.
 
 mod error;
+mod handover;
 mod lake;
 mod mongodb;
 mod record;
@@ -12,9 +13,10 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::archive::position::{Checkpoint, ClusterTime, Stored};
-use crate::archive::selection::{Selection, Watched};
+use crate::archive::position::{Checkpoint, Stored};
+use crate::archive::selection::Watched;
 pub use error::CheckpointError;
+pub use handover::handover;
 pub use lake::LakeCheckpoints;
 pub use mongodb::MongoCheckpoints;
 
@@ -92,22 +94,4 @@ pub trait Checkpoints: Send + Sync + fmt::Debug {
 
     /// Shows that the store can be written: saves a record that is no feed's, reads it back and removes it.
     async fn probe(&self) -> Result<Probed, CheckpointError>;
-}
-
-/// Where the earliest stands of the feeds that carried the selected collections one by one before: a feed
-/// of many goes on from there.
-///
-/// # Errors
-///
-/// The store can't be read.
-pub async fn earliest(
-    checkpoints: &dyn Checkpoints,
-    selection: &Selection,
-) -> Result<Option<ClusterTime>, CheckpointError> {
-    let all = checkpoints.list().await?;
-    let carried = all
-        .iter()
-        .filter(|(feed, _)| selection.matches(&feed.database, &feed.collection));
-    let times = carried.filter_map(|(_, stored)| stored.checkpoint.position.cluster_time());
-    Ok(times.min())
 }

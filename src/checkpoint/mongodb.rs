@@ -26,6 +26,7 @@ pub struct MongoCheckpoints {
     collection: Collection<Document>,
     request_limit: Duration,
     writer: String,
+    lake: Option<String>,
 }
 
 impl MongoCheckpoints {
@@ -43,6 +44,16 @@ impl MongoCheckpoints {
             collection,
             request_limit: deployment.request_limit(),
             writer: writer_name(),
+            lake: None,
+        }
+    }
+
+    /// The same, for checkpoints that speak of the files of the lake with this address.
+    #[must_use]
+    pub fn of_lake(self, address: &str) -> Self {
+        Self {
+            lake: Some(address.to_owned()),
+            ..self
         }
     }
 
@@ -156,7 +167,7 @@ impl Checkpoints for MongoCheckpoints {
         checkpoint: &Checkpoint,
         replaces: u64,
     ) -> Result<(), CheckpointError> {
-        let record = Record::new(&self.writer, checkpoint, replaces + 1);
+        let record = Record::new(&self.writer, self.lake.as_deref(), checkpoint, replaces + 1);
         let document = to_document(feed, &record)?;
         let id = feed.to_string();
         if replaces == 0 {

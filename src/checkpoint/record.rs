@@ -20,17 +20,26 @@ pub(super) struct Record {
     /// RFC 3339; for people.
     pub saved_at: String,
     pub silt_version: String,
+    /// The address of the lake whose files it speaks of, where it isn't kept in that very lake.
+    #[serde(default)]
+    pub lake: Option<String>,
     pub schema: u32,
 }
 
 impl Record {
-    pub(super) fn new(writer: &str, checkpoint: &Checkpoint, revision: u64) -> Self {
+    pub(super) fn new(
+        writer: &str,
+        lake: Option<&str>,
+        checkpoint: &Checkpoint,
+        revision: u64,
+    ) -> Self {
         Self {
             revision,
             writer: writer.to_owned(),
             checkpoint: checkpoint.clone(),
             saved_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
             silt_version: env!("CARGO_PKG_VERSION").to_owned(),
+            lake: lake.map(str::to_owned),
             schema: SCHEMA,
         }
     }
@@ -59,6 +68,7 @@ impl Record {
         Stored {
             checkpoint: self.checkpoint,
             revision: self.revision,
+            lake: self.lake,
         }
     }
 }

@@ -265,7 +265,7 @@ async fn start(
         lake = settings.lake.url_for_people,
         "connected"
     );
-    let checkpoints = edges::checkpoints(&settings.checkpoints, &deployment, &lake);
+    let checkpoints = edges::checkpoints(settings, &deployment, &lake);
     let streams = settings.feeds.len().max(1) as u64;
     let shared = Shared {
         deployment,

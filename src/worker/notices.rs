@@ -30,6 +30,15 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 after, "has no checkpoint: goes on from the end of its newest file"
             );
         }
+        Notice::TakesOver(handover) => {
+            info!(
+                collection,
+                at = %handover.at,
+                from = handover.from,
+                "goes on where another stream stood that carried its collections, and passes over what the \
+                 lake holds"
+            );
+        }
         Notice::StreamChanged {
             stored,
             current,

@@ -91,31 +91,23 @@ impl Worker {
             };
             let position = stored.as_ref().map(|stored| &stored.checkpoint.position);
             let stored_until = position.and_then(Position::cluster_time);
-            let (tail, found) = match &watched {
-                Watched::Collection(origin) => {
-                    let (learnt, file) = look(lake.as_ref(), LaneId::ONLY, origin).await;
-                    let found = file.map(|tail| Found {
-                        stored,
-                        tail,
-                        earlier: None,
-                    });
-                    (learnt, found)
-                }
-                Watched::Many { selection, .. } => {
-                    let earlier = if stored.is_some() {
-                        Ok(None)
-                    } else {
-                        checkpoint::earliest(checkpoints.as_ref(), selection).await
-                    };
-                    let earlier = earlier.map_err(|error| Failure::from(&error));
-                    let found = earlier.map(|earlier| Found {
-                        stored,
-                        tail: None,
-                        earlier,
-                    });
-                    (Learnt::Nothing, found)
+            let handover =
+                checkpoint::handover(checkpoints.as_ref(), &watched, stored.as_ref()).await;
+            let handover = match handover.map_err(|error| Failure::from(&error)) {
+                Ok(handover) => handover,
+                Err(failure) => {
+                    return Done::of(Input::Loaded(Err(failure)));
                 }
             };
+            let (tail, file) = match &watched {
+                Watched::Collection(origin) => look(lake.as_ref(), LaneId::ONLY, origin).await,
+                Watched::Many { .. } => (Learnt::Nothing, Ok(None)),
+            };
+            let found = file.map(|tail| Found {
+                stored,
+                tail,
+                handover,
+            });
             Done {
                 tail,
                 stored_until,

@@ -75,11 +75,14 @@ impl Feed {
 
     /// What is lost. A second loss in a row means that the oplog moves on faster than it can be opened
     /// at its beginning: then the feed is to go on from now, and so it is if the beginning isn't
-    /// known to be behind all that the lake holds.
+    /// known to be behind all that the lake holds of one collection. Of many, the lake may hold later changes
+    /// of some: they are passed over behind the gap.
     fn gap(&mut self, oldest: Option<ClusterTime>) -> Gap {
         let last_change = self.newest_change();
-        let archived = last_change.as_ref().map(|last| last.cluster_time);
-        let read = self.progress.read().position.cluster_time().max(archived);
+        let mut read = self.progress.read().position.cluster_time();
+        if self.config.only_origin().is_some() {
+            read = read.max(last_change.as_ref().map(|last| last.cluster_time));
+        }
         // What was passed over up to a change that didn't come may not be in the lake.
         let unsure = self.lanes.unsure_time();
         let from = unsure.filter(|unsure| Some(*unsure) < read).or(read);
@@ -99,8 +102,9 @@ impl Feed {
         all.max_by_key(|last| last.cluster_time).cloned()
     }
 
-    /// Whose folders a gap is recorded in: all collections that the feed knows of, and of a feed of many
-    /// that of what happens to a whole database, since it may have lost what it doesn't know of.
+    /// Whose folders a gap is recorded in: all collections that the feed knows of and that have lost something,
+    /// and of a feed of many that of what happens to a whole database, since it may have lost what it doesn't
+    /// know of.
     fn records(&self, gap: &Gap) -> Vec<(Origin, Record)> {
         let Watched::Many { selection, layout } = &self.config.watched else {
             let origin = self.config.only_origin().cloned();
@@ -112,9 +116,15 @@ impl Feed {
         let mut records = vec![(all, Record::Lost(gap.clone()))];
         for mark in self.marks() {
             let origin = Origin::laid_out(&mark.database, &mark.collection, *layout);
+            // What the lake holds behind the position isn't lost.
+            let archived = Some(mark.last_change.cluster_time);
+            if gap.until <= archived {
+                continue;
+            }
             let gap = Gap {
+                from: gap.from.max(archived),
+                until: gap.until,
                 last_change: Some(mark.last_change),
-                ..gap.clone()
             };
             records.push((origin, Record::Lost(gap)));
         }

@@ -89,9 +89,17 @@ pub struct Found {
     pub stored: Option<Stored>,
     /// The newest hour file, for a feed of one collection.
     pub tail: Tail,
-    /// Where the earliest stands of the feeds that carried one of its collections before, for a feed of
-    /// many without a checkpoint.
-    pub earlier: Option<ClusterTime>,
+    /// Where it is to go on instead of at its checkpoint, because others carried its collections.
+    pub handover: Option<Handover>,
+}
+
+/// Where a feed takes over what another one carried: behind what that one has archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// The changes of an earlier cluster time are in the lake.
+    pub at: ClusterTime,
+    /// The feed that tells.
+    pub from: String,
 }
 
 /// Something that happened.
@@ -251,6 +259,8 @@ pub enum Notice {
         /// Whether the lake's tail decided it.
         from_tail: bool,
     },
+    /// The feed goes on where another one stood that carried its collections, or one of them.
+    TakesOver(Handover),
     /// The checkpoint belongs to a stream with another pipeline or other options. The stream is opened at
     /// a time, since the token may not be one of it, and what the lake holds is passed over.
     StreamChanged {

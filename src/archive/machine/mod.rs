@@ -23,15 +23,15 @@ mod view;
 
 pub use lanes::LaneId;
 pub use messages::{
-    Action, Config, Found, Input, Notice, Now, OnHistoryLost, OnLargeEvent, StartAt, Tail, Trouble,
-    WriteOrder,
+    Action, Config, Found, Handover, Input, Notice, Now, OnHistoryLost, OnLargeEvent, StartAt,
+    Tail, Trouble, WriteOrder,
 };
 
 use super::backoff::Backoff;
 use super::batch::{Changes, FlushReason};
 use super::failure::{Disposition, Failure};
 use super::gap::{Gap, LargeEvent};
-use super::position::{Checkpoint, ClusterTime};
+use super::position::{Checkpoint, ClusterTime, Parted};
 use commits::CommitEnd;
 use lane::Lane;
 use lanes::Lanes;
@@ -154,6 +154,7 @@ pub struct Feed {
     is_save_urgent: bool,
     restarted_at: Option<ClusterTime>,
     refiltered_at: Option<ClusterTime>,
+    parted: Vec<Parted>,
 
     archived: Archived,
     last_change_time: Option<ClusterTime>,
@@ -206,6 +207,7 @@ impl Feed {
             is_save_urgent: false,
             restarted_at: None,
             refiltered_at: None,
+            parted: Vec::new(),
             archived: Archived::default(),
             last_change_time: None,
             troubles: Troubles::default(),

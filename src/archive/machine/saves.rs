@@ -40,6 +40,8 @@ impl Feed {
             stream_hash: self.config.stream_hash.clone(),
             restarted_at: self.restarted_at,
             refiltered_at: self.refiltered_at,
+            selection: self.config.watched.selection().cloned(),
+            parted: self.parted.clone(),
         }
     }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::super::failure::{Disposition, Failure};
 use super::super::hour_file::{Hour, HourFile};
 use super::super::origin::Origin;
-use super::super::position::{Checkpoint, ClusterTime, LastChange, Mark, Position, Stored};
+use super::super::position::{Checkpoint, ClusterTime, LastChange, Mark, Parted, Position, Stored};
 use super::lane::Skip;
 use super::messages::Voice;
 use super::progress::{PASSED_OVER, Point, Progress};
-use super::{Action, Actions, Feed, Found, LaneId, Notice, Now, Stage, StartAt, Try};
+use super::{Action, Actions, Feed, Found, Handover, LaneId, Notice, Now, Stage, StartAt, Try};
 
 /// Where a feed came in, which tells of each collection whether the lake is ahead of it.
 #[derive(Debug, Default)]
@@ -151,6 +151,14 @@ impl Feed {
 
     /// The lake is the truth, the checkpoint follows.
     fn reconcile(&mut self, found: Found, out: &mut Actions) -> Result<(), Failure> {
+        if let Some(handover) = found.handover.clone() {
+            // What a feed with other filters left in the lake may not be in this stream: the cluster's
+            // time is needed, to know it by.
+            self.start_worked(out);
+            self.seek(found);
+            Voice::of_feed(out).say(Notice::TakesOver(handover));
+            return Ok(());
+        }
         match &found.stored {
             Some(Stored { checkpoint, .. })
                 if checkpoint.stream_hash != self.config.stream_hash =>
@@ -178,7 +186,7 @@ impl Feed {
             };
             return self.anchor(&checkpoint, 0, found, out);
         }
-        if let Some(time) = found.earlier.or(start_at) {
+        if let Some(time) = start_at {
             let checkpoint = self.blank(Position::At(time));
             return self.anchor(&checkpoint, 0, found, out);
         }
@@ -240,17 +248,28 @@ impl Feed {
         let Some(found) = self.found.take() else {
             return;
         };
-        let outcome = if found.stored.is_some() {
-            self.resume(found, Some(time), out)
-        } else {
-            let checkpoint = self.blank(Position::At(next));
-            self.anchor(&checkpoint, 0, found, out)
+        let outcome = match (&found.stored, &found.handover) {
+            (Some(_), _) => self.resume(found, Some(time), out),
+            (None, Some(handover)) => {
+                let checkpoint = Checkpoint {
+                    refiltered_at: Some(time),
+                    ..self.blank(Position::At(self.takes_over_at(handover, &found)))
+                };
+                self.anchor(&checkpoint, 0, found, out)
+            }
+            (None, None) => self.anchor(&self.blank(Position::At(next)), 0, found, out),
         };
         if let Err(failure) = outcome {
             // What was found may have been put right by then.
             self.stage = Stage::Loading;
             self.start_failed(&failure, now, out);
         }
+    }
+
+    /// Where a feed without a checkpoint takes over: its lake may be further.
+    fn takes_over_at(&self, handover: &Handover, found: &Found) -> ClusterTime {
+        let tail = found.tail.as_ref().map(|file| file.last.cluster_time);
+        tail.map_or(handover.at, |tail| tail.max(handover.at))
     }
 
     /// Takes a starting position that is to be saved before anything is read.
@@ -289,13 +308,16 @@ impl Feed {
         let Some(Stored {
             mut checkpoint,
             revision,
+            ..
         }) = found.stored.take()
         else {
             return Ok(());
         };
+        let handed_over_at = found.handover.take().map(|handover| handover.at);
         if let Some(refiltered_at) = refiltered_at
-            && let Some(time) = restart_time(&checkpoint)
+            && let Some(time) = handed_over_at.or(restart_time(&checkpoint))
         {
+            self.part(&mut checkpoint);
             checkpoint.refiltered_at = Some(refiltered_at);
             let entry = Entry::of(&checkpoint, self.config.only_origin()).at(time);
             checkpoint.position = Position::At(time);
@@ -312,6 +334,28 @@ impl Feed {
         self.saved = Some(checkpoint);
         self.stage = Stage::Running;
         Ok(())
+    }
+
+    /// Notes where each collection stands that leaves a feed of many for a stream of its own.
+    fn part(&self, checkpoint: &mut Checkpoint) {
+        let Some(selection) = self.config.watched.selection() else {
+            return;
+        };
+        checkpoint
+            .parted
+            .retain(|it| !selection.matches(&it.database, &it.collection));
+        let (Some(earlier), Some(until)) = (&checkpoint.selection, restart_time(checkpoint)) else {
+            return;
+        };
+        for (database, collection) in &selection.apart {
+            if earlier.matches(database, collection) {
+                checkpoint.parted.push(Parted {
+                    database: database.clone(),
+                    collection: collection.clone(),
+                    until,
+                });
+            }
+        }
     }
 
     /// Takes a position, and learns where the lake ends if that is one collection's.
@@ -340,6 +384,7 @@ impl Feed {
         self.entry = entry;
         self.restarted_at = checkpoint.restarted_at;
         self.refiltered_at = checkpoint.refiltered_at;
+        self.parted.clone_from(&checkpoint.parted);
         self.unsure_save = None;
         self.is_save_urgent = false;
         let point = Point {

@@ -84,7 +84,7 @@ impl Master {
         let found = Found {
             stored,
             tail,
-            earlier: None,
+            handover: None,
         };
         self.give(world, Input::Loaded(Ok(found)))
     }

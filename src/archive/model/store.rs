@@ -53,6 +53,7 @@ impl Store {
         self.stored = Some(Stored {
             checkpoint: save.checkpoint,
             revision: save.replaces + 1,
+            lake: None,
         });
         Ok(())
     }

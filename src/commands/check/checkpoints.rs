@@ -27,9 +27,8 @@ pub(super) async fn check(
             Some(Arc::new(LakeCheckpoints::new(Arc::clone(lake))))
         }
         (CheckpointSettings::MongoDb { .. }, Some(reached), _) => {
-            let (store, deployment) = (&settings.checkpoints, &reached.deployment);
             // With a store in MongoDB the lake plays no part.
-            edges::mongo_checkpoints(store, deployment)
+            edges::mongo_checkpoints(settings, &reached.deployment)
         }
         _ => None,
     };

@@ -11,11 +11,11 @@ use super::shared::Shared;
 use super::standing::{self, Standing};
 use super::{ROW_LIMIT, in_time, words};
 use crate::archive::hour_file::HourFile;
-use crate::archive::machine::refuse_lake_behind;
+use crate::archive::machine::{Handover, refuse_lake_behind};
 use crate::archive::origin::Origin;
 use crate::archive::position::Stored;
 use crate::archive::selection::Watched;
-use crate::checkpoint::{Checkpoints, FeedId};
+use crate::checkpoint::{self, Checkpoints, FeedId};
 use crate::edges;
 use crate::lake::{self, Lake};
 use crate::settings::{FeedSettings, Settings};
@@ -139,12 +139,12 @@ impl Feed<'_> {
             return None;
         }
         self.images(listing).into_iter().for_each(add);
-        let Ok(stored) = self.stored().await.map_err(add) else {
+        let Ok((stored, handover)) = self.stored().await.map_err(add) else {
             add(Row::skipped(&what, "it isn't known where it stands"));
             return None;
         };
         let (newest, tail) = self.newest(stored.as_ref()).await;
-        let standing = Standing::of(self.settings, stored, tail, None);
+        let standing = Standing::of(self.settings, stored, tail, handover);
         let checkpoint = self.what("checkpoint");
         add(match self.store {
             Some(_) => standing.row(&checkpoint, self.settings, self.reached),
@@ -192,12 +192,20 @@ impl Feed<'_> {
     }
 
     /// Its checkpoint, or a row that says why it can't be had.
-    async fn stored(&self) -> Result<Option<Stored>, Row> {
+    /// Its checkpoint, and where it takes over from a shared stream.
+    async fn stored(&self) -> Result<(Option<Stored>, Option<Handover>), Row> {
         let Some(store) = self.store else {
-            return Ok(None);
+            return Ok((None, None));
         };
-        let loaded = store.load(&FeedId::of(&self.settings.watched)).await;
-        loaded.map_err(|error| Row::failure(&self.what("checkpoint"), words::of_store(&error)))
+        let watched = &self.settings.watched;
+        let found = async {
+            let stored = store.load(&FeedId::of(watched)).await?;
+            let handover = checkpoint::handover(store.as_ref(), watched, stored.as_ref()).await?;
+            Ok((stored, handover))
+        };
+        found
+            .await
+            .map_err(|error| Row::failure(&self.what("checkpoint"), words::of_store(&error)))
     }
 
     /// The newest file, judged as a feed does at its start.

@@ -13,9 +13,9 @@ use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
 use super::standing::{self, Standing};
 use super::{ROW_LIMIT, in_time, words};
-use crate::archive::machine::refuse_behind;
+use crate::archive::machine::{Handover, refuse_behind};
 use crate::archive::origin::{Layout, Origin};
-use crate::archive::position::{ClusterTime, Mark, Stored};
+use crate::archive::position::{Mark, Stored};
 use crate::archive::selection::{Matcher, Selection, is_servers_collection, is_servers_database};
 use crate::checkpoint::{self, CheckpointError, Checkpoints, FeedId};
 use crate::edges;
@@ -72,7 +72,7 @@ impl Shared<'_> {
                 ));
             }
         }
-        let (stored, earlier) = match self.stored().await {
+        let (stored, handover) = match self.stored().await {
             Ok(found) => found,
             Err(error) => {
                 add(Row::failure("shared checkpoint", words::of_store(&error)));
@@ -83,7 +83,7 @@ impl Shared<'_> {
         for row in self.newest(stored.as_ref(), table).await {
             add(row);
         }
-        let standing = Standing::of(self.settings, stored, None, earlier);
+        let standing = Standing::of(self.settings, stored, None, handover);
         add(match self.store {
             Some(_) => standing.row("shared checkpoint", self.settings, self.reached),
             None => Row::skipped("shared checkpoint", "the store can't be used"),
@@ -95,17 +95,15 @@ impl Shared<'_> {
         unreachable
     }
 
-    /// Its checkpoint, or where the earliest stands of the feeds that it takes over.
-    async fn stored(&self) -> Result<(Option<Stored>, Option<ClusterTime>), CheckpointError> {
+    /// Its checkpoint, and where it takes over from others.
+    async fn stored(&self) -> Result<(Option<Stored>, Option<Handover>), CheckpointError> {
         let Some(store) = self.store else {
             return Ok((None, None));
         };
-        let stored = store.load(&FeedId::of(&self.settings.watched)).await?;
-        let earlier = match stored {
-            Some(_) => None,
-            None => checkpoint::earliest(store.as_ref(), self.selection).await?,
-        };
-        Ok((stored, earlier))
+        let watched = &self.settings.watched;
+        let stored = store.load(&FeedId::of(watched)).await?;
+        let handover = checkpoint::handover(store.as_ref(), watched, stored.as_ref()).await?;
+        Ok((stored, handover))
     }
 
     /// The newest files of the collections that the checkpoint knows, judged as the feed does.

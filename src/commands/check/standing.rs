@@ -5,7 +5,7 @@ use chrono::Utc;
 use super::mongodb::Reached;
 use super::row::Row;
 use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{OnHistoryLost, StartAt, restart_time};
+use crate::archive::machine::{Handover, OnHistoryLost, StartAt, restart_time};
 use crate::archive::position::{ClusterTime, Position, Stored};
 use crate::edges;
 use crate::settings::FeedSettings;
@@ -19,8 +19,8 @@ pub(super) enum Standing {
     Refiltered(Stored, ClusterTime),
     /// Behind the lake's end.
     Behind(HourFile),
-    /// Where the earliest stands of the feeds that carried its collections before.
-    TakenOver(ClusterTime),
+    /// Where another feed stands that carried its collections, or one of them.
+    TakenOver(Handover),
     /// At `START_AT`.
     Set(ClusterTime),
     /// With what comes then.
@@ -33,14 +33,16 @@ impl Standing {
         feed: &FeedSettings,
         stored: Option<Stored>,
         tail: Option<HourFile>,
-        earlier: Option<ClusterTime>,
+        handover: Option<Handover>,
     ) -> Self {
+        if let Some(handover) = handover {
+            return Self::TakenOver(handover);
+        }
         let Some(stored) = stored else {
-            return match (tail, earlier, feed.start_at) {
-                (Some(file), ..) => Self::Behind(file),
-                (None, Some(time), _) => Self::TakenOver(time),
-                (None, None, StartAt::Time(time)) => Self::Set(time),
-                (None, None, StartAt::Now) => Self::Now,
+            return match (tail, feed.start_at) {
+                (Some(file), _) => Self::Behind(file),
+                (None, StartAt::Time(time)) => Self::Set(time),
+                (None, StartAt::Now) => Self::Now,
             };
         };
         let is_same = stored.checkpoint.stream_hash == edges::stream_options(feed).stream_hash();
@@ -55,9 +57,8 @@ impl Standing {
         Ok(match self {
             Self::Saved(stored) => stored.checkpoint.position,
             Self::Behind(file) => Position::After(file.last.token),
-            Self::Refiltered(_, time) | Self::TakenOver(time) | Self::Set(time) => {
-                Position::At(time)
-            }
+            Self::TakenOver(Handover { at, .. }) => Position::At(at),
+            Self::Refiltered(_, time) | Self::Set(time) => Position::At(time),
             Self::Now => Position::At(reached.deployment.cluster_time().await?),
         })
     }
@@ -96,12 +97,11 @@ impl Standing {
                 let found = format!("none yet: begins behind the end of {}", file.name);
                 (Some(file.last.cluster_time), found)
             }
-            Self::TakenOver(time) => {
+            Self::TakenOver(Handover { at, from }) => {
                 let found = format!(
-                    "none yet: begins at {time}, where the earliest stands of the feeds that carried its \
-                     collections before"
+                    "goes on at {at}, where {from} stands that carried its collections before"
                 );
-                (Some(*time), found)
+                (Some(*at), found)
             }
             Self::Set(time) => {
                 let found = format!("none yet: begins at {time} (START_AT)");

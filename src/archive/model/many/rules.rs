@@ -6,10 +6,13 @@ use super::super::super::batch::FlushReason;
 use super::super::super::gap::{LargeEvent, Record};
 use super::super::super::limits::Limits;
 use super::super::super::machine::{
-    Action, Config, Feed, Found, Input, LaneId, Notice, OnHistoryLost,
+    Action, Config, Feed, Found, Handover, Input, LaneId, Notice, OnHistoryLost,
 };
 use super::super::super::origin::Origin;
-use super::super::super::position::{ClusterTime, Position, ResumeToken, Stored};
+use super::super::super::position::{
+    Checkpoint, ClusterTime, Parted, Position, ResumeToken, Stored,
+};
+use super::super::super::selection::{NameSet, Watched};
 use super::super::master::Life;
 use super::super::plan::{Fault, Plan};
 use super::super::source::Happening;
@@ -300,6 +303,123 @@ fn lost_history_is_told_to_every_collection_that_is_known() -> Result<()> {
 }
 
 #[test]
+fn what_others_hold_behind_a_held_back_position_is_not_lost() -> Result<()> {
+    let mut bench = Bench::watching()?;
+    bench.read(11)?;
+    bench.settle()?;
+    bench.give(Input::Flush(FlushReason::Cron))?;
+    bench.settle()?;
+    bench.world.is_forbidden = true;
+    bench.read(40)?;
+    bench.settle()?;
+    bench.give(Input::Flush(FlushReason::Cron))?;
+    bench.settle()?;
+    bench.pass(3_600_000)?;
+    bench.settle()?;
+    let stored = bench.world.store.load().context("nothing is saved")?;
+    let ahead = stored.checkpoint.collections.iter();
+    assert_eq!(ahead.filter(|mark| mark.is_ahead).count(), 3);
+    // The oplog still holds the last ten of what the others have archived.
+    bench.world.is_forbidden = false;
+    bench.world.source.truncate(10, true);
+    bench.restart()?;
+    while !matches!(bench.master.pending.as_slice(), [Pending::Record(_)]) {
+        bench.work(|_| true, Fault::None)?;
+    }
+    let Some(Pending::Record(records)) = bench.master.pending.first() else {
+        anyhow::bail!("no record");
+    };
+    let told: Vec<_> = records
+        .iter()
+        .map(|(origin, _)| &origin.collection[..])
+        .collect();
+    assert_eq!(told, ["", "c1"], "the others have more than what was lost");
+    bench.settle()?;
+    bench.master.deliver(&bench.world, 100)?;
+    bench.settle()?;
+    bench.drain()?;
+    ensure!(bench.world.is_complete(), "{}", bench.world.summary());
+    let lost: Vec<_> = bench.world.lost.iter().map(|at| origin_of(*at)).collect();
+    assert!(
+        lost.iter().all(|origin| origin.collection == "c1"),
+        "{lost:?}"
+    );
+    Ok(())
+}
+
+/// What a feed of these collections saves first, having found a checkpoint of others.
+fn first_save(apart: &[&str], found: Found) -> Result<Checkpoint> {
+    let mut config = config(&plan(), 1, "wide");
+    let Watched::Many { selection, .. } = &mut config.watched else {
+        anyhow::bail!("one collection");
+    };
+    let namespace = |name: &&str| ("mydb".to_owned(), (*name).to_owned());
+    selection.collections = NameSet::of_names(&["c0", "c1", "c2", "c3"]);
+    selection.apart = apart.iter().map(namespace).collect();
+    config.stream_hash = format!("apart {apart:?}");
+    let mut feed = Feed::new(config);
+    let world = World::new();
+    feed.handle(Input::Start, world.now);
+    feed.handle(Input::Loaded(Ok(found)), world.now);
+    let clock = world.source.clock();
+    let actions = feed.handle(Input::ClusterTime(Ok(clock)), world.now);
+    let save = actions.into_iter().find_map(|action| match action {
+        Action::Save { checkpoint, .. } => Some(checkpoint),
+        _ => None,
+    });
+    save.context("it isn't saved")
+}
+
+#[test]
+fn who_leaves_a_feed_of_many_is_kept_in_mind_until_he_is_back() -> Result<()> {
+    let at = |seconds| ClusterTime {
+        seconds,
+        increment: 1,
+    };
+    let stored = |checkpoint, revision| Found {
+        stored: Some(Stored {
+            checkpoint,
+            revision,
+            lake: None,
+        }),
+        ..Found::default()
+    };
+    let mut first = first_save(
+        &[],
+        Found {
+            handover: Some(Handover {
+                at: at(50),
+                from: "mydb.c1".to_owned(),
+            }),
+            ..Found::default()
+        },
+    )?;
+    assert_eq!(first.parted, []);
+    first.position = Position::At(at(70));
+    first.read_until = Some(at(70));
+    let left = first_save(&["c1"], stored(first, 1))?;
+    let is_c1 = |parted: &Parted| parted.collection == "c1" && parted.until == at(70);
+    ensure!(matches!(&left.parted[..], [c1] if is_c1(c1)), "{left:?}");
+    let mut later = left.clone();
+    later.position = Position::At(at(90));
+    later.read_until = Some(at(90));
+    let more = first_save(&["c1", "c2"], stored(later.clone(), 2))?;
+    ensure!(is_c1(&more.parted[0]) && more.parted[1].until == at(90));
+    let back = Found {
+        handover: Some(Handover {
+            at: at(70),
+            from: "mydb.c1".to_owned(),
+        }),
+        ..stored(later, 3)
+    };
+    let back = first_save(&[], back)?;
+    assert_eq!(back.parted, []);
+    assert_eq!(back.position, Position::At(at(70)), "what it left out");
+    ensure!(back.refiltered_at.is_some(), "others may have had filters");
+    Ok(())
+}
+
+#[test]
 fn it_goes_on_where_the_earliest_feed_of_one_of_its_collections_stands() -> Result<()> {
     let config = config(&plan(), 1, "wide");
     let mut feed = Feed::new(config);
@@ -310,10 +430,14 @@ fn it_goes_on_where_the_earliest_feed_of_one_of_its_collections_stands() -> Resu
         increment: 3,
     };
     let found = Found {
-        earlier: Some(earlier),
+        handover: Some(Handover {
+            at: earlier,
+            from: "mydb.c1".to_owned(),
+        }),
         ..Found::default()
     };
-    let actions = feed.handle(Input::Loaded(Ok(found)), now);
+    feed.handle(Input::Loaded(Ok(found)), now);
+    let actions = feed.handle(Input::ClusterTime(Ok(World::new().source.clock())), now);
     let save = actions.iter().find_map(|action| match action {
         Action::Save { checkpoint, .. } => Some(checkpoint),
         _ => None,
@@ -351,6 +475,7 @@ fn a_change_that_cannot_be_sent_is_recorded_before_it_is_passed() -> Result<()> 
             "wide",
         ),
         revision: 4,
+        lake: None,
     };
     let found = Found {
         stored: Some(stored),

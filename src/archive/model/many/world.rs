@@ -104,11 +104,29 @@ impl World {
         let until = gap.until.context("an open end")?;
         let until = self.source.place(&Position::At(until)).changes;
         // Of changes that have the time where the gap begins some may be lost.
-        let from = gap
-            .from
-            .map_or(0, |from| self.source.place(&Position::At(from)).changes);
-        self.lost.extend(from.min(read.changes)..until);
+        let from = |gap: &Gap| {
+            gap.from
+                .map_or(0, |from| self.source.place(&Position::At(from)).changes)
+        };
+        ensure!(from(gap) <= read.changes, "{gap} begins behind {read:?}");
+        let own: BTreeMap<&Origin, usize> = gaps
+            .iter()
+            .map(|(origin, gap)| (*origin, from(gap)))
+            .collect();
+        let is_lost = |index: &usize| match own.get(&origin_of(*index)) {
+            Some(from) => index >= from,
+            // Nobody knows of the collection, or the lake is further.
+            None => !self.holds_behind(&origin_of(*index), until),
+        };
+        let lost: Vec<usize> = (from(gap)..until).filter(is_lost).collect();
+        self.lost.extend(lost);
         Ok(())
+    }
+
+    /// Whether the lake holds a change of a collection behind this place.
+    fn holds_behind(&self, origin: &Origin, place: usize) -> bool {
+        let lake = self.lakes.get(origin);
+        lake.is_some_and(|lake| lake.changes().any(|index| index >= place))
     }
 
     /// Whether a change must come to the lake.
