@@ -5,6 +5,7 @@ use std::fmt;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::names;
 use super::origin::{Layout, Origin};
 
 /// Whether a database is the server's own. No pattern means it.
@@ -214,6 +215,30 @@ impl Watched {
         }
     }
 
+    /// Whether this is the folder of a collection that the feed carries, or would if it were there.
+    #[must_use]
+    pub fn carries_folder(&self, folder: &str) -> bool {
+        let (selection, layout) = match self {
+            Self::Collection(origin) => return origin.folder() == folder,
+            Self::Many { selection, layout } => (selection, layout),
+        };
+        let of = |database: Option<&str>, collection: &str| {
+            database.is_some_and(|database| {
+                if collection == names::DATABASE_FOLDER {
+                    return selection.databases.matches(database);
+                }
+                names::decode(collection).is_some_and(|name| selection.matches(database, &name))
+            })
+        };
+        match (layout, folder.split_once('/')) {
+            (Layout::Collection, None) => of(selection.only_database(), folder),
+            (Layout::DatabaseAndCollection, Some((database, collection))) => {
+                of(names::decode(database).as_deref(), collection)
+            }
+            _ => false,
+        }
+    }
+
     /// What is selected, of a feed that carries many.
     #[must_use]
     pub fn selection(&self) -> Option<&Selection> {
@@ -269,6 +294,35 @@ mod tests {
         ] {
             let matches = selection.matches(database, collection);
             assert_eq!(matches, is_meant, "{database}.{collection}");
+        }
+    }
+
+    #[test]
+    fn a_folder_belongs_to_who_carries_its_collection() {
+        let watched = |databases: &[&str], layout| Watched::Many {
+            selection: Selection {
+                databases: NameSet::of_names(databases),
+                collections: all(),
+                apart: vec![("shop".to_owned(), "users".to_owned())],
+            },
+            layout,
+        };
+        let one = watched(&["shop"], Layout::Collection);
+        let several = watched(&["shop", "crm"], Layout::DatabaseAndCollection);
+        for (folder, of_one, of_several) in [
+            ("orders", true, false),
+            ("a%2Fb", true, false),
+            ("users", false, false),
+            ("_database", true, false),
+            ("_silt/checkpoints", false, false),
+            ("shop/orders", false, true),
+            ("shop/users", false, false),
+            ("crm/users", false, true),
+            ("other/users", false, false),
+            ("crm/users/_gaps", false, false),
+        ] {
+            assert_eq!(one.carries_folder(folder), of_one, "{folder}");
+            assert_eq!(several.carries_folder(folder), of_several, "{folder}");
         }
     }
 

@@ -9,6 +9,7 @@ mod error;
 pub mod gaps;
 pub mod lines;
 pub mod local;
+mod orphan;
 pub mod tail;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::archive::addition::Addition;
 use crate::archive::names;
 pub use error::LakeError;
+pub use orphan::orphan;
 
 /// A path in the lake, below its root or prefix: `folder/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -8,11 +8,11 @@ use super::{Done, Learnt, READINGS_MAX, RunningReader, Worker, commit, notices};
 use crate::archive::failure::Failure;
 use crate::archive::gap::Record;
 use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{Action, Found, Input, LaneId, WriteOrder};
+use crate::archive::machine::{Action, Found, Handover, Input, LaneId, WriteOrder};
 use crate::archive::origin::Origin;
-use crate::archive::position::{Checkpoint, Position};
+use crate::archive::position::{Checkpoint, Position, Stored};
 use crate::archive::selection::Watched;
-use crate::checkpoint::{self, FeedId};
+use crate::checkpoint::{self, Checkpoints, FeedId};
 use crate::lake::{self, Lake};
 use crate::source::Reader;
 
@@ -82,31 +82,38 @@ impl Worker {
         );
         let watched = self.watched.clone();
         self.begin(async move {
-            let stored = checkpoints.load(&FeedId::of(&watched)).await;
-            let stored = match stored.map_err(|error| Failure::from(&error)) {
-                Ok(stored) => stored,
-                Err(failure) => {
-                    return Done::of(Input::Loaded(Err(failure)));
-                }
+            let (stored, handover) = match stored(checkpoints.as_ref(), &watched).await {
+                Ok(found) => found,
+                Err(failure) => return Done::of(Input::Loaded(Err(failure))),
             };
             let position = stored.as_ref().map(|stored| &stored.checkpoint.position);
             let stored_until = position.and_then(Position::cluster_time);
-            let handover =
-                checkpoint::handover(checkpoints.as_ref(), &watched, stored.as_ref()).await;
-            let handover = match handover.map_err(|error| Failure::from(&error)) {
-                Ok(handover) => handover,
-                Err(failure) => {
-                    return Done::of(Input::Loaded(Err(failure)));
+            let (tail, found) = match &watched {
+                Watched::Collection(origin) => {
+                    let (learnt, file) = look(lake.as_ref(), LaneId::ONLY, origin).await;
+                    let found = file.map(|tail| Found {
+                        tail,
+                        ..Found::default()
+                    });
+                    (learnt, found)
                 }
+                Watched::Many { .. } if stored.is_none() && handover.is_none() => {
+                    let orphan = lake::orphan(lake.as_ref(), &watched).await;
+                    let found = orphan.map(|orphan| Found {
+                        orphan: orphan.map(|path| path.to_string()),
+                        ..Found::default()
+                    });
+                    (
+                        Learnt::Nothing,
+                        found.map_err(|error| Failure::from(&error)),
+                    )
+                }
+                Watched::Many { .. } => (Learnt::Nothing, Ok(Found::default())),
             };
-            let (tail, file) = match &watched {
-                Watched::Collection(origin) => look(lake.as_ref(), LaneId::ONLY, origin).await,
-                Watched::Many { .. } => (Learnt::Nothing, Ok(None)),
-            };
-            let found = file.map(|tail| Found {
+            let found = found.map(|found| Found {
                 stored,
-                tail,
                 handover,
+                ..found
             });
             Done {
                 tail,
@@ -182,6 +189,17 @@ impl Worker {
             }
         });
     }
+}
+
+/// A feed's checkpoint, and where it takes over from others.
+async fn stored(
+    checkpoints: &dyn Checkpoints,
+    watched: &Watched,
+) -> Result<(Option<Stored>, Option<Handover>), Failure> {
+    let stored = checkpoints.load(&FeedId::of(watched)).await;
+    let stored = stored.map_err(|error| Failure::from(&error))?;
+    let handover = checkpoint::handover(checkpoints, watched, stored.as_ref()).await;
+    Ok((stored, handover.map_err(|error| Failure::from(&error))?))
 }
 
 /// Reads the newest hour file, for the worker and for the machine.

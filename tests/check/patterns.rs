@@ -110,7 +110,11 @@ async fn where_a_shared_stream_stands_is_told_with_the_ends_of_its_collections()
     let taken_over = row(&output, "shared checkpoint");
     expect(
         &taken_over,
-        &["ok", "where the earliest stands", "the oplog holds it"],
+        &[
+            "ok",
+            "users stands that carried its collections before",
+            "the oplog holds it",
+        ],
     );
 
     let mut silt = Silt::start(&scene.settings);

@@ -5,6 +5,7 @@ mod azure_away;
 mod azure_unknown;
 mod checkpoint_store;
 mod disk;
+mod handover;
 mod history;
 mod hours;
 mod kills;

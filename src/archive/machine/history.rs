@@ -7,6 +7,7 @@ use super::super::gap::{Gap, Record};
 use super::super::origin::Origin;
 use super::super::position::{ClusterTime, LastChange, Position};
 use super::super::selection::Watched;
+use super::lane::Skip;
 use super::messages::Voice;
 use super::progress::{PASSED_OVER, Point};
 use super::{Action, Actions, Feed, LaneId, Notice, Now, OnHistoryLost, Stage, Stream, Try};
@@ -24,7 +25,7 @@ impl Feed {
             && let Some(skip) = self.lanes[LaneId::ONLY].skip.take()
         {
             // The lake is further than the lost position, so nothing may be lost at all.
-            self.go_on_behind(skip.until);
+            self.go_on_behind(skip);
             return;
         }
         let gap = self.gap(oldest);
@@ -43,12 +44,16 @@ impl Feed {
     }
 
     /// Goes on behind what the lake ends with.
-    fn go_on_behind(&mut self, last: LastChange) {
+    fn go_on_behind(&mut self, skip: Skip) {
+        let last = skip.until;
         self.progress.set_read(Point {
             position: Position::After(last.token.clone()),
             read_until: Some(last.cluster_time),
         });
         self.progress.end(PASSED_OVER);
+        if let Some(number) = skip.unsure_since {
+            self.progress.end(number);
+        }
         self.lanes[LaneId::ONLY].last_change = Some(last);
         self.is_save_urgent = true;
         self.stream = Stream::Closed(Try::Ready);

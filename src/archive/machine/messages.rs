@@ -91,6 +91,8 @@ pub struct Found {
     pub tail: Tail,
     /// Where it is to go on instead of at its checkpoint, because others carried its collections.
     pub handover: Option<Handover>,
+    /// A file of changes of its collections that is in the lake although a feed of many has no checkpoint.
+    pub orphan: Option<String>,
 }
 
 /// Where a feed takes over what another one carried: behind what that one has archived.

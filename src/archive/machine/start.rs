@@ -186,6 +186,9 @@ impl Feed {
             };
             return self.anchor(&checkpoint, 0, found, out);
         }
+        if let (Some(path), None) = (&found.orphan, start_at) {
+            return Err(no_checkpoint(path));
+        }
         if let Some(time) = start_at {
             let checkpoint = self.blank(Position::At(time));
             return self.anchor(&checkpoint, 0, found, out);
@@ -459,8 +462,26 @@ pub(super) fn lake_behind(tail: &LastChange, expected: ClusterTime, file: &str) 
             "the lake is behind its checkpoint: its newest file {file} ends at {}, the checkpoint \
              knows of changes up to {expected}. Were files deleted or restored? Put the missing \
              files back, or delete this feed's checkpoint to archive again from the end of {file} \
-             (the oplog must still hold that time)",
+             (the oplog must still hold that time; a shared stream needs START_AT with it, at or before \
+             that end)",
             tail.cluster_time
+        ),
+    }
+}
+
+/// A feed of many without a checkpoint can't tell by its lake where it stood: a quiet collection's file ends
+/// long before that.
+#[must_use]
+pub fn no_checkpoint(path: &str) -> Failure {
+    Failure {
+        disposition: Disposition::Halt,
+        cause: "checkpoint_missing",
+        message: format!(
+            "the shared stream has no checkpoint, but the lake holds changes of its collections, such as {path}. \
+             Starting now could lose what happened since. If CHECKPOINT_STORE, CHECKPOINT_DATABASE or \
+             CHECKPOINT_COLLECTION was changed, set the old one again. Else set START_AT to a time before which all \
+             changes are in the lake (what it holds from then on is passed over), or to the present time to \
+             start there"
         ),
     }
 }

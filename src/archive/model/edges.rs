@@ -85,6 +85,7 @@ impl Master {
             stored,
             tail,
             handover: None,
+            orphan: None,
         };
         self.give(world, Input::Loaded(Ok(found)))
     }

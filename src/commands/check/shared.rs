@@ -13,7 +13,7 @@ use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
 use super::standing::{self, Standing};
 use super::{ROW_LIMIT, in_time, words};
-use crate::archive::machine::{Handover, refuse_behind};
+use crate::archive::machine::{Handover, no_checkpoint, refuse_behind};
 use crate::archive::origin::{Layout, Origin};
 use crate::archive::position::{Mark, Stored};
 use crate::archive::selection::{Matcher, Selection, is_servers_collection, is_servers_database};
@@ -84,9 +84,11 @@ impl Shared<'_> {
             add(row);
         }
         let standing = Standing::of(self.settings, stored, None, handover);
-        add(match self.store {
-            Some(_) => standing.row("shared checkpoint", self.settings, self.reached),
-            None => Row::skipped("shared checkpoint", "the store can't be used"),
+        let orphan = self.orphan(&standing).await;
+        add(match (self.store, orphan) {
+            (Some(_), Some(row)) => row,
+            (Some(_), None) => standing.row("shared checkpoint", self.settings, self.reached),
+            (None, _) => Row::skipped("shared checkpoint", "the store can't be used"),
         });
         table.progress("collections: opens a change stream over all");
         let tried = self.try_stream(standing).await;
@@ -104,6 +106,25 @@ impl Shared<'_> {
         let stored = store.load(&FeedId::of(watched)).await?;
         let handover = checkpoint::handover(store.as_ref(), watched, stored.as_ref()).await?;
         Ok((stored, handover))
+    }
+
+    /// What keeps it from starting now: changes in the lake that nobody knows the position of.
+    async fn orphan(&self, standing: &Standing) -> Option<Row> {
+        const WHAT: &str = "shared checkpoint";
+        let (Standing::Now, Some(lake)) = (standing, self.lake) else {
+            return None;
+        };
+        let watched = &self.settings.watched;
+        let seen = async { Ok(lake::orphan(lake.as_ref(), watched).await) };
+        match in_time(ROW_LIMIT, seen).await {
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(path))) => {
+                let halt = no_checkpoint(&path.to_string());
+                Some(Row::failure(WHAT, halt.message))
+            }
+            Ok(Err(error)) => Some(super::lake::failure(WHAT, &error)),
+            Err(silence) => Some(Row::failure(WHAT, silence)),
+        }
     }
 
     /// The newest files of the collections that the checkpoint knows, judged as the feed does.

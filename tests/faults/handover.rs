@@ -1,0 +1,155 @@
+//! A collection that changes streams goes on where the other one stood, whatever happened meanwhile.
+
+use std::path::PathBuf;
+
+use bson::doc;
+use serde_json::Value;
+
+use crate::harness::ledger::{Ledger, verify_all};
+use crate::harness::scene::Scene;
+use crate::harness::silt::{Settings, Silt};
+
+const HALTED: &str = "halted: needs a person, tried again every minute";
+
+/// The settings with a section for `users`.
+fn with_section(scene: &Scene, folder: &tempfile::TempDir, section: &str) -> Settings {
+    let file: PathBuf = folder.path().join("silt.toml");
+    std::fs::write(&file, format!("[collections.users]\n{section}\n")).unwrap();
+    let mut settings = scene.settings.clone();
+    settings.insert("SILT_CONFIG".to_owned(), file.to_str().unwrap().to_owned());
+    settings
+}
+
+#[tokio::test]
+async fn a_quiet_collection_gets_a_stream_of_its_own_and_loses_nothing() {
+    for store in ["mongodb", "lake"] {
+        let scene = Scene::new()
+            .await
+            .with("MONGODB_COLLECTIONS", "users,orders")
+            .with("CHECKPOINT_STORE", store);
+        let single = scene.settings.clone();
+        let shared = scene.with("STREAMS", "shared");
+        let mut users = Ledger::of(&shared, "users").await;
+        let mut orders = Ledger::of(&shared, "orders").await;
+        let silt = Silt::watching(&shared.settings, &["users,orders"]);
+        orders.insert(&shared, 5).await;
+        silt.drain();
+        // Nobody is there, and of users there has been no change before.
+        users.insert(&shared, 5).await;
+        orders.insert(&shared, 5).await;
+        let silt = Silt::watching(&single, &["users", "orders"]);
+        verify_all(&[&users, &orders], &shared, silt).await;
+    }
+}
+
+#[tokio::test]
+async fn a_section_comes_and_goes_without_a_loss() {
+    let scene = Scene::new().await.with("MONGODB_COLLECTIONS", "*");
+    let folder = tempfile::tempdir().unwrap();
+    let apart = with_section(&scene, &folder, "BATCH_SIZE = 2");
+    let mut users = Ledger::of(&scene, "users").await;
+    let mut orders = Ledger::of(&scene, "orders").await;
+    let silt = Silt::watching(&scene.settings, &["*"]);
+    silt.drain();
+    for settings in [&apart, &scene.settings, &apart, &scene.settings] {
+        users.insert(&scene, 3).await;
+        orders.insert(&scene, 3).await;
+        let names: &[&str] = match settings.get("SILT_CONFIG") {
+            Some(_) => &["*", "users"],
+            None => &["*"],
+        };
+        let silt = Silt::watching(settings, names);
+        users.insert(&scene, 1).await;
+        // What it read is lost with it.
+        silt.kill();
+    }
+    let silt = Silt::watching(&apart, &["*", "users"]);
+    verify_all(&[&users, &orders], &scene, silt).await;
+}
+
+#[tokio::test]
+async fn a_collection_that_fell_behind_on_its_own_is_made_up_for_by_the_shared_stream() {
+    let scene = Scene::new().await.with("MONGODB_COLLECTIONS", "*");
+    let folder = tempfile::tempdir().unwrap();
+    let images = "FULL_DOCUMENT_BEFORE_CHANGE = \"required\"";
+    let apart = with_section(&scene, &folder, images);
+    let mut orders = Ledger::of(&scene, "orders").await;
+    let users = scene.users();
+    users.insert_one(doc! { "_id": 0 }).await.unwrap();
+    let mut silt = Silt::watching(&apart, &["*", "users"]);
+    // There are no images, so its own stream halts.
+    let update = doc! { "$set": { "a": 1 } };
+    users.update_one(doc! { "_id": 0 }, update).await.unwrap();
+    silt.wait_where("the halt", |line| {
+        line["message"] == HALTED && line["collection"] == "users"
+    });
+    users.insert_one(doc! { "_id": 1 }).await.unwrap();
+    orders.insert(&scene, 5).await;
+    scene.flush_until(&mut silt, "orders", 5).await;
+    silt.kill();
+    let mut silt = Silt::watching(&scene.settings, &["*"]);
+    users.insert_one(doc! { "_id": 2 }).await.unwrap();
+    let has_all = |changes: &[Value]| {
+        let is_last = |change: &Value| change["documentKey"]["_id"] == 2;
+        changes.iter().any(is_last)
+    };
+    scene.flush_until_it(&mut silt, "users", has_all).await;
+    let archived = scene.archived("users");
+    let kinds: Vec<_> = archived
+        .iter()
+        .map(|change| change["operationType"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["update", "insert", "insert"]);
+    verify_all(&[&orders], &scene, silt).await;
+}
+
+#[tokio::test]
+async fn one_more_database_loses_nothing_of_the_first() {
+    let scene = Scene::new().await.with("MONGODB_COLLECTIONS", "us*");
+    let name = scene.database.name().to_owned();
+    let silt = Silt::watching(&scene.settings, &["us*"]);
+    let users = scene.users();
+    silt.drain();
+    users.insert_one(doc! { "_id": 1 }).await.unwrap();
+    let both = format!("{name},{name}-other");
+    let scene = scene.with("MONGODB_DATABASE", &both);
+    let mut silt = Silt::watching(&scene.settings, &[&format!("{both}.us*")]);
+    scene
+        .flush_until(&mut silt, &format!("{name}/users"), 1)
+        .await;
+    silt.drain();
+    users.insert_one(doc! { "_id": 2 }).await.unwrap();
+    let scene = scene.with("MONGODB_DATABASE", &name);
+    let mut silt = Silt::watching(&scene.settings, &["us*"]);
+    scene.flush_until(&mut silt, "users", 2).await;
+    silt.drain();
+}
+
+#[tokio::test]
+async fn a_shared_stream_without_its_checkpoint_does_not_start_now_beside_what_it_archived() {
+    for on_azurite in [false, true] {
+        let mut scene = Scene::new().await.with("MONGODB_COLLECTIONS", "*");
+        if on_azurite {
+            scene = scene.on_azurite();
+        }
+        let before = chrono::Utc::now() - chrono::Duration::seconds(2);
+        let mut users = Ledger::of(&scene, "users").await;
+        let mut silt = Silt::watching(&scene.settings, &["*"]);
+        users.insert(&scene, 3).await;
+        scene.flush_until(&mut silt, "users", 3).await;
+        silt.drain();
+        users.insert(&scene, 2).await;
+        scene.checkpoints().drop().await.unwrap();
+        let mut silt = Silt::start(&scene.settings);
+        let halt = silt.wait_for(HALTED);
+        let error = halt["error"].as_str().unwrap();
+        assert!(
+            error.contains("users/") && error.contains("START_AT"),
+            "{error}"
+        );
+        silt.kill();
+        let scene = scene.with("START_AT", &before.to_rfc3339());
+        let silt = Silt::watching(&scene.settings, &["*"]);
+        verify_all(&[&users], &scene, silt).await;
+    }
+}
