@@ -15,8 +15,9 @@ pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
 /// again after a crash, at most, which takes some ten seconds.
 pub const HOLD_LIMIT_CHANGES: u64 = 1_000_000;
 
-/// Collections whose ends a feed keeps in its checkpoint: within the 16 MB of a document.
-pub const MARKS_MAX: usize = 20_000;
+/// Room for collections' ends in a feed's checkpoint, in bytes: some 30,000 with short tokens. A document of
+/// MongoDB has 16 MB, and a token holds its change's `_id`.
+pub const MARKS_LIMIT_BYTES: usize = 8 << 20;
 
 /// How often the position of a feed is saved while several of its collections are being flushed.
 pub const SAVE_EVERY_MS: u64 = 1000;

@@ -38,8 +38,8 @@ impl ResumeToken {
         self.0.push_str(text);
     }
 
-    /// The time that the token speaks of: for people, and for where lost history begins. Nothing that
-    /// is read or passed over hangs on it. The server writes it first in a token, behind the byte 0x82 of a timestamp
+    /// The time that the token speaks of: where a stream is opened that can't go on with the token itself,
+    /// where lost history begins, and for people. The server writes it first in a token, behind the byte 0x82 of a timestamp
     /// (<https://github.com/mongodb/mongo/blob/master/src/mongo/db/pipeline/resume_token.h>).
     #[must_use]
     pub fn cluster_time(&self) -> Option<ClusterTime> {

@@ -21,7 +21,7 @@ pub enum SourceError {
     #[error(
         "the server refuses the resume token: {message}. It belongs to another stream or \
          deployment; if that is meant, delete its checkpoint (in CHECKPOINT_COLLECTION its _id is \
-         database.collection)"
+         database.collection; that of a shared stream, database.* or *.*, needs START_AT with it)"
     )]
     TokenRefused {
         /// What the server said.

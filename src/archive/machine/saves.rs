@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::super::failure::{Disposition, Failure};
-use super::super::limits::{MARKS_MAX, SAVE_EVERY_MS};
+use super::super::limits::{MARKS_LIMIT_BYTES, SAVE_EVERY_MS};
 use super::super::position::{Checkpoint, LastChange, Mark};
 use super::lane::Lane;
 use super::messages::Voice;
 use super::{Action, Actions, Feed, Now, Stage, Try};
+
+/// A mark's length in a checkpoint, about: its texts, and what stands around them.
+fn stored_len_bytes(mark: &Mark) -> usize {
+    let token = mark.last_change.token.as_extended_json();
+    mark.database.len() + mark.collection.len() + token.len() + 150
+}
 
 impl Feed {
     pub(super) fn advance_save(&mut self, now: Now, out: &mut Actions) {
@@ -79,11 +85,17 @@ impl Feed {
                 .map(|mark| (key(&mark), mark)),
         );
         let mut marks: Vec<_> = marks.into_values().collect();
-        if marks.len() > MARKS_MAX {
+        let mut len_bytes: usize = marks.iter().map(stored_len_bytes).sum();
+        if len_bytes > MARKS_LIMIT_BYTES {
             // A collection without a mark is judged by its last change's time, which is exact where that
             // lies far behind the position.
             marks.sort_by_key(|mark| (mark.is_ahead, mark.last_change.cluster_time));
-            marks.drain(..marks.len() - MARKS_MAX);
+            let mut left_out = 0;
+            while len_bytes > MARKS_LIMIT_BYTES && left_out < marks.len() {
+                len_bytes -= stored_len_bytes(&marks[left_out]);
+                left_out += 1;
+            }
+            marks.drain(..left_out);
         }
         marks
     }

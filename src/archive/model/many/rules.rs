@@ -10,7 +10,7 @@ use super::super::super::machine::{
 };
 use super::super::super::origin::Origin;
 use super::super::super::position::{
-    Checkpoint, ClusterTime, Parted, Position, ResumeToken, Stored,
+    Checkpoint, ClusterTime, LastChange, Mark, Parted, Position, ResumeToken, Stored,
 };
 use super::super::super::selection::{NameSet, Watched};
 use super::super::master::Life;
@@ -368,6 +368,48 @@ fn first_save(apart: &[&str], found: Found) -> Result<Checkpoint> {
         _ => None,
     });
     save.context("it isn't saved")
+}
+
+#[test]
+fn a_checkpoint_has_room_for_the_newest_ends() -> Result<()> {
+    let mark = |number: u32| Mark {
+        database: "mydb".to_owned(),
+        collection: format!("c{number}"),
+        last_change: LastChange {
+            token: ResumeToken::from_canonical(&format!(
+                r#"{{"_data":"{}"}}"#,
+                "8".repeat(200_000)
+            )),
+            cluster_time: ClusterTime {
+                seconds: number,
+                increment: 1,
+            },
+        },
+        is_ahead: false,
+    };
+    let time = ClusterTime {
+        seconds: 1000,
+        increment: 1,
+    };
+    let mut checkpoint = Checkpoint::new(Position::At(time), "another");
+    checkpoint.collections = (0..100).map(mark).collect();
+    let found = Found {
+        stored: Some(Stored {
+            checkpoint,
+            revision: 1,
+            lake: None,
+        }),
+        ..Found::default()
+    };
+    let saved = first_save(&[], found)?;
+    let kept: Vec<_> = saved
+        .collections
+        .iter()
+        .map(|mark| &mark.collection[..])
+        .collect();
+    let newest: Vec<String> = (59..100).map(|number| format!("c{number}")).collect();
+    assert_eq!(kept, newest, "8 MiB hold 41 of them");
+    Ok(())
 }
 
 #[test]
