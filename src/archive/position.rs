@@ -221,7 +221,7 @@ pub struct Checkpoint {
     pub refiltered_at: Option<ClusterTime>,
     /// What a feed of many selected: of these collections all changes before the position are in the lake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selection: Option<Selection>,
+    pub selection: Option<Box<Selection>>,
     /// The collections that left it since.
     #[serde(default)]
     pub parted: Vec<Parted>,

@@ -35,7 +35,7 @@ pub async fn handover(
             Ok(to_collection(&shared, origin, own))
         }
         Watched::Many { selection, .. } => {
-            let selected = own.and_then(|own| own.checkpoint.selection.as_ref());
+            let selected = own.and_then(|own| own.checkpoint.selection.as_deref());
             if own.is_some() && selected.is_none_or(|selected| selected == selection) {
                 return Ok(None);
             }
@@ -70,7 +70,7 @@ fn to_collection(shared: &[Other], origin: &Origin, own: Option<&Stored>) -> Opt
 /// A feed of many goes back to the earliest of what it gets.
 fn to_many(all: &[Other], selection: &Selection, own: Option<&Stored>) -> Option<Handover> {
     let own_time = own.and_then(|own| restart_time(&own.checkpoint));
-    let selected = own.and_then(|own| own.checkpoint.selection.as_ref());
+    let selected = own.and_then(|own| own.checkpoint.selection.as_deref());
     let is_new = |database: &str, collection: &str| {
         selection.matches(database, collection)
             && !selected.is_some_and(|selected| selected.matches(database, collection))
@@ -185,7 +185,7 @@ mod tests {
 
     fn stored(seconds: u32, selection: Option<Selection>) -> Stored {
         let mut checkpoint = Checkpoint::new(Position::At(at(seconds)), "hash");
-        checkpoint.selection = selection;
+        checkpoint.selection = selection.map(Box::new);
         Stored {
             checkpoint,
             revision: 1,

@@ -118,7 +118,7 @@ impl Worker {
             Done {
                 tail,
                 stored_until,
-                ..Done::of(Input::Loaded(found))
+                ..Done::of(Input::Loaded(found.map(Box::new)))
             }
         });
     }

@@ -112,7 +112,7 @@ pub enum Input {
     /// Time went by.
     Tick,
     /// [`Action::Load`] ended.
-    Loaded(Result<Found, Failure>),
+    Loaded(Result<Box<Found>, Failure>),
     /// [`Action::Look`] ended.
     Looked(LaneId, Result<Tail, Failure>),
     /// [`Action::AskClusterTime`] ended.

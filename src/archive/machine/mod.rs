@@ -223,7 +223,7 @@ impl Feed {
         }
         match input {
             Input::Start | Input::Tick => {}
-            Input::Loaded(result) => self.loaded(result, now, &mut out),
+            Input::Loaded(result) => self.loaded(result.map(|found| *found), now, &mut out),
             Input::Looked(lane, result) => self.looked(lane, result, now, &mut out),
             Input::ClusterTime(result) => self.cluster_time(result, now, &mut out),
             Input::Opened(result) => self.opened(result, now, &mut out),

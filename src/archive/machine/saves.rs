@@ -46,7 +46,7 @@ impl Feed {
             stream_hash: self.config.stream_hash.clone(),
             restarted_at: self.restarted_at,
             refiltered_at: self.refiltered_at,
-            selection: self.config.watched.selection().cloned(),
+            selection: self.config.watched.selection().cloned().map(Box::new),
             parted: self.parted.clone(),
         }
     }

@@ -256,7 +256,7 @@ impl Feed {
             (None, Some(handover)) => {
                 let checkpoint = Checkpoint {
                     refiltered_at: Some(time),
-                    ..self.blank(Position::At(self.takes_over_at(handover, &found)))
+                    ..self.blank(Position::At(takes_over_at(handover, &found)))
                 };
                 self.anchor(&checkpoint, 0, found, out)
             }
@@ -267,12 +267,6 @@ impl Feed {
             self.stage = Stage::Loading;
             self.start_failed(&failure, now, out);
         }
-    }
-
-    /// Where a feed without a checkpoint takes over: its lake may be further.
-    fn takes_over_at(&self, handover: &Handover, found: &Found) -> ClusterTime {
-        let tail = found.tail.as_ref().map(|file| file.last.cluster_time);
-        tail.map_or(handover.at, |tail| tail.max(handover.at))
     }
 
     /// Takes a starting position that is to be saved before anything is read.
@@ -414,6 +408,12 @@ impl Feed {
         self.lanes.settle(id);
         self.take_held(now, out);
     }
+}
+
+/// Where a feed without a checkpoint takes over: its lake may be further.
+fn takes_over_at(handover: &Handover, found: &Found) -> ClusterTime {
+    let tail = found.tail.as_ref().map(|file| file.last.cluster_time);
+    tail.map_or(handover.at, |tail| tail.max(handover.at))
 }
 
 /// Where a stream is to begin that can't go on with the checkpoint's token: nothing before that is

@@ -87,7 +87,7 @@ impl Master {
             handover: None,
             orphan: None,
         };
-        self.give(world, Input::Loaded(Ok(found)))
+        self.give(world, Input::Loaded(Ok(Box::new(found))))
     }
 
     fn end_open(&mut self, world: &World, position: &Position) -> Result<()> {

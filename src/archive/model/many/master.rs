@@ -229,10 +229,10 @@ impl Master {
         let input = match pending {
             Pending::Load => Input::Loaded(failed.map_or_else(
                 || {
-                    Ok(Found {
+                    Ok(Box::new(Found {
                         stored: world.store.load(),
                         ..Found::default()
-                    })
+                    }))
                 },
                 Err,
             )),

@@ -360,7 +360,7 @@ fn first_save(apart: &[&str], found: Found) -> Result<Checkpoint> {
     let mut feed = Feed::new(config);
     let world = World::new();
     feed.handle(Input::Start, world.now);
-    feed.handle(Input::Loaded(Ok(found)), world.now);
+    feed.handle(Input::Loaded(Ok(Box::new(found))), world.now);
     let clock = world.source.clock();
     let actions = feed.handle(Input::ClusterTime(Ok(clock)), world.now);
     let save = actions.into_iter().find_map(|action| match action {
@@ -478,7 +478,7 @@ fn it_goes_on_where_the_earliest_feed_of_one_of_its_collections_stands() -> Resu
         }),
         ..Found::default()
     };
-    feed.handle(Input::Loaded(Ok(found)), now);
+    feed.handle(Input::Loaded(Ok(Box::new(found))), now);
     let actions = feed.handle(Input::ClusterTime(Ok(World::new().source.clock())), now);
     let save = actions.iter().find_map(|action| match action {
         Action::Save { checkpoint, .. } => Some(checkpoint),
@@ -524,7 +524,7 @@ fn a_change_that_cannot_be_sent_is_recorded_before_it_is_passed() -> Result<()> 
         ..Found::default()
     };
     feed.handle(Input::Start, now);
-    feed.handle(Input::Loaded(Ok(found)), now);
+    feed.handle(Input::Loaded(Ok(Box::new(found))), now);
     let actions = feed.handle(Input::Opened(Ok(())), now);
     ensure!(feed.is_watching(), "{actions:?}");
     let actions = feed.handle(Input::TooLarge(event.clone()), now);
