@@ -47,6 +47,14 @@ class ComposeTest(unittest.TestCase):
     def test_every_variable_is_a_setting(self):
         self.assertLessEqual(self.silt["environment"].keys(), project.settings().keys())
 
+    def test_what_stands_in_comments_can_be_switched_on(self):
+        text = re.sub(r"^( +)# (SILT_CONFIG:|volumes:|  - \./)", r"\1\2", project.text("compose.yaml"), flags=re.M)
+        document = yaml.safe_load(text)
+        self.assertEqual(wrong(document), [])
+        silt = document["services"]["silt"]
+        (mount,) = silt["volumes"]
+        self.assertEqual(mount.split(":")[1:], [silt["environment"]["SILT_CONFIG"], "ro"])
+
     def test_it_holds_no_secret(self):
         environment = self.silt["environment"]
         self.assertEqual(environment["AZURE_STORAGE_ACCOUNT_KEY"], servers.AZURITE_KEY)

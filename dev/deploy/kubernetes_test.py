@@ -21,7 +21,7 @@ import yaml
 from deploy import dockerfile, kustomize, project
 
 K8S = project.ROOT / "k8s"
-COMPONENTS = ["workload-identity", "secret-files", "prometheus", "grafana"]
+COMPONENTS = ["workload-identity", "secret-files", "settings-file", "prometheus", "grafana"]
 KUBERNETES = ["1.27.0", "1.37.0"]  # the oldest with all fields that are used, and the newest that the package knows
 OPERATOR = "monitoring.coreos.com/v1"
 
@@ -144,8 +144,10 @@ def without_hash(document):
     if document["kind"] == "ConfigMap" and metadata["name"].startswith("silt-") and "labels" not in metadata:
         metadata["name"] = metadata["name"].rsplit("-", 1)[0]
     if document["kind"] == "Deployment":
-        for source in container([document])["envFrom"]:
-            source["configMapRef"]["name"] = source["configMapRef"]["name"].rsplit("-", 1)[0]
+        volumes = pod([document])["spec"].get("volumes", [])
+        named = [source["configMapRef"] for source in container([document])["envFrom"]]
+        for name in named + [volume["configMap"] for volume in volumes if "configMap" in volume]:
+            name["name"] = name["name"].rsplit("-", 1)[0]
     return document
 
 
@@ -192,6 +194,20 @@ class SettingsTest(unittest.TestCase):
         self.assertEqual((mount["name"], volume["secret"]["secretName"]), (volume["name"], "silt"))
         for name, path in files.items():
             self.assertEqual(path, f"{mount['mountPath']}/{name[: -len('_FILE')]}")
+
+    def test_the_settings_file_is_where_it_is_mounted(self):
+        documents = ALL["settings-file"]
+        (mount,) = container(documents)["volumeMounts"]
+        (volume,) = pod(documents)["spec"]["volumes"]
+        (file,) = kustomize.find(documents, "ConfigMap", volume["configMap"]["name"])["data"]
+        self.assertEqual(mount["name"], volume["name"])
+        self.assertEqual(environment(documents)["SILT_CONFIG"], f"{mount['mountPath']}/{file}")
+
+    def test_the_settings_file_names_settings_and_no_secret(self):
+        text = project.text("k8s/components/settings-file/silt.toml")
+        named = set(re.findall(r"^#? ?([A-Z_]+) =", text, re.M))
+        self.assertTrue(named)
+        self.assertLessEqual(named, project.settings().keys() - project.secrets())
 
     def test_the_example_holds_what_the_deployment_asks_for(self):
         example = yaml.safe_load(project.text("k8s/secret.example.yaml"))

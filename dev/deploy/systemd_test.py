@@ -36,11 +36,17 @@ class UnitTest(unittest.TestCase):
     def test_secrets_are_credentials(self):
         text = project.text(UNIT)
         given = dict(re.findall(r"^#?LoadCredential=(\w+):(.*)$", text, re.M))
-        named = dict(re.findall(r"^#?Environment=(\w+)=(.*)$", text, re.M))
+        named = dict(re.findall(r"^#?Environment=(\w+_FILE)=(.*)$", text, re.M))
         self.assertIn("MONGODB_URI", given)
         self.assertLessEqual(given.keys(), project.secrets())
         self.assertEqual(named, {f"{name}_FILE": f"%d/{name}" for name in given})
         self.assertTrue(all(path == f"/etc/silt/secrets/{name}" for name, path in given.items()))
+
+    def test_the_settings_file_is_a_credential_too(self):
+        text = project.text(UNIT)
+        ((name, path),) = re.findall(r"^#LoadCredential=([\w.]+\.toml):(.*)$", text, re.M)
+        self.assertEqual(path, f"/etc/silt/{name}")
+        self.assertIn(f"\n#Environment=SILT_CONFIG=%d/{name}\n", text)
 
     def test_it_is_confined(self):
         expected = {
