@@ -3,6 +3,7 @@
 use bson::RawDocument;
 use mongodb::raw_batch_cursor::RawBatch;
 
+use super::find::IS_BEFORE;
 use super::id::{Id, unmade};
 use super::line::Liner;
 use crate::archive::failure::{Disposition, Failure};
@@ -94,6 +95,16 @@ fn documents(
 pub(super) fn ids(batch: &RawBatch) -> Result<Vec<Id>, Failure> {
     let ids = documents(batch)?.filter_map(|document| document.map(Id::of).transpose());
     ids.collect()
+}
+
+/// Whether the first document of a reply says that one `_id` comes before another. Without documents none does.
+pub(super) fn is_before(batch: &RawBatch) -> Result<bool, Failure> {
+    let Some(document) = documents(batch)?.next().transpose()? else {
+        return Ok(false);
+    };
+    document
+        .get_bool(IS_BEFORE)
+        .map_err(|error| unmade(&format!("their order: {error}")))
 }
 
 impl Chunk {

@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use mongodb::options::RunCursorCommandOptions;
 use mongodb::raw_batch_cursor::RawBatch;
 
-use super::chunk::{Chunk, Reply};
+use super::chunk::{Chunk, Reply, is_before};
 use super::error::bounded;
 use super::find::{self, How, IdEnd, IdRange};
 use super::id::{Id, unmade};
@@ -35,7 +35,19 @@ pub(super) struct Reading<'a> {
     /// A reply of which something is left.
     rest: Option<Reply>,
     size: ReplySize,
-    is_over: bool,
+    left: Left,
+}
+
+/// What of a range is still to be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Not known yet.
+    Unknown,
+    /// What lies between its bounds.
+    Between,
+    /// What it ends with.
+    Last,
+    Nothing,
 }
 
 /// Documents that wait for a commit, and the memory that they hold.
@@ -75,16 +87,16 @@ impl<'a> Reading<'a> {
             job,
             liner: Arc::new(liner),
             range,
-            is_over: after.as_ref().is_some_and(Id::is_max_key),
             after,
             rest: None,
+            left: Left::Unknown,
             size: ReplySize::new(target_bytes, job.plan.mean_bytes()),
         })
     }
 
     /// Whether it was read to its end.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over
+        self.left == Left::Nothing && self.rest.is_none()
     }
 
     /// Gathers a chunk. It is good although what was to come behind it may have failed.
@@ -112,7 +124,6 @@ impl<'a> Reading<'a> {
                 Err(failure) => return (gathered, Err(failure)),
             }
             self.after.clone_from(&gathered.chunk.last);
-            self.is_over |= self.after.as_ref().is_some_and(Id::is_max_key);
             if let Some(len_bytes) = gathered.chunk.more_than_its_limit() {
                 // A document longer than a chunk is there already: others make room for it.
                 drop(gathered.memory);
@@ -137,25 +148,50 @@ impl<'a> Reading<'a> {
 
     /// The next documents; `None` at the range's end.
     async fn next_reply(&mut self) -> Result<Option<Reply>, Failure> {
-        if self.is_over {
-            return Ok(None);
+        if self.left == Left::Unknown {
+            self.left = self.look_ahead().await?;
         }
-        let documents = self.size.documents();
-        let command = find::documents(self.how(), &self.range, self.after.as_ref(), documents);
-        let reply = self.ask(command).await?;
-        if reply.documents > 0 {
-            return Ok(Some(reply));
-        }
-        self.is_over = true;
-        match &self.range.to {
-            // A scan with a lower bound leaves it out.
-            IdEnd::With(last) if last.is_max_key() => {
-                let command = find::document(self.how(), last);
-                let reply = self.ask(command).await?;
-                Ok(Some(reply).filter(|reply| reply.documents > 0))
+        if self.left == Left::Between {
+            let documents = self.size.documents();
+            let command = find::documents(self.how(), &self.range, self.after.as_ref(), documents);
+            let reply = self.ask(command).await?;
+            if reply.documents > 0 {
+                return Ok(Some(reply));
             }
-            _ => Ok(None),
+            self.left = Left::Last;
         }
+        if self.left == Left::Last {
+            let last = self.last().await?;
+            self.left = Left::Nothing;
+            return Ok(last);
+        }
+        Ok(None)
+    }
+
+    /// Whether anything lies between the last document that was read, or the range's beginning, and its end.
+    async fn look_ahead(&self) -> Result<Left, Failure> {
+        let begin = self.after.as_ref().or(self.range.from.as_ref());
+        let (Some(begin), IdEnd::With(last)) = (begin, &self.range.to) else {
+            return Ok(Left::Between);
+        };
+        let command = find::order(self.how(), begin, last);
+        let command = command.map_err(|error| unmade(&error.to_string()))?;
+        let answer = ask(&self.job.edges.deployment, &self.job.target.origin, command).await?;
+        Ok(if is_before(&answer)? {
+            Left::Between
+        } else {
+            Left::Last
+        })
+    }
+
+    /// What the range ends with, if that is still to be read.
+    async fn last(&mut self) -> Result<Option<Reply>, Failure> {
+        let IdEnd::With(last) = &self.range.to else {
+            return Ok(None);
+        };
+        let command = find::last(self.how(), &self.range, self.after.as_ref(), last);
+        let reply = self.ask(command).await?;
+        Ok(Some(reply).filter(|reply| reply.documents > 0))
     }
 
     fn how(&self) -> How<'a> {

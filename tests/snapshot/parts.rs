@@ -116,12 +116,7 @@ async fn silt_ls_knows_snapshots() {
         );
         // Somebody took a part away.
         let folder = world.folders().await.pop().unwrap();
-        let part = world
-            .scene
-            .lake()
-            .join(world.target.origin.folder())
-            .join(&folder);
-        std::fs::remove_file(part.join("part-00001.ndjson")).unwrap();
+        std::fs::remove_file(world.folder(&folder).join("part-00001.ndjson")).unwrap();
         let (code, text) = run(settings, &["ls"]);
         assert_eq!(code, 1, "{text}");
         assert!(

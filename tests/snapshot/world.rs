@@ -168,6 +168,24 @@ impl World {
             .unwrap();
     }
 
+    /// Makes the only snapshot, in a local lake, one that was begun and read nothing yet. Its plan may be edited.
+    pub async fn unfinish(&self, edit: impl Fn(&mut Value)) {
+        let folders = self.folders().await;
+        assert_eq!(folders.len(), 1, "{folders:?}");
+        let mut plan = self.json(&folders[0], "plan.json").await.unwrap();
+        edit(&mut plan);
+        let folder = self.folder(&folders[0]);
+        std::fs::remove_dir_all(folder).unwrap();
+        let plan = plan.to_string();
+        self.put(&folders[0], "plan.json", plan.as_bytes()).await;
+    }
+
+    /// Where a local lake has a snapshot.
+    pub fn folder(&self, name: &str) -> std::path::PathBuf {
+        let lake = self.scene.lake();
+        lake.join(self.target.origin.folder()).join(name)
+    }
+
     /// The only snapshot, which must be whole.
     pub async fn snapshot(&self) -> Snapshot {
         let folders = self.folders().await;
