@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
 """rebuild.py FOLDER URI DATABASE COLLECTION
 
-Fills an empty collection with a snapshot and the changes that follow it, up to the last that the lake holds.
-FOLDER is the collection's folder, downloaded, with JSON_MODE=canonical. Needs pymongo.
+Fills an empty collection with the newest snapshot and the changes that follow it, up to the last that the lake holds.
+FOLDER is the collection's folder, downloaded, with JSON_MODE=canonical; beside it, as in the lake, `_database/` if
+there is one. Needs pymongo. It stops where the lake doesn't have all: a gap, or an update without its document.
 """
 
 import gzip
 import re
 import sys
+from datetime import datetime
 from pathlib import Path
 
-from bson import json_util
+from bson import encode, json_util
 from bson.datetime_ms import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
 from pymongo import DeleteOne, InsertOne, MongoClient, ReplaceOne
 
 OPTIONS = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
@@ -22,19 +25,17 @@ HOUR_FILE = re.compile(r"(\d{4}-\d\d-\d\d-\d\d)(?:\.part(\d+))?\.(nd)?json(\.gz)
 def changes(path):
     """The changes of a file, whatever its format."""
     raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
-    if ".ndjson" in path.name:
-        lines = map(load, text.splitlines())
-    else:
-        lines = load(text)["changes"]
+    raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    # Lines end with \n alone: what else Python takes for the end of one may stand in a text.
+    lines = map(load, filter(None, raw.split(b"\n"))) if ".ndjson" in path.name else load(raw)["changes"]
     for line in lines:
         change = line["change"]
         # What JSON can't say: the whole event, as it was.
         yield RawBSONDocument(bytes(change["siltRawEvent"])) if "siltRawEvent" in change else change
 
 
-def load(text):
-    return json_util.loads(text, json_options=OPTIONS)
+def load(raw):
+    return json_util.loads(raw.decode(), json_options=OPTIONS)
 
 
 def hour_files(folder):
@@ -46,29 +47,66 @@ def hour_files(folder):
 
 def newest_snapshot(folder):
     """The newest that is finished."""
-    return max(folder.glob("snapshot-*/manifest.json")).parent
+    finished = [path.parent for path in folder.glob("snapshot-*/manifest.json")]
+    if not finished:
+        raise SystemExit(f"{folder} holds no snapshot that is finished")
+    return max(finished)
 
 
 def rebuild(folder, collection):
     snapshot = newest_snapshot(folder)
-    manifest = load((snapshot / "manifest.json").read_text())
+    manifest = load((snapshot / "manifest.json").read_bytes())
+    refuse_gaps(folder, manifest)
     for part in manifest["parts"]:
         write(collection, (InsertOne(read["fullDocument"]) for read in changes(snapshot / part["name"])))
+    missing = {}
     for path in hour_files(folder):
         later = (change for change in changes(path) if change["clusterTime"] >= manifest["cluster_time"])
-        write(collection, filter(None, (operation(change) for change in later)))
+        write(collection, filter(None, (operation(change, missing) for change in later)))
+    if missing:
+        kind, key, time = next(iter(missing.values()))
+        raise SystemExit(
+            f"the {kind} of {key} at {time} came without the document, and no later change has it: FULL_DOCUMENT=default, "
+            "or whenAvailable without an image, or the document's deletion isn't in the lake yet")
 
 
-def operation(change):
-    kind, key = change["operationType"], change.get("documentKey")
-    if kind == "delete":
-        return DeleteOne(key)
-    if kind in ("insert", "replace", "update") and change.get("fullDocument"):
-        return ReplaceOne(key, change["fullDocument"], upsert=True)
+def refuse_gaps(folder, manifest):
+    """Stops if changes behind the snapshot are on record as lost."""
+    # A stream that many collections share leaves a record for all in `_database/`, beside the collections or the databases.
+    places = [folder, folder.parent / "_database", folder.parent.parent / "_database"]
+    for path in sorted(path for place in places for path in place.glob("_gaps/*.json")):
+        gap = load(path.read_bytes())
+        is_meant = all(gap[name] in ("", manifest[name]) for name in ("database", "collection"))
+        if is_meant and lost_until(gap) > manifest["cluster_time"]:
+            raise SystemExit(
+                f"{path}: changes up to {lost_until(gap)} are lost ({gap['reason']}), the snapshot is of "
+                f"{manifest['cluster_time']}: only one that was taken later can be gone on from")
+
+
+def lost_until(gap):
+    if gap["reason"] == "tooLarge":
+        return gap["cluster_time"]
+    recorded = datetime.fromisoformat(gap["recorded_at"].replace("Z", "+00:00"))
+    return gap["until_cluster_time"] or Timestamp(int(recorded.timestamp()) + 1, 0)
+
+
+def operation(change, missing):
+    """What a change does. `missing` keeps those without their document, which is well if a later one has it or deletes it."""
+    kind = change["operationType"]
     if kind in ("drop", "rename", "dropDatabase"):
         raise SystemExit(f"{kind} at {change['clusterTime']}: decide by hand what it means to you")
-    # An update of a document that had gone when the server looked it up: its deletion follows.
-    return None
+    if kind not in ("insert", "replace", "update", "delete"):
+        return None
+    key, document = change["documentKey"], change.get("fullDocument")
+    known_as = key.raw if isinstance(key, RawBSONDocument) else encode(key)
+    if kind == "delete":
+        missing.pop(known_as, None)
+        return DeleteOne(key)
+    if document is None:
+        missing[known_as] = (kind, key, change["clusterTime"])
+        return None
+    missing.pop(known_as, None)
+    return ReplaceOne(key, document, upsert=True)
 
 
 def write(collection, operations, at_once=1000):
@@ -84,4 +122,4 @@ def write(collection, operations, at_once=1000):
 
 if __name__ == "__main__":
     folder, uri, database, name = sys.argv[1:]
-    rebuild(Path(folder), MongoClient(uri)[database][name])
+    rebuild(Path(folder).resolve(), MongoClient(uri)[database][name])
