@@ -108,11 +108,14 @@ pub(super) fn is_before(batch: &RawBatch) -> Result<bool, Failure> {
 }
 
 impl Chunk {
-    /// Room for so many bytes of lines.
-    pub(super) fn new(limit_bytes: u64) -> Self {
+    /// Room for so many bytes of lines, in this memory if there is as much.
+    pub(super) fn new(limit_bytes: u64, mut room: Vec<u8>) -> Self {
         let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+        room.clear();
+        // That of one long document isn't kept.
+        let is_kept = room.capacity() <= limit_bytes.saturating_mul(2);
         Self {
-            lines: Vec::new(),
+            lines: if is_kept { room } else { Vec::new() },
             documents: 0,
             bytes: 0,
             last: None,
@@ -136,7 +139,7 @@ impl Chunk {
         mut reply: Reply,
         liner: &Liner,
     ) -> Result<Option<Reply>, Failure> {
-        if self.lines.capacity() == 0 {
+        if self.lines.is_empty() {
             self.lines.reserve_exact(self.limit_bytes);
         }
         let mut is_full = false;

@@ -36,6 +36,9 @@ pub(super) struct Reading<'a> {
     rest: Option<Reply>,
     size: ReplySize,
     left: Left,
+    /// Memory of a chunk that was committed. Given back and taken again each time, it would be scattered over
+    /// the allocator's arenas.
+    room: Vec<u8>,
 }
 
 /// What of a range is still to be asked for.
@@ -91,7 +94,13 @@ impl<'a> Reading<'a> {
             rest: None,
             left: Left::Unknown,
             size: ReplySize::new(target_bytes, job.plan.mean_bytes()),
+            room: Vec::new(),
         })
+    }
+
+    /// Takes the memory of a chunk that is in the lake, for the next one.
+    pub(super) fn reuse(&mut self, room: Vec<u8>) {
+        self.room = room;
     }
 
     /// Whether it was read to its end.
@@ -104,9 +113,13 @@ impl<'a> Reading<'a> {
         let limit_bytes = self.job.chunk_limit_bytes();
         let mut gathered = Gathered {
             memory: self.job.edges.budget.spare(limit_bytes).await,
-            chunk: Chunk::new(limit_bytes),
+            chunk: Chunk::new(limit_bytes, std::mem::take(&mut self.room)),
         };
         while !gathered.chunk.is_full() {
+            if self.rest.is_none() {
+                // Whoever has the turn makes no stream wait for a throttle, nor for memory.
+                self.job.throttled().await;
+            }
             let turn = self.turn().await;
             let reply = match self.rest.take() {
                 Some(rest) => Ok(Some(rest)),
@@ -124,12 +137,12 @@ impl<'a> Reading<'a> {
                 Err(failure) => return (gathered, Err(failure)),
             }
             self.after.clone_from(&gathered.chunk.last);
+            drop(turn);
             if let Some(len_bytes) = gathered.chunk.more_than_its_limit() {
                 // A document longer than a chunk is there already: others make room for it.
                 drop(gathered.memory);
                 gathered.memory = self.job.edges.budget.spare(len_bytes).await;
             }
-            drop(turn);
             if self.rest.is_some() {
                 break;
             }
@@ -206,7 +219,6 @@ impl<'a> Reading<'a> {
         &mut self,
         command: bson::error::Result<RawDocumentBuf>,
     ) -> Result<Reply, Failure> {
-        self.job.throttled().await;
         let command = command.map_err(|error| unmade(&error.to_string()))?;
         let batch = ask(&self.job.edges.deployment, &self.job.target.origin, command).await?;
         let now = self.job.edges.clock.now();
