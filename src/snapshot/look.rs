@@ -14,7 +14,7 @@ use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::archive::snapshot::choice::{Holdings, Unfinished};
 use crate::archive::snapshot::folder::{FolderName, MANIFEST, PLAN};
-use crate::archive::snapshot::manifest::Manifest;
+use crate::archive::snapshot::manifest::{Fit, Manifest};
 use crate::archive::snapshot::plan::Plan;
 use crate::lake::{Found, Lake, LakeError, LakePath, Unread};
 
@@ -57,8 +57,8 @@ impl Names {
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     pub(super) holdings: Holdings,
-    /// A snapshot whose parts grew behind its manifest: two silts finished it at once.
-    pub(super) outgrown: Option<FolderName>,
+    /// The newest finished one, and what its files are beside its manifest.
+    pub(super) finished: Option<(FolderName, Fit)>,
 }
 
 /// Looks.
@@ -78,9 +78,8 @@ pub(super) async fn look(
         if let Some(manifest) = small::<Manifest>(lake, &path).await.map_err(failed)? {
             looked.holdings.finished = Some(manifest.cluster_time);
             let files = names.snapshots[&newest].iter();
-            if !manifest.fits(files.map(|(name, len)| (name.as_str(), *len))) {
-                looked.outgrown = Some(newest);
-            }
+            let fit = manifest.compare(files.map(|(name, len)| (name.as_str(), *len)));
+            looked.finished = Some((newest, fit));
         }
     }
     let begun =
@@ -187,7 +186,7 @@ async fn small<T: DeserializeOwned>(
     read.map(Some).map_err(|error| strange(path, &error))
 }
 
-fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
+pub(super) fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
     LakeError::Blocked {
         path: path.to_string(),
         reason: format!("it isn't what silt writes there: {error}"),
