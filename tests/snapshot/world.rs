@@ -46,6 +46,7 @@ impl World {
         };
         let target = Target {
             origin: Origin::new(scene.database.name(), "users"),
+            is_shared: false,
             mode: SnapshotMode::Initial,
             format: FileFormat::of_extension("json").unwrap(),
             gzip_level: GzipLevel::default(),
@@ -157,10 +158,13 @@ impl World {
     }
 
     pub async fn put(&self, folder: &str, name: &str, bytes: &[u8]) {
-        let path = LakePath {
-            folder: format!("{}/{folder}", self.target.origin.folder()),
-            name: name.to_owned(),
-        };
+        let folder = format!("{}/{folder}", self.target.origin.folder());
+        self.put_into(folder, name, bytes).await;
+    }
+
+    pub async fn put_into(&self, folder: String, name: &str, bytes: &[u8]) {
+        let name = name.to_owned();
+        let path = LakePath { folder, name };
         self.edges
             .lake
             .put(&path, None, bytes.to_vec())
