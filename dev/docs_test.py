@@ -71,11 +71,11 @@ def source():
     return joined
 
 
-def halts():
-    """The messages of the table of halts: the first cell of each of its rows."""
+def messages(heading):
+    """The messages of a section's table: the first cell of each of its rows."""
     operations = text_of(ROOT / "docs/operations.md")
-    section = re.search(r"^## Halts$(.*?)^##", operations, re.MULTILINE | re.DOTALL).group(1)
-    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    section = re.search(rf"^## {heading}$(.*?)^##", operations, re.MULTILINE | re.DOTALL).group(1)
+    rows = [line for line in section.splitlines() if line.startswith(("| `", "| the same with `"))]
     return [message for row in rows for message in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
 
 
@@ -120,9 +120,10 @@ class DocsTest(unittest.TestCase):
                 self.assertEqual(sorted(used - known), [])
 
     def test_every_halt_is_quoted_as_silt_says_it(self):
-        said, messages = source(), halts()
-        self.assertGreater(len(messages), 15)
-        for message in messages:
+        said, halts, snapshots = source(), messages("Halts"), messages("Snapshots")
+        self.assertGreater(len(halts), 15)
+        self.assertGreater(len(snapshots), 8)
+        for message in halts + snapshots:
             # `…` and single capitals stand for what differs from case to case.
             parts = [part.strip(" .,:;()") for part in re.split(r"…|\b[A-Z]\b", message)]
             for part in filter(None, parts):
