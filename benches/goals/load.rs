@@ -70,17 +70,21 @@ impl Load {
     pub async fn scene(&self) -> Scene {
         let time = chrono::DateTime::from_timestamp(i64::from(self.begun_at.time), 0).unwrap();
         let start_at = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let mut scene = Scene::new().await;
-        for word in std::env::args() {
-            if let Some((name, value)) = word.split_once('=') {
-                scene.set(name, value);
-            }
-        }
-        scene
+        as_asked(Scene::new().await)
             .with("MONGODB_DATABASE", self.database.name())
             .with("MONGODB_COLLECTIONS", &self.collections.join(","))
             .with("START_AT", &start_at)
     }
+}
+
+/// A scene with the settings that were given as `NAME=VALUE`.
+pub fn as_asked(mut scene: Scene) -> Scene {
+    for word in std::env::args() {
+        if let Some((name, value)) = word.split_once('=') {
+            scene.set(name, value);
+        }
+    }
+    scene
 }
 
 /// What a silt's log says that the lake has of a load.

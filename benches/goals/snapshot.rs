@@ -7,6 +7,7 @@ use bson::Document;
 use crate::documents::order;
 use crate::harness::scene::Scene;
 use crate::harness::silt::Silt;
+use crate::load::as_asked;
 use crate::process;
 use crate::table::Row;
 
@@ -26,7 +27,7 @@ struct Figures {
 pub async fn measure() -> Vec<Row> {
     let mut all = Vec::new();
     for documents in DOCUMENTS {
-        let scene = Scene::new().await.with("SNAPSHOT", "initial");
+        let scene = as_asked(Scene::new().await).with("SNAPSHOT", "initial");
         fill(&scene, documents).await;
         all.push(of(&scene, documents));
         scene.database.drop().await.unwrap();

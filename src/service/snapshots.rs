@@ -142,6 +142,7 @@ impl Follower {
         let files = &self.feed.files;
         Target {
             origin,
+            is_shared: matches!(self.feed.watched, Watched::Many { .. }),
             mode: self.feed.snapshot,
             format: files.format,
             gzip_level: files.gzip_level,

@@ -3,6 +3,7 @@
 use bson::RawDocument;
 use mongodb::raw_batch_cursor::RawBatch;
 
+use super::find::IS_BEFORE;
 use super::id::{Id, unmade};
 use super::line::Liner;
 use crate::archive::failure::{Disposition, Failure};
@@ -96,12 +97,25 @@ pub(super) fn ids(batch: &RawBatch) -> Result<Vec<Id>, Failure> {
     ids.collect()
 }
 
+/// Whether the first document of a reply says that one `_id` comes before another. Without documents none does.
+pub(super) fn is_before(batch: &RawBatch) -> Result<bool, Failure> {
+    let Some(document) = documents(batch)?.next().transpose()? else {
+        return Ok(false);
+    };
+    document
+        .get_bool(IS_BEFORE)
+        .map_err(|error| unmade(&format!("their order: {error}")))
+}
+
 impl Chunk {
-    /// Room for so many bytes of lines.
-    pub(super) fn new(limit_bytes: u64) -> Self {
+    /// Room for so many bytes of lines, in this memory if there is as much.
+    pub(super) fn new(limit_bytes: u64, mut room: Vec<u8>) -> Self {
         let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+        room.clear();
+        // That of one long document isn't kept.
+        let is_kept = room.capacity() <= limit_bytes.saturating_mul(2);
         Self {
-            lines: Vec::new(),
+            lines: if is_kept { room } else { Vec::new() },
             documents: 0,
             bytes: 0,
             last: None,
@@ -125,7 +139,7 @@ impl Chunk {
         mut reply: Reply,
         liner: &Liner,
     ) -> Result<Option<Reply>, Failure> {
-        if self.lines.capacity() == 0 {
+        if self.lines.is_empty() {
             self.lines.reserve_exact(self.limit_bytes);
         }
         let mut is_full = false;

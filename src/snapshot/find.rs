@@ -43,44 +43,66 @@ pub(super) struct How<'a> {
 
 type Made<T> = bson::error::Result<T>;
 
-/// The documents of a range behind this one, so many at most.
+/// The documents of a range behind this one, so many at most, but for the one that it ends with: a bound leaves
+/// it out, and a filter wouldn't keep the server from reading all that was inserted behind it ([`last`]).
 pub(super) fn documents(
     how: How<'_>,
     range: &IdRange,
     after: Option<&Id>,
     documents: u32,
 ) -> Made<RawDocumentBuf> {
-    let mut conditions = Vec::new();
     let mut command = rawdoc! { "find": how.collection };
     if let Some(after) = after {
         // The bound includes it. If it has gone since, nothing is lost.
-        conditions.push(rawdoc! { "_id": after.under(cstr!("$ne"))? });
-    }
-    if let IdEnd::With(last) = &range.to {
-        // Aggregation compares over all types too. A bound would leave the last one out.
-        let mut sides = RawArrayBuf::new();
-        sides.push("$_id");
-        sides.push(last.under(cstr!("$literal"))?);
-        conditions.push(rawdoc! { "$expr": { "$lte": sides } });
-    }
-    if !conditions.is_empty() {
-        let conditions: RawArrayBuf = conditions.into_iter().collect();
-        command.append(cstr!("filter"), rawdoc! { "$and": conditions });
+        let other = rawdoc! { "_id": after.under(cstr!("$ne"))? };
+        command.append(cstr!("filter"), other);
     }
     if let Some(least) = after.or(range.from.as_ref()) {
         command.append(cstr!("min"), least.document_key()?);
     }
-    if let IdEnd::Before(end) = &range.to {
-        command.append(cstr!("max"), end.document_key()?);
-    }
+    let (IdEnd::Before(end) | IdEnd::With(end)) = &range.to;
+    command.append(cstr!("max"), end.document_key()?);
     close(&mut command, how, 1, documents);
     Ok(command)
 }
 
-/// The document with this `_id`.
-pub(super) fn document(how: How<'_>, id: &Id) -> Made<RawDocumentBuf> {
-    let mut command = rawdoc! { "find": how.collection };
-    command.append(cstr!("filter"), id.document_key()?);
+/// The document that a range ends with, if it lies in the range and behind this one.
+pub(super) fn last(
+    how: How<'_>,
+    range: &IdRange,
+    after: Option<&Id>,
+    last: &Id,
+) -> Made<RawDocumentBuf> {
+    let mut conditions = RawArrayBuf::new();
+    conditions.push(rawdoc! { "_id": last.under(cstr!("$eq"))? });
+    let from = range.from.as_ref().map(|from| (cstr!("$gte"), from));
+    if let Some((compare, least)) = after.map(|after| (cstr!("$gt"), after)).or(from) {
+        // Aggregation compares over all types too.
+        let mut sides = RawArrayBuf::new();
+        sides.push("$_id");
+        sides.push(least.under(cstr!("$literal"))?);
+        let mut comparison = RawDocumentBuf::new();
+        comparison.append(compare, sides);
+        conditions.push(rawdoc! { "$expr": comparison });
+    }
+    let mut command = rawdoc! { "find": how.collection, "filter": { "$and": conditions } };
+    close(&mut command, how, 1, 1);
+    Ok(command)
+}
+
+/// The name under which the server says what [`order`] asks.
+pub(super) const IS_BEFORE: &str = "isBefore";
+
+/// Asks whether one `_id` comes before another: the server alone knows the order over all types, and refuses bounds
+/// that aren't in order. It says so with any document, and nothing if there are none.
+pub(super) fn order(how: How<'_>, one: &Id, other: &Id) -> Made<RawDocumentBuf> {
+    let mut sides = RawArrayBuf::new();
+    sides.push(one.under(cstr!("$literal"))?);
+    sides.push(other.under(cstr!("$literal"))?);
+    let mut command = rawdoc! {
+        "find": how.collection,
+        "projection": { "_id": 0, "isBefore": { "$lt": sides } },
+    };
     close(&mut command, how, 1, 1);
     Ok(command)
 }

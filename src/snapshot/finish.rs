@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::begin::{describe, pretty};
 use super::job::Job;
-use super::look::{is_same, lost};
+use super::look::{is_same, lost, strange};
 use super::parts::{self, LOOKS_MAX, count};
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::snapshot::folder::MANIFEST;
@@ -80,14 +80,16 @@ async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
         })
     };
     let now_unix_ms = job.edges.clock.now().unix_ms;
-    let manifest = Manifest::new(&job.plan, counted, complete, now_unix_ms).map_err(broken)?;
     let old = there
         .as_ref()
         .map(|there| serde_json::from_slice::<Manifest>(&there.bytes));
-    match old {
-        // Somebody has finished it, and what he says is so.
-        Some(Ok(old)) if old.parts == manifest.parts => return Ok(Some(old)),
-        _ => {}
+    let old = old.transpose();
+    let old = old.map_err(|error| failed(strange(&path, &error)))?;
+    let manifest = Manifest::new(&job.plan, counted, old.as_ref(), complete, now_unix_ms);
+    let manifest = manifest.map_err(broken)?;
+    // Somebody has finished it, and what he says is so.
+    if let Some(old) = old.filter(|old| old.parts == manifest.parts) {
+        return Ok(Some(old));
     }
     let version = there.as_ref().map(|there| &there.version);
     match lake.put(&path, version, pretty(&manifest)?).await {

@@ -1,6 +1,6 @@
 //! What the lake holds of a collection's snapshots, and which gaps it has a record of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use serde::de::DeserializeOwned;
@@ -10,10 +10,11 @@ use super::begin::Description;
 use super::{Edges, Target};
 use crate::archive::failure::Failure;
 use crate::archive::gap;
+use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::archive::snapshot::choice::{Holdings, Unfinished};
 use crate::archive::snapshot::folder::{FolderName, MANIFEST, PLAN};
-use crate::archive::snapshot::manifest::Manifest;
+use crate::archive::snapshot::manifest::{Fit, Manifest};
 use crate::archive::snapshot::plan::Plan;
 use crate::lake::{Found, Lake, LakeError, LakePath, Unread};
 
@@ -31,7 +32,6 @@ const RECORD: &str = ".json";
 struct Names {
     /// Snapshots, each with its files' names and lengths.
     snapshots: BTreeMap<FolderName, Vec<(String, u64)>>,
-    gaps: Vec<LakePath>,
 }
 
 impl Names {
@@ -41,9 +41,7 @@ impl Names {
         let Some(below) = below.and_then(|below| below.strip_prefix('/')) else {
             return;
         };
-        if below == gap::FOLDER {
-            self.gaps.extend(Some(path).filter(is_record));
-        } else if let Some(snapshot) = FolderName::parse(below) {
+        if let Some(snapshot) = FolderName::parse(below) {
             let files = self.snapshots.entry(snapshot).or_default();
             files.push((path.name, len_bytes));
         }
@@ -59,8 +57,8 @@ impl Names {
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     pub(super) holdings: Holdings,
-    /// A snapshot whose parts grew behind its manifest: two silts finished it at once.
-    pub(super) outgrown: Option<FolderName>,
+    /// The newest finished one, and what its files are beside its manifest.
+    pub(super) finished: Option<(FolderName, Fit)>,
 }
 
 /// Looks.
@@ -73,16 +71,15 @@ pub(super) async fn look(
     let failed = |error: LakeError| Failure::from(&error);
     let names = names(lake, &target.origin.folder()).await.map_err(failed)?;
     let mut looked = Looked::default();
-    looked.holdings.lost_until = lost_until(lake, &names.gaps).await.map_err(failed)?;
+    looked.holdings.lost_until = lost(edges, target).await?;
     let folders = || names.snapshots.keys().rev().copied();
     if let Some(newest) = folders().find(|folder| names.has(*folder, MANIFEST)) {
         let path = path(target, newest, MANIFEST);
         if let Some(manifest) = small::<Manifest>(lake, &path).await.map_err(failed)? {
             looked.holdings.finished = Some(manifest.cluster_time);
             let files = names.snapshots[&newest].iter();
-            if !manifest.fits(files.map(|(name, len)| (name.as_str(), *len))) {
-                looked.outgrown = Some(newest);
-            }
+            let fit = manifest.compare(files.map(|(name, len)| (name.as_str(), *len)));
+            looked.finished = Some((newest, fit));
         }
     }
     let begun =
@@ -122,22 +119,26 @@ pub(super) async fn plan(
 /// Where the latest gap of a collection ends, as it is now.
 pub(super) async fn lost(edges: &Edges, target: &Target) -> Result<Option<ClusterTime>, Failure> {
     let lake = edges.lake.as_ref();
-    let folder = format!("{}/{}", target.origin.folder(), gap::FOLDER);
-    let looked = async {
-        let files = lake.list(&folder).await?;
-        let paths: Vec<LakePath> = files
-            .into_iter()
-            .map(|file| LakePath {
-                folder: folder.clone(),
-                name: file.name,
-            })
-            .filter(is_record)
-            .collect();
-        lost_until(lake, &paths).await
-    };
-    looked
-        .await
-        .map_err(|error: LakeError| Failure::from(&error))
+    let mut latest = None;
+    for folder in gap_folders(target) {
+        let until = lost_until(lake, folder).await;
+        latest = latest.max(until.map_err(|error| Failure::from(&error))?);
+    }
+    Ok(latest)
+}
+
+/// Where gaps are on record that a collection's changes may lie in: its own, and of a shared stream those of its
+/// database and of all databases, whichever the stream was over when it lost them.
+fn gap_folders(target: &Target) -> BTreeSet<String> {
+    let mut origins = vec![target.origin.clone()];
+    if target.is_shared {
+        let Origin {
+            database, layout, ..
+        } = &target.origin;
+        origins.extend([database.as_str(), ""].map(|whole| Origin::laid_out(whole, "", *layout)));
+    }
+    let folder = |origin: Origin| format!("{}/{}", origin.folder(), gap::FOLDER);
+    origins.into_iter().map(folder).collect()
 }
 
 fn path(target: &Target, folder: FolderName, name: &str) -> LakePath {
@@ -162,7 +163,7 @@ async fn names(lake: &dyn Lake, folder: &str) -> Result<Names, LakeError> {
     let matters = |unread: &Unread| {
         let below = unread.folder.strip_prefix(folder).unwrap_or_default();
         let below = below.trim_start_matches('/');
-        below == gap::FOLDER || FolderName::parse(below).is_some()
+        FolderName::parse(below).is_some()
     };
     if let Some(unread) = walked?.into_iter().find(matters) {
         return Err(LakeError::Forbidden {
@@ -185,22 +186,25 @@ async fn small<T: DeserializeOwned>(
     read.map(Some).map_err(|error| strange(path, &error))
 }
 
-fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
+pub(super) fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
     LakeError::Blocked {
         path: path.to_string(),
         reason: format!("it isn't what silt writes there: {error}"),
     }
 }
 
-fn is_record(path: &LakePath) -> bool {
-    path.name.ends_with(RECORD)
-}
-
-async fn lost_until(lake: &dyn Lake, gaps: &[LakePath]) -> Result<Option<ClusterTime>, LakeError> {
+async fn lost_until(lake: &dyn Lake, folder: String) -> Result<Option<ClusterTime>, LakeError> {
     let mut latest = None;
-    for path in gaps {
-        if let Some(record) = lake.get(path).await? {
-            let until = gap::lost_until(&record.bytes).map_err(|error| strange(path, &error))?;
+    for file in lake.list(&folder).await? {
+        let path = LakePath {
+            folder: folder.clone(),
+            name: file.name,
+        };
+        if !path.name.ends_with(RECORD) {
+            continue;
+        }
+        if let Some(record) = lake.get(&path).await? {
+            let until = gap::lost_until(&record.bytes).map_err(|error| strange(&path, &error))?;
             latest = latest.max(until);
         }
     }

@@ -70,6 +70,9 @@ pub struct Settings {
 pub struct Target {
     /// The collection.
     pub origin: Origin,
+    /// Whether it shares its stream, which leaves the gap records of collections that it doesn't know of in the
+    /// folder of all.
+    pub is_shared: bool,
     /// When a snapshot is taken.
     pub mode: SnapshotMode,
     /// Format of the parts.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::chunk::Chunk;
@@ -73,7 +74,7 @@ async fn walk(job: &Job, range: u32, backoff: &mut Backoff) -> Result<Ended, Fai
     loop {
         let (Gathered { chunk, memory }, outcome) = reading.gather().await;
         if chunk.documents > 0 {
-            append(job, range, &mut newest, chunk).await?;
+            reading.reuse(append(job, range, &mut newest, chunk).await?);
             backoff.succeeded();
         }
         drop(memory);
@@ -89,12 +90,24 @@ async fn walk(job: &Job, range: u32, backoff: &mut Backoff) -> Result<Ended, Fai
     Ok(Ended::Read)
 }
 
-/// Commits a chunk to the range's newest part, or to the next.
-async fn append(job: &Job, range: u32, newest: &mut Newest, chunk: Chunk) -> Result<(), Failure> {
+/// Commits a chunk to the range's newest part, or to the next. Returns the chunk's memory.
+async fn append(
+    job: &Job,
+    range: u32,
+    newest: &mut Newest,
+    chunk: Chunk,
+) -> Result<Vec<u8>, Failure> {
     let (read_documents, read_bytes) = (u64::from(chunk.documents), chunk.bytes);
     let part = newest.as_ref().map(|(part, _)| part);
     let (name, base) = job.plan.place(range, part);
-    let Commit { addition, file } = encode(job, name, base.cloned(), chunk).await?;
+    let last = chunk.last.as_ref().map(Id::key);
+    let lines = Bytes::from(chunk.lines);
+    let documents = Documents {
+        lines: lines.clone(),
+        count: chunk.documents,
+        last: last.ok_or_else(|| unmade("nothing was read"))??,
+    };
+    let Commit { addition, file } = encode(job, name, base.cloned(), documents).await?;
     let version = newest.as_ref().map(|(_, version)| version);
     let at = base.zip(version).map(|(part, version)| Base {
         version,
@@ -111,7 +124,9 @@ async fn append(job: &Job, range: u32, newest: &mut Newest, chunk: Chunk) -> Res
     job.progress
         .send_modify(|progress| progress.add(read_documents, read_bytes));
     *newest = Some((file, version));
-    Ok(())
+    drop(addition);
+    // The lake may still hold a request that it has given up.
+    Ok(lines.try_into_mut().map(Vec::from).unwrap_or_default())
 }
 
 /// Frames and compresses a chunk, the latter beside the async runtime.
@@ -119,15 +134,8 @@ async fn encode(
     job: &Job,
     name: PartName,
     base: Option<Part>,
-    chunk: Chunk,
+    documents: Documents,
 ) -> Result<Commit<Part>, Failure> {
-    let last = chunk.last.as_ref().map(Id::key);
-    let last = last.ok_or_else(|| unmade("nothing was read"))??;
-    let documents = Documents {
-        lines: chunk.lines.into(),
-        count: chunk.documents,
-        last,
-    };
     let plan = job.plan.clone();
     let (gzip_level, now) = (job.target.gzip_level, job.edges.clock.now());
     let work = move || {

@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use mongodb::options::RunCursorCommandOptions;
 use mongodb::raw_batch_cursor::RawBatch;
 
-use super::chunk::{Chunk, Reply};
+use super::chunk::{Chunk, Reply, is_before};
 use super::error::bounded;
 use super::find::{self, How, IdEnd, IdRange};
 use super::id::{Id, unmade};
@@ -35,7 +35,22 @@ pub(super) struct Reading<'a> {
     /// A reply of which something is left.
     rest: Option<Reply>,
     size: ReplySize,
-    is_over: bool,
+    left: Left,
+    /// Memory of a chunk that was committed. Given back and taken again each time, it would be scattered over
+    /// the allocator's arenas.
+    room: Vec<u8>,
+}
+
+/// What of a range is still to be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Not known yet.
+    Unknown,
+    /// What lies between its bounds.
+    Between,
+    /// What it ends with.
+    Last,
+    Nothing,
 }
 
 /// Documents that wait for a commit, and the memory that they hold.
@@ -75,16 +90,22 @@ impl<'a> Reading<'a> {
             job,
             liner: Arc::new(liner),
             range,
-            is_over: after.as_ref().is_some_and(Id::is_max_key),
             after,
             rest: None,
+            left: Left::Unknown,
             size: ReplySize::new(target_bytes, job.plan.mean_bytes()),
+            room: Vec::new(),
         })
+    }
+
+    /// Takes the memory of a chunk that is in the lake, for the next one.
+    pub(super) fn reuse(&mut self, room: Vec<u8>) {
+        self.room = room;
     }
 
     /// Whether it was read to its end.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over
+        self.left == Left::Nothing && self.rest.is_none()
     }
 
     /// Gathers a chunk. It is good although what was to come behind it may have failed.
@@ -92,9 +113,13 @@ impl<'a> Reading<'a> {
         let limit_bytes = self.job.chunk_limit_bytes();
         let mut gathered = Gathered {
             memory: self.job.edges.budget.spare(limit_bytes).await,
-            chunk: Chunk::new(limit_bytes),
+            chunk: Chunk::new(limit_bytes, std::mem::take(&mut self.room)),
         };
         while !gathered.chunk.is_full() {
+            if self.rest.is_none() {
+                // Whoever has the turn makes no stream wait for a throttle, nor for memory.
+                self.job.throttled().await;
+            }
             let turn = self.turn().await;
             let reply = match self.rest.take() {
                 Some(rest) => Ok(Some(rest)),
@@ -112,13 +137,12 @@ impl<'a> Reading<'a> {
                 Err(failure) => return (gathered, Err(failure)),
             }
             self.after.clone_from(&gathered.chunk.last);
-            self.is_over |= self.after.as_ref().is_some_and(Id::is_max_key);
+            drop(turn);
             if let Some(len_bytes) = gathered.chunk.more_than_its_limit() {
                 // A document longer than a chunk is there already: others make room for it.
                 drop(gathered.memory);
                 gathered.memory = self.job.edges.budget.spare(len_bytes).await;
             }
-            drop(turn);
             if self.rest.is_some() {
                 break;
             }
@@ -137,25 +161,50 @@ impl<'a> Reading<'a> {
 
     /// The next documents; `None` at the range's end.
     async fn next_reply(&mut self) -> Result<Option<Reply>, Failure> {
-        if self.is_over {
-            return Ok(None);
+        if self.left == Left::Unknown {
+            self.left = self.look_ahead().await?;
         }
-        let documents = self.size.documents();
-        let command = find::documents(self.how(), &self.range, self.after.as_ref(), documents);
-        let reply = self.ask(command).await?;
-        if reply.documents > 0 {
-            return Ok(Some(reply));
-        }
-        self.is_over = true;
-        match &self.range.to {
-            // A scan with a lower bound leaves it out.
-            IdEnd::With(last) if last.is_max_key() => {
-                let command = find::document(self.how(), last);
-                let reply = self.ask(command).await?;
-                Ok(Some(reply).filter(|reply| reply.documents > 0))
+        if self.left == Left::Between {
+            let documents = self.size.documents();
+            let command = find::documents(self.how(), &self.range, self.after.as_ref(), documents);
+            let reply = self.ask(command).await?;
+            if reply.documents > 0 {
+                return Ok(Some(reply));
             }
-            _ => Ok(None),
+            self.left = Left::Last;
         }
+        if self.left == Left::Last {
+            let last = self.last().await?;
+            self.left = Left::Nothing;
+            return Ok(last);
+        }
+        Ok(None)
+    }
+
+    /// Whether anything lies between the last document that was read, or the range's beginning, and its end.
+    async fn look_ahead(&self) -> Result<Left, Failure> {
+        let begin = self.after.as_ref().or(self.range.from.as_ref());
+        let (Some(begin), IdEnd::With(last)) = (begin, &self.range.to) else {
+            return Ok(Left::Between);
+        };
+        let command = find::order(self.how(), begin, last);
+        let command = command.map_err(|error| unmade(&error.to_string()))?;
+        let answer = ask(&self.job.edges.deployment, &self.job.target.origin, command).await?;
+        Ok(if is_before(&answer)? {
+            Left::Between
+        } else {
+            Left::Last
+        })
+    }
+
+    /// What the range ends with, if that is still to be read.
+    async fn last(&mut self) -> Result<Option<Reply>, Failure> {
+        let IdEnd::With(last) = &self.range.to else {
+            return Ok(None);
+        };
+        let command = find::last(self.how(), &self.range, self.after.as_ref(), last);
+        let reply = self.ask(command).await?;
+        Ok(Some(reply).filter(|reply| reply.documents > 0))
     }
 
     fn how(&self) -> How<'a> {
@@ -170,7 +219,6 @@ impl<'a> Reading<'a> {
         &mut self,
         command: bson::error::Result<RawDocumentBuf>,
     ) -> Result<Reply, Failure> {
-        self.job.throttled().await;
         let command = command.map_err(|error| unmade(&error.to_string()))?;
         let batch = ask(&self.job.edges.deployment, &self.job.target.origin, command).await?;
         let now = self.job.edges.clock.now();

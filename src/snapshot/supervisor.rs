@@ -20,7 +20,7 @@ use crate::archive::failure::{Disposition, Failure};
 use crate::archive::limits::RETRY_DELAY_MAX_MS;
 use crate::archive::snapshot::choice::Next;
 use crate::archive::snapshot::folder::FolderName;
-use crate::archive::snapshot::manifest::Manifest;
+use crate::archive::snapshot::manifest::{Fit, Manifest};
 use crate::archive::snapshot::progress::{Progress, grouped};
 
 /// How often a collection that needs a person is tried again.
@@ -39,8 +39,8 @@ pub(super) struct Supervisor {
 
 /// What an attempt came to.
 enum Outcome {
-    /// The lake has what it should have.
-    Done,
+    /// The lake has what it should have, but for what is wrong with that.
+    Done(Option<String>),
     /// All is to be looked at again: why.
     Again(&'static str),
 }
@@ -66,9 +66,9 @@ impl Supervisor {
     pub(super) async fn run(mut self) {
         while let Some(target) = self.next().await {
             match self.serve(&target).await {
-                Ok(()) => self.note(&target, |status| {
+                Ok(trouble) => self.note(&target, |status| {
                     status.state = State::Done;
-                    status.trouble = None;
+                    status.trouble = trouble;
                 }),
                 Err(failure) => self.halt(target, &failure),
             }
@@ -132,12 +132,12 @@ impl Supervisor {
         self.halted.push((Instant::now() + HALT_RETRY, target));
     }
 
-    /// Tries until the lake has what it should have, or a person is needed.
-    async fn serve(&self, target: &Target) -> Result<(), Failure> {
+    /// Tries until the lake has what it should have, or a person is needed. Says what is wrong with what it has.
+    async fn serve(&self, target: &Target) -> Result<Option<String>, Failure> {
         let mut backoff = Backoff::new(target.limits.retry_delay_ms, fastrand::u64(..));
         loop {
             let (disposition, why) = match self.attempt(target).await {
-                Ok(Outcome::Done) => return Ok(()),
+                Ok(Outcome::Done(trouble)) => return Ok(trouble),
                 Ok(Outcome::Again(why)) => (Disposition::Reload, why.to_owned()),
                 Err(failure) => match failure.disposition {
                     Disposition::Retry { .. } | Disposition::Reload => {
@@ -160,11 +160,7 @@ impl Supervisor {
     async fn attempt(&self, target: &Target) -> Result<Outcome, Failure> {
         let now = describe(&self.edges, target).await?;
         let looked = look(&self.edges, target, &now).await?;
-        if let Some(folder) = looked.outgrown
-            && let Some(job) = self.job(target, folder).await?
-        {
-            recount(&job).await?;
-        }
+        let damage = self.mend(target, looked.finished).await?;
         let mut next = looked.holdings.next(target.mode);
         if next == Next::Begin {
             let begun = begin(&self.edges, self.settings, target, now.clone()).await?;
@@ -180,12 +176,38 @@ impl Supervisor {
                 .next(target.mode);
         }
         match next {
-            Next::Nothing => Ok(Outcome::Done),
+            Next::Nothing => Ok(Outcome::Done(damage)),
             Next::Begin => Ok(Outcome::Again("the snapshot that was begun is gone")),
             Next::GoOn(folder) => match self.job(target, folder).await? {
                 Some(job) => self.go_on(&job).await,
                 None => Ok(Outcome::Again("the snapshot's plan is gone")),
             },
+        }
+    }
+
+    /// Makes the manifest true of parts that grew behind it. Of parts that are gone it stays the only witness:
+    /// says which.
+    async fn mend(
+        &self,
+        target: &Target,
+        finished: Option<(FolderName, Fit)>,
+    ) -> Result<Option<String>, Failure> {
+        match finished {
+            Some((folder, Fit::Lacking(lack))) => {
+                let trouble = format!(
+                    "{folder} isn't what its manifest says: {lack}; restore it, or move the folder out of the \
+                     lake, and another snapshot is taken"
+                );
+                warn!(collection = %target.origin, error = trouble, "the snapshot is damaged");
+                Ok(Some(trouble))
+            }
+            Some((folder, Fit::Grown)) => {
+                if let Some(job) = self.job(target, folder).await? {
+                    recount(&job).await?;
+                }
+                Ok(None)
+            }
+            Some((_, Fit::Same)) | None => Ok(None),
         }
     }
 
@@ -210,7 +232,7 @@ impl Supervisor {
         match finish(job).await? {
             Finished::Whole(manifest) => {
                 self.tell_end(job, &manifest);
-                Ok(Outcome::Done)
+                Ok(Outcome::Done(None))
             }
             Finished::Void(why) => Ok(Outcome::Again(why)),
         }

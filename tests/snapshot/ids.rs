@@ -109,18 +109,7 @@ enum Kind {
 }
 
 async fn create(world: &World, kind: Kind) {
-    let creating = world.scene.database.create_collection("users");
-    match kind {
-        Kind::Plain => creating.await,
-        Kind::Clustered => creating.clustered_index(ClusteredIndex::default()).await,
-        Kind::Collation => {
-            let collation = Collation::builder()
-                .locale("en")
-                .strength(mongodb::options::CollationStrength::Secondary);
-            creating.collation(collation.build()).await
-        }
-    }
-    .unwrap();
+    create_empty(world, "users", kind).await;
     let mut all = documents();
     if kind == Kind::Collation {
         // The server can't index it.
@@ -132,23 +121,52 @@ async fn create(world: &World, kind: Kind) {
         all.retain(|document| !symbol(document));
     }
     fastrand::shuffle(&mut all);
-    let all: RawArrayBuf = all.into_iter().collect();
-    let command = rawdoc! { "insert": "users", "documents": all };
+    insert(world, "users", &all).await;
+}
+
+async fn create_empty(world: &World, name: &str, kind: Kind) {
+    let creating = world.scene.database.create_collection(name);
+    match kind {
+        Kind::Plain => creating.await,
+        Kind::Clustered => creating.clustered_index(ClusteredIndex::default()).await,
+        Kind::Collation => {
+            let collation = Collation::builder()
+                .locale("en")
+                .strength(mongodb::options::CollationStrength::Secondary);
+            creating.collation(collation.build()).await
+        }
+    }
+    .unwrap();
+}
+
+async fn insert(world: &World, name: &str, documents: &[RawDocumentBuf]) {
+    let documents: RawArrayBuf = documents.iter().cloned().collect();
+    let command = rawdoc! { "insert": name, "documents": documents };
     let answer = world.scene.database.run_raw_command(command).await.unwrap();
     assert!(!answer.contains_key("writeErrors"), "{answer}");
 }
 
-/// Every document of the collection, as the server has it.
-async fn all(world: &World) -> BTreeSet<Vec<u8>> {
+/// Every document of the collection, as the server has it and in its order.
+async fn in_order(world: &World) -> Vec<RawDocumentBuf> {
     let users = world.users().clone_with_type::<RawDocumentBuf>();
-    let found: Vec<RawDocumentBuf> = users
-        .find(doc! {})
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap();
-    found.into_iter().map(RawDocumentBuf::into_bytes).collect()
+    let finding = users.find(doc! {}).sort(doc! { "_id": 1 }).await;
+    finding.unwrap().try_collect().await.unwrap()
+}
+
+/// The bytes of documents, in any order.
+fn bytes(documents: &[RawDocumentBuf]) -> BTreeSet<Vec<u8>> {
+    let bytes = documents
+        .iter()
+        .map(|document| document.as_bytes().to_vec());
+    bytes.collect()
+}
+
+/// Every second commit is made and not known of, from the first or the second on.
+fn forget(world: &mut World, phase: u32) {
+    world.edges.lake = Arc::new(Unsure {
+        lake: Arc::clone(&world.edges.lake),
+        commits: AtomicU32::new(phase),
+    });
 }
 
 /// One document a commit, and behind every second commit all is forgotten: so the range goes on behind an
@@ -168,18 +186,42 @@ fn a_collection_is_read_whole_whatever_its_ids_are_and_wherever_it_broke_off() {
             }
             let mut world = world.with_small_parts(1, 20_000);
             create(&world, kind).await;
-            world.edges.lake = Arc::new(Unsure {
-                lake: Arc::clone(&world.edges.lake),
-                commits: AtomicU32::new(phase),
-            });
+            forget(&mut world, phase);
             world.take().await;
             let snapshot = world.snapshot().await;
-            let documents = snapshot.documents.iter();
-            let read: BTreeSet<Vec<u8>> = documents
-                .map(|document| document.as_bytes().to_vec())
-                .collect();
+            let read = bytes(&snapshot.documents);
             assert_eq!(read.len(), snapshot.documents.len());
-            assert_eq!(read, all(&world).await, "{extension}");
+            assert_eq!(read, bytes(&in_order(&world).await), "{extension}");
+        }
+    });
+}
+
+/// A range ends with what was the greatest `_id` when the plan was made, whatever that is and also where it
+/// goes on behind that, and what came later isn't read.
+#[test]
+fn a_range_ends_with_its_last_id_whatever_that_is() {
+    let kinds = [Kind::Plain, Kind::Clustered, Kind::Collation];
+    let cases = kinds
+        .into_iter()
+        .flat_map(|kind| [0, 1].map(|phase| (kind, phase)));
+    at_once(cases, async |(kind, phase)| {
+        let mut world = World::new().await.with_small_parts(1, 20_000);
+        if kind == Kind::Clustered && world.scene.version().await < ServerVersion::new(5, 3, 0) {
+            return;
+        }
+        create(&world, kind).await;
+        forget(&mut world, phase);
+        for (number, three) in in_order(&world).await.windows(3).enumerate() {
+            let name = format!("three{number}");
+            create_empty(&world, &name, kind).await;
+            insert(&world, &name, &three[..2]).await;
+            world.target.origin.collection.clone_from(&name);
+            world.take().await;
+            world.unfinish(|_| {}).await;
+            insert(&world, &name, &three[2..]).await;
+            world.take().await;
+            let snapshot = world.snapshot().await;
+            assert_eq!(snapshot.documents, three[..2], "{:?}", three[1]);
         }
     });
 }
@@ -193,14 +235,11 @@ async fn relaxed_lines_tell_where_to_go_on() {
             let mut world = world.with_small_parts(1, 20_000);
             world.target.json_mode = Mode::Relaxed;
             create(&world, Kind::Plain).await;
-            world.edges.lake = Arc::new(Unsure {
-                lake: Arc::clone(&world.edges.lake),
-                commits: AtomicU32::new(phase),
-            });
+            forget(&mut world, phase);
             world.take().await;
             let snapshot = world.snapshot().await;
             let keys = snapshot.sorted_keys();
-            assert_eq!(keys.len(), all(&world).await.len());
+            assert_eq!(keys.len(), in_order(&world).await.len());
         }
     }
 }

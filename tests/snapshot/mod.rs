@@ -1,5 +1,6 @@
 //! Snapshots beside real servers: what is read, what is rebuilt from it, and what faults leave.
 
+mod ends;
 mod faults;
 mod ids;
 mod needs;

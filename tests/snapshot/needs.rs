@@ -2,7 +2,7 @@
 
 use bson::doc;
 use mongodb::options::TimeseriesOptions;
-use silt::archive::origin::Layout;
+use silt::archive::origin::{Layout, Origin};
 use silt::archive::selection::{Matcher, NameSet, Selection};
 use silt::archive::snapshot::SnapshotMode;
 use silt::snapshot::{State, collections};
@@ -15,13 +15,19 @@ use crate::harness::{at_once, unique};
 
 /// A record of a gap, as a feed leaves it.
 async fn lose(world: &World, until: (i64, i64)) {
+    lose_in(world, world.target.origin.folder(), until).await;
+}
+
+/// The same in the folder of these changes.
+async fn lose_in(world: &World, folder: String, until: (i64, i64)) {
     let record = serde_json::json!({
         "reason": "historyLost",
         "until_cluster_time": { "$timestamp": { "t": until.0, "i": until.1 } },
     });
     let name = format!("{}.json", unique("gap"));
+    let record = record.to_string();
     world
-        .put("_gaps", &name, record.to_string().as_bytes())
+        .put_into(folder + "/_gaps", &name, record.as_bytes())
         .await;
 }
 
@@ -125,6 +131,53 @@ async fn one_that_lost_changes_is_left_and_another_begun() {
     assert!(world.json(&folder, "manifest.json").await.is_none());
     let snapshot = world.snapshot_in(&folders[1]).await;
     assert_eq!(snapshot.documents.len(), 2_001);
+}
+
+/// A stream of many collections doesn't know those of which nothing has changed: what it lost of them is on
+/// record in the folder of all.
+#[tokio::test]
+async fn what_a_shared_stream_lost_concerns_collections_that_it_does_not_know() {
+    let deep = Layout::DatabaseAndCollection;
+    for (layout, is_of_one_database) in [(Layout::Collection, true), (deep, true), (deep, false)] {
+        let mut world = World::new().await.with_small_parts(2_000, 20_000);
+        world.insert(0..1_000).await;
+        world.target.mode = SnapshotMode::WhenLost;
+        world.target.origin.layout = layout;
+        let database = if is_of_one_database {
+            world.scene.database.name()
+        } else {
+            ""
+        };
+        let all = Origin::laid_out(database, "", layout).folder();
+        let other = Origin::laid_out("other", "", deep).folder();
+        world.take().await;
+        let (seconds, increment) = world.snapshot().await.position;
+        world.insert(1_000..1_001).await;
+        let behind = (seconds, increment + 1);
+        lose_in(&world, other, behind).await;
+        lose_in(&world, all.clone(), behind).await;
+        world.take().await;
+        assert_eq!(world.folders().await.len(), 1, "its stream is its own");
+        world.target.is_shared = true;
+        // Again while the new one is read, which makes that void.
+        world.settings.rate_limit_bytes = Some(100_000);
+        let handle = world.start();
+        let begun = world
+            .until(&handle, |status| status.progress.documents > 0)
+            .await;
+        let position = begun.position.unwrap();
+        world.insert(1_001..1_002).await;
+        let behind = (position.seconds.into(), i64::from(position.increment) + 1);
+        lose_in(&world, all, behind).await;
+        world
+            .until(&handle, |status| status.state == State::Done)
+            .await;
+        let folders = world.folders().await;
+        assert_eq!(folders.len(), 3, "{layout:?}");
+        assert!(world.json(&folders[1], "manifest.json").await.is_none());
+        let snapshot = world.snapshot_in(&folders[2]).await;
+        assert_eq!(snapshot.sorted_keys().len(), 1_002);
+    }
 }
 
 /// What happens while one is under way that makes it void.

@@ -2,6 +2,7 @@
 
 use silt::archive::origin::Layout;
 use silt::extjson::Mode;
+use silt::snapshot::{State, Status};
 
 use crate::harness::python;
 use crate::harness::silt::run;
@@ -61,6 +62,45 @@ async fn parts_roll_over_and_are_read_by_python_duckdb_and_jq() {
     }
 }
 
+/// A part that somebody deleted, or cut, isn't forgotten: the manifest says what was there.
+#[tokio::test]
+async fn a_manifest_outlives_the_parts_that_it_names() {
+    for cut_to in [None, Some(10)] {
+        for has_grown in [false, true] {
+            let world = World::new().await.with_small_parts(2_000, 20_000);
+            world.insert(0..500).await;
+            world.take().await;
+            let name = world.folders().await.pop().unwrap();
+            let manifest = world.get(&name, "manifest.json").await.unwrap();
+            // The range's last: its number leaves no gap.
+            let folder = world.folder(&name);
+            let last = world.snapshot().await.parts.pop().unwrap().0;
+            let bytes = std::fs::read(folder.join(&last)).unwrap();
+            std::fs::remove_file(folder.join(&last)).unwrap();
+            if let Some(len) = cut_to {
+                std::fs::write(folder.join(&last), &bytes[..len]).unwrap();
+            }
+            let more = folder.join("part-00999.json");
+            if has_grown {
+                std::fs::copy(folder.join("part-00001.json"), &more).unwrap();
+            }
+            let handle = world.start();
+            let done = world.until(&handle, |status| status.state == State::Done);
+            let trouble = done.await.trouble.unwrap();
+            for part in [&name, &last, "restore it", "out of the lake"] {
+                assert!(trouble.contains(part), "{trouble}");
+            }
+            let now = world.get(&name, "manifest.json").await.unwrap();
+            assert!(now == manifest, "it was written anew");
+            std::fs::write(folder.join(&last), &bytes).unwrap();
+            let _ = std::fs::remove_file(more);
+            handle.send(world.target.clone());
+            let is_well = |status: &Status| status.state == State::Done && status.trouble.is_none();
+            world.until(&handle, is_well).await;
+        }
+    }
+}
+
 /// `silt ls` beside what was written, in both layouts of folders.
 #[tokio::test]
 async fn silt_ls_knows_snapshots() {
@@ -116,12 +156,7 @@ async fn silt_ls_knows_snapshots() {
         );
         // Somebody took a part away.
         let folder = world.folders().await.pop().unwrap();
-        let part = world
-            .scene
-            .lake()
-            .join(world.target.origin.folder())
-            .join(&folder);
-        std::fs::remove_file(part.join("part-00001.ndjson")).unwrap();
+        std::fs::remove_file(world.folder(&folder).join("part-00001.ndjson")).unwrap();
         let (code, text) = run(settings, &["ls"]);
         assert_eq!(code, 1, "{text}");
         assert!(

@@ -46,6 +46,7 @@ impl World {
         };
         let target = Target {
             origin: Origin::new(scene.database.name(), "users"),
+            is_shared: false,
             mode: SnapshotMode::Initial,
             format: FileFormat::of_extension("json").unwrap(),
             gzip_level: GzipLevel::default(),
@@ -157,15 +158,36 @@ impl World {
     }
 
     pub async fn put(&self, folder: &str, name: &str, bytes: &[u8]) {
-        let path = LakePath {
-            folder: format!("{}/{folder}", self.target.origin.folder()),
-            name: name.to_owned(),
-        };
+        let folder = format!("{}/{folder}", self.target.origin.folder());
+        self.put_into(folder, name, bytes).await;
+    }
+
+    pub async fn put_into(&self, folder: String, name: &str, bytes: &[u8]) {
+        let name = name.to_owned();
+        let path = LakePath { folder, name };
         self.edges
             .lake
             .put(&path, None, bytes.to_vec())
             .await
             .unwrap();
+    }
+
+    /// Makes the only snapshot, in a local lake, one that was begun and read nothing yet. Its plan may be edited.
+    pub async fn unfinish(&self, edit: impl Fn(&mut Value)) {
+        let folders = self.folders().await;
+        assert_eq!(folders.len(), 1, "{folders:?}");
+        let mut plan = self.json(&folders[0], "plan.json").await.unwrap();
+        edit(&mut plan);
+        let folder = self.folder(&folders[0]);
+        std::fs::remove_dir_all(folder).unwrap();
+        let plan = plan.to_string();
+        self.put(&folders[0], "plan.json", plan.as_bytes()).await;
+    }
+
+    /// Where a local lake has a snapshot.
+    pub fn folder(&self, name: &str) -> std::path::PathBuf {
+        let lake = self.scene.lake();
+        lake.join(self.target.origin.folder()).join(name)
     }
 
     /// The only snapshot, which must be whole.

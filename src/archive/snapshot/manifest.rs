@@ -1,5 +1,7 @@
 //! The manifest: says that a snapshot is finished, and what belongs to it.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::part::PartName;
@@ -54,6 +56,17 @@ pub struct PartEntry {
     pub bytes: u64,
 }
 
+/// What the files of a snapshot are beside what its manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// The same.
+    Same,
+    /// All of it is there, and more: two silts finished it at once.
+    Grown,
+    /// Something of it is gone: what.
+    Lacking(String),
+}
+
 /// A part as it was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
@@ -69,17 +82,23 @@ impl Manifest {
     /// The manifest of a snapshot whose ranges were all read to their end, at `complete` by the deployment's
     /// clock.
     ///
+    /// `before` is what was there as its manifest.
+    ///
     /// # Errors
     ///
-    /// A part is missing.
+    /// A part is missing, or shorter than it was.
     pub fn new(
         plan: &Plan,
         mut parts: Vec<Counted>,
+        before: Option<&Self>,
         complete: ClusterTime,
         now_unix_ms: i64,
     ) -> Result<Self, Damage> {
         parts.sort_by_key(|part| part.name.number);
         check_numbers(plan, &parts)?;
+        if let Some(before) = before {
+            check_lengths(before, &parts)?;
+        }
         let entry = |part: &Counted| PartEntry {
             name: part.name.to_string(),
             count: part.documents,
@@ -107,11 +126,53 @@ impl Manifest {
     /// Whether these files, by name and length, are what it says.
     #[must_use]
     pub fn fits<'a>(&self, files: impl Iterator<Item = (&'a str, u64)>) -> bool {
-        let mut left: std::collections::HashMap<&str, u64> = files.collect();
-        let mut parts = self.parts.iter();
-        parts.all(|part| left.remove(part.name.as_str()) == Some(part.bytes))
-            && !left.keys().any(|name| name.parse::<PartName>().is_ok())
+        self.compare(files) == Fit::Same
     }
+
+    /// What these files, by name and length, are beside what it says.
+    #[must_use]
+    pub fn compare<'a>(&self, files: impl Iterator<Item = (&'a str, u64)>) -> Fit {
+        let mut left: HashMap<&str, u64> = files.collect();
+        let mut has_grown = false;
+        for part in &self.parts {
+            let len_bytes = left.remove(part.name.as_str());
+            if let Some(lack) = part.lack(len_bytes) {
+                return Fit::Lacking(lack);
+            }
+            has_grown |= len_bytes > Some(part.bytes);
+        }
+        has_grown |= left.keys().any(|name| name.parse::<PartName>().is_ok());
+        if has_grown { Fit::Grown } else { Fit::Same }
+    }
+}
+
+impl PartEntry {
+    /// What is missing of it, if it has this length now.
+    fn lack(&self, len_bytes: Option<u64>) -> Option<String> {
+        let Self { name, bytes, .. } = self;
+        match len_bytes {
+            None => Some(format!("{name} is missing")),
+            Some(len_bytes) if len_bytes < *bytes => {
+                Some(format!("{name} has {len_bytes} bytes of {bytes}"))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+/// No part of a manifest has gone or become shorter.
+fn check_lengths(before: &Manifest, parts: &[Counted]) -> Result<(), Damage> {
+    let parts: HashMap<String, u64> = parts
+        .iter()
+        .map(|part| (part.name.to_string(), part.len_bytes))
+        .collect();
+    let mut lacks = before.parts.iter().filter_map(|part| {
+        let len_bytes = parts.get(&part.name).copied();
+        part.lack(len_bytes)
+    });
+    lacks
+        .next()
+        .map_or(Ok(()), |lack| Err(Damage::Broken(lack)))
 }
 
 /// Each range's parts follow each other without a gap.

@@ -12,6 +12,8 @@ pub struct ReplySize {
 const FIRST_DOCUMENTS: u32 = 16;
 /// However short they are.
 const DOCUMENTS_MAX: u32 = 50_000;
+/// From this mean length on the copies of a single document count.
+const LARGE_BYTES: u64 = 1024 * 1024;
 
 impl ReplySize {
     /// About so many bytes, of documents that have about this length.
@@ -33,12 +35,12 @@ impl ReplySize {
         documents.clamp(1, DOCUMENTS_MAX)
     }
 
-    /// Whether documents are so large that one makes a reply: then the copies of it count, and one is read
-    /// at a time.
+    /// Whether documents are so large that the copies of one count, and one is read at a time. A throttle makes
+    /// replies small, not documents large.
     #[must_use]
     pub fn expects_large(&self) -> bool {
         self.mean_bytes
-            .is_some_and(|mean_bytes| mean_bytes > self.target_bytes / 2)
+            .is_some_and(|mean_bytes| mean_bytes > LARGE_BYTES)
     }
 
     /// Learns from a reply. Short documents may be followed by long ones, so it asks for at most four times
@@ -66,6 +68,8 @@ mod tests {
         size.note(10, 10);
         assert_eq!(size.documents(), 40, "no faster than four times");
         size.note(40, 400_000);
+        assert_eq!((size.documents(), size.expects_large()), (1, false));
+        size.note(1, 2 << 20);
         assert_eq!((size.documents(), size.expects_large()), (1, true));
         size.note(0, 0);
         assert_eq!(size.documents(), 1);

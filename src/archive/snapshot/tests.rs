@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::key::Key;
-use super::manifest::{Counted, Manifest};
+use super::manifest::{Counted, Fit, Manifest};
 use super::part::{self, Documents, Part, PartName};
 use super::plan::{Bounds, End, JsonMode, Plan};
 use super::scan::{PartScan, Seen};
@@ -314,7 +314,7 @@ fn the_manifest_sums_the_parts_up_and_misses_none() {
         increment: 1,
     };
     let parts = vec![counted(3, 5), counted(1, 7), counted(2, 1)];
-    let manifest = Manifest::new(&plan, parts.clone(), complete, 1_705_328_201_000).unwrap();
+    let manifest = Manifest::new(&plan, parts.clone(), None, complete, 1_705_328_201_000).unwrap();
     assert_eq!(
         (manifest.count, manifest.bytes, manifest.ranges),
         (13, 130, 2)
@@ -329,14 +329,28 @@ fn the_manifest_sums_the_parts_up_and_misses_none() {
     assert_eq!(manifest.parts[2].name, "part-00003.json");
     let rest = [("plan.json", 1), ("manifest.json", 2)];
     assert!(manifest.fits(files.into_iter().chain(rest)));
-    assert!(!manifest.fits(files[..2].iter().copied()));
-    assert!(!manifest.fits(files.into_iter().chain([("part-00004.json", 1)])));
-    let longer = [files[0], files[1], ("part-00003.json", 51)];
-    assert!(!manifest.fits(longer.into_iter()));
+    let lacking = |lack: &str| Fit::Lacking(lack.to_owned());
+    let fewer = manifest.compare(files[..2].iter().copied());
+    assert_eq!(fewer, lacking("part-00003.json is missing"));
+    let more = files.into_iter().chain([("part-00004.json", 1)]);
+    assert_eq!(manifest.compare(more), Fit::Grown);
+    let third = |len_bytes| [files[0], files[1], ("part-00003.json", len_bytes)];
+    assert_eq!(manifest.compare(third(51).into_iter()), Fit::Grown);
+    assert!(!manifest.fits(third(51).into_iter()));
+    let shorter = third(49).into_iter().chain([("part-00004.json", 1)]);
+    let lack = lacking("part-00003.json has 49 bytes of 50");
+    assert_eq!(manifest.compare(shorter), lack, "whatever else has come");
+    let mut cut = parts.clone();
+    cut[0].len_bytes -= 1;
+    let made = Manifest::new(&plan, cut, Some(&manifest), complete, 0);
+    assert!(made.unwrap_err().to_string().contains("has 49 bytes of 50"));
+    let mut grown = parts.clone();
+    grown[0].len_bytes += 1;
+    assert!(Manifest::new(&plan, grown, Some(&manifest), complete, 0).is_ok());
     for missing in [0, 1] {
         let mut fewer = parts.clone();
         let gone = fewer.remove(missing).name;
-        let made = Manifest::new(&plan, fewer, complete, 0);
+        let made = Manifest::new(&plan, fewer.clone(), None, complete, 0);
         match gone.number {
             1 => assert!(
                 made.unwrap_err()
@@ -345,6 +359,9 @@ fn the_manifest_sums_the_parts_up_and_misses_none() {
             ),
             _ => assert_eq!(made.unwrap().parts.len(), 2, "nobody knows of a last part"),
         }
+        let made = Manifest::new(&plan, fewer, Some(&manifest), complete, 0);
+        let missing = format!("{gone} is missing");
+        assert!(made.unwrap_err().to_string().contains(&missing));
     }
     let text = serde_json::to_string(&manifest).unwrap();
     assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
