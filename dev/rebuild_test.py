@@ -132,6 +132,8 @@ class RebuildTest(unittest.TestCase):
         self.hour({"operationType": "insert", "siltRawEvent": bson.Binary(raw)})
         _, written = self.written()
         self.assertEqual(written._doc.raw, document)
+        # As pymongo does before it sends it.
+        self.assertEqual(len(written._doc), 2)
 
     def test_an_update_without_its_document_is_well_if_the_document_goes_or_comes_later(self):
         gone = change("update", 1, fullDocument=None)

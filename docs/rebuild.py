@@ -13,12 +13,15 @@ from datetime import datetime
 from pathlib import Path
 
 from bson import encode, json_util
+from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 from pymongo import DeleteOne, InsertOne, MongoClient, ReplaceOne
 
 OPTIONS = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+# Written as it was, and looked into by pymongo without complaint.
+AS_IT_WAS = CodecOptions(document_class=RawBSONDocument, unicode_decode_error_handler="replace")
 HOUR_FILE = re.compile(r"(\d{4}-\d\d-\d\d-\d\d)(?:\.part(\d+))?\.(nd)?json(\.gz)?")
 
 
@@ -31,7 +34,7 @@ def changes(path):
     for line in lines:
         change = line["change"]
         # What JSON can't say: the whole event, as it was.
-        yield RawBSONDocument(bytes(change["siltRawEvent"])) if "siltRawEvent" in change else change
+        yield RawBSONDocument(bytes(change["siltRawEvent"]), AS_IT_WAS) if "siltRawEvent" in change else change
 
 
 def load(raw):
