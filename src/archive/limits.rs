@@ -11,6 +11,9 @@ pub const HOUR_END_GRACE_MS: u64 = 1000;
 /// Longest delay between two tries, in milliseconds.
 pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
 
+/// A change, or a document, of this size is large: the driver's copies of it count.
+pub const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
+
 /// How many changes may come before a batch is flushed that the feed's position waits for: so many are read
 /// again after a crash, at most, which takes some ten seconds.
 pub const HOLD_LIMIT_CHANGES: u64 = 1_000_000;

@@ -14,7 +14,7 @@ use crate::archive::selection::Watched;
 use crate::archive::snapshot::SnapshotMode;
 use crate::edges;
 use crate::settings::{FeedSettings, Settings};
-use crate::snapshot::{self, Statuses, Target};
+use crate::snapshot::{self, Statuses, Target, Unlisted};
 use crate::source::Deployment;
 use crate::worker::{Handle, Status};
 
@@ -65,6 +65,7 @@ impl Snapshots {
                 deployment: shared.deployment.clone(),
                 status: running.status.clone(),
                 targets: handle.targets(),
+                unlisted: handle.unlisted(),
             };
             tasks.spawn(follower.run());
         }
@@ -87,6 +88,7 @@ struct Follower {
     deployment: Deployment,
     status: watch::Receiver<Status>,
     targets: mpsc::UnboundedSender<Target>,
+    unlisted: Unlisted,
 }
 
 impl Follower {
@@ -115,23 +117,30 @@ impl Follower {
             Watched::Collection(origin) => return vec![origin.clone()],
             Watched::Many { selection, layout } => (selection, *layout),
         };
+        let stream = self.feed.watched.origin();
         let mut backoff = Backoff::new(RETRY_DELAY_MS, fastrand::u64(..));
         loop {
             match snapshot::collections(&self.deployment, selection, layout).await {
-                Ok(origins) => return origins,
+                Ok(origins) => {
+                    self.unlisted.clear(&stream);
+                    return origins;
+                }
                 Err(Failure {
                     disposition,
                     message,
                     ..
                 }) => {
                     let delay_ms = backoff.failed(disposition);
-                    let collection = self.feed.watched.origin().name();
                     warn!(
-                        collection,
+                        collection = stream.name(),
                         error = message,
                         delay_ms,
                         "can't list the collections for snapshots, tries again"
                     );
+                    if backoff.failures() >= self.limits.retry_attempts {
+                        let what = "the collections that it carries can't be listed for snapshots";
+                        self.unlisted.tell(&stream, format!("{what}: {message}"));
+                    }
                     tokio::time::sleep(Duration::from_millis(delay_ms)).await;
                 }
             }

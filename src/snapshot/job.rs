@@ -28,6 +28,9 @@ pub(super) struct Job {
     pub(super) folder: FolderName,
     pub(super) plan: Plan,
     pub(super) progress: watch::Sender<Progress>,
+    /// Of several ranges one reads a large document at a time, and keeps others from it until the document has
+    /// its memory: longer than a turn lasts, which the streams wait for too.
+    pub(super) large: tokio::sync::Mutex<()>,
     throttle: Mutex<Throttle>,
     /// What is known of the parts that were written from their beginning: uncompressed `ndjson` doesn't say
     /// how many lines it has.
@@ -49,6 +52,7 @@ impl Job {
             folder,
             plan,
             progress: watch::Sender::new(progress),
+            large: tokio::sync::Mutex::default(),
             throttle: Mutex::new(Throttle::new(settings.rate_limit_bytes)),
             written: Mutex::default(),
         }

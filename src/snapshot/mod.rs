@@ -37,7 +37,7 @@ use crate::lake::Lake;
 use crate::processors::Processors;
 use crate::source::Deployment;
 pub use collections::collections;
-pub use status::{State, Status, Statuses};
+pub use status::{State, Status, Statuses, Unlisted};
 use supervisor::Supervisor;
 
 /// What snapshots work with.
@@ -89,7 +89,7 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Handle {
     targets: mpsc::UnboundedSender<Target>,
-    statuses: watch::Receiver<Statuses>,
+    statuses: watch::Sender<Statuses>,
     task: JoinHandle<()>,
 }
 
@@ -110,7 +110,15 @@ impl Handle {
     /// How far each collection is.
     #[must_use]
     pub fn statuses(&self) -> watch::Receiver<Statuses> {
-        self.statuses.clone()
+        self.statuses.subscribe()
+    }
+
+    /// Tells, beside them, of streams whose collections can't be listed.
+    #[must_use]
+    pub fn unlisted(&self) -> Unlisted {
+        Unlisted {
+            statuses: self.statuses.clone(),
+        }
     }
 
     /// Waits for an end that only a bug brings, and says which.
@@ -132,8 +140,8 @@ impl Drop for Handle {
 #[must_use]
 pub fn spawn(edges: Edges, settings: Settings) -> Handle {
     let (targets, received) = mpsc::unbounded_channel();
-    let (sender, statuses) = watch::channel(Statuses::default());
-    let supervisor = Supervisor::new(edges, settings, received, sender);
+    let statuses = watch::Sender::new(Statuses::default());
+    let supervisor = Supervisor::new(edges, settings, received, statuses.clone());
     Handle {
         targets,
         statuses,

@@ -30,7 +30,8 @@ pub(super) enum Ended {
 type Newest = Option<(Part, Version)>;
 
 /// Reads a range to its end, counted from 0. What passes is tried again: whatever is in memory is forgotten,
-/// and the lake says where to go on, so nothing is read into it twice.
+/// and the lake says where to go on, so nothing is read into it twice. What doesn't pass soon is left to be tried
+/// when other collections had their turn.
 pub(super) async fn run(job: &Job, range: u32) -> Result<Ended, Failure> {
     let first_delay_ms = job.target.limits.retry_delay_ms;
     let mut backoff = Backoff::new(first_delay_ms, fastrand::u64(..));
@@ -46,6 +47,9 @@ pub(super) async fn run(job: &Job, range: u32) -> Result<Ended, Failure> {
             }
         }
         let delay_ms = backoff.failed(failure.disposition);
+        if backoff.failures() >= job.target.limits.retry_attempts {
+            return Err(failure);
+        }
         warn!(
             collection = %job.target.origin,
             range = range + 1,

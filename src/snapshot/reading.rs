@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bson::RawDocumentBuf;
 use futures::TryStreamExt as _;
+use futures::future::OptionFuture;
 use mongodb::options::RunCursorCommandOptions;
 use mongodb::raw_batch_cursor::RawBatch;
+use tokio::sync::MutexGuard;
 
 use super::chunk::{Chunk, Reply, is_before};
 use super::error::bounded;
@@ -18,7 +20,7 @@ use crate::archive::frame::rfc3339;
 use crate::archive::origin::Origin;
 use crate::archive::snapshot::plan::{Bounds, End};
 use crate::archive::snapshot::reply::ReplySize;
-use crate::budget::{Taken, Turn};
+use crate::budget::Taken;
 use crate::source::{Deployment, SourceError};
 
 /// A reply of the server, about. Large enough to be quick, small beside a chunk.
@@ -116,11 +118,12 @@ impl<'a> Reading<'a> {
             chunk: Chunk::new(limit_bytes, std::mem::take(&mut self.room)),
         };
         while !gathered.chunk.is_full() {
+            let large = self.large().await;
             if self.rest.is_none() {
-                // Whoever has the turn makes no stream wait for a throttle, nor for memory.
                 self.job.throttled().await;
             }
-            let turn = self.turn().await;
+            let turn = large.as_ref().map(|_| self.job.edges.budget.turn());
+            let turn = OptionFuture::from(turn).await;
             let reply = match self.rest.take() {
                 Some(rest) => Ok(Some(rest)),
                 None => self.next_reply().await,
@@ -136,13 +139,14 @@ impl<'a> Reading<'a> {
                 Ok(rest) => self.rest = rest,
                 Err(failure) => return (gathered, Err(failure)),
             }
-            self.after.clone_from(&gathered.chunk.last);
             drop(turn);
+            self.after.clone_from(&gathered.chunk.last);
             if let Some(len_bytes) = gathered.chunk.more_than_its_limit() {
                 // A document longer than a chunk is there already: others make room for it.
                 drop(gathered.memory);
                 gathered.memory = self.job.edges.budget.spare(len_bytes).await;
             }
+            drop(large);
             if self.rest.is_some() {
                 break;
             }
@@ -150,10 +154,10 @@ impl<'a> Reading<'a> {
         (gathered, Ok(()))
     }
 
-    /// Waits for a turn if documents are so large that the copies of one count.
-    async fn turn(&self) -> Option<Turn> {
+    /// Waits for the snapshot's other ranges if documents are so large that the copies of one count.
+    async fn large(&self) -> Option<MutexGuard<'a, ()>> {
         if self.size.expects_large() {
-            Some(self.job.edges.budget.turn().await)
+            Some(self.job.large.lock().await)
         } else {
             None
         }

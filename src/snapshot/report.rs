@@ -13,11 +13,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks between two lines of the log.
 const LOOKS_PER_LINE: u32 = 10;
 
-/// Shows the figures every second and logs a line every ten, until it is dropped.
+/// Shows the figures every second and logs a line every ten, until it is dropped. What held it up is over as soon as
+/// it has more documents than it began with.
 pub(super) async fn report(job: &Job, statuses: &watch::Sender<Statuses>) -> Infallible {
+    let begun_with = job.progress.borrow().documents;
     let mut looks: u32 = 0;
     loop {
         show(job, statuses);
+        if job.progress.borrow().documents > begun_with {
+            statuses.send_if_modified(|statuses| {
+                let status = statuses.get_mut(&job.target.origin);
+                status.is_some_and(|status| status.trouble.take().is_some())
+            });
+        }
         if looks > 0 && looks.is_multiple_of(LOOKS_PER_LINE) {
             let line = job.progress.borrow().line();
             info!(collection = %job.target.origin, "snapshot: {line}");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::watch;
+
 use crate::archive::origin::Origin;
 use crate::archive::position::ClusterTime;
 use crate::archive::snapshot::progress::Progress;
@@ -32,6 +34,8 @@ pub enum State {
     Waiting,
     /// Documents are read.
     Reading,
+    /// It was held up, and is tried again when others had their turn.
+    Retrying,
     /// The lake has what it should have.
     Done,
     /// It needs a person; it is tried again every minute.
@@ -39,14 +43,47 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Reading,
+        Self::Retrying,
+        Self::Done,
+        Self::Halted,
+    ];
+
     /// The word in logs and documents.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Reading => "reading",
+            Self::Retrying => "retrying",
             Self::Done => "done",
             Self::Halted => "halted",
         }
+    }
+}
+
+/// Tells of streams whose collections can't be listed: each has a status as if it were a collection.
+#[derive(Clone, Debug)]
+pub struct Unlisted {
+    pub(super) statuses: watch::Sender<Statuses>,
+}
+
+impl Unlisted {
+    /// What keeps them from being listed.
+    pub fn tell(&self, stream: &Origin, trouble: String) {
+        self.statuses.send_modify(|statuses| {
+            let status = statuses.entry(stream.clone()).or_default();
+            status.state = State::Retrying;
+            status.trouble = Some(trouble);
+        });
+    }
+
+    /// They could be listed.
+    pub fn clear(&self, stream: &Origin) {
+        self.statuses
+            .send_if_modified(|statuses| statuses.remove(stream).is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! Takes one collection after another.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -18,6 +18,7 @@ use super::{Edges, Settings, Target, parts, range, report};
 use crate::archive::backoff::Backoff;
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::limits::RETRY_DELAY_MAX_MS;
+use crate::archive::origin::Origin;
 use crate::archive::snapshot::choice::Next;
 use crate::archive::snapshot::folder::FolderName;
 use crate::archive::snapshot::manifest::{Fit, Manifest};
@@ -33,7 +34,10 @@ pub(super) struct Supervisor {
     settings: Settings,
     targets: mpsc::UnboundedReceiver<Target>,
     queue: VecDeque<Target>,
-    halted: Vec<(Instant, Target)>,
+    /// Those that failed, and when they are tried again.
+    later: Vec<(Instant, Target)>,
+    /// Of those, how often in a row.
+    backoffs: HashMap<Origin, Backoff>,
     statuses: watch::Sender<Statuses>,
 }
 
@@ -57,7 +61,8 @@ impl Supervisor {
             settings,
             targets,
             queue: VecDeque::new(),
-            halted: Vec::new(),
+            later: Vec::new(),
+            backoffs: HashMap::new(),
             statuses,
         }
     }
@@ -65,12 +70,25 @@ impl Supervisor {
     /// Works until nobody can send anything any more.
     pub(super) async fn run(mut self) {
         while let Some(target) = self.next().await {
-            match self.serve(&target).await {
-                Ok(trouble) => self.note(&target, |status| {
-                    status.state = State::Done;
-                    status.trouble = trouble;
-                }),
-                Err(failure) => self.halt(target, &failure),
+            let failure = match self.attempt(&target).await {
+                Ok(Outcome::Done(trouble)) => {
+                    self.backoffs.remove(&target.origin);
+                    self.note(&target, |status| {
+                        status.state = State::Done;
+                        status.trouble = trouble;
+                    });
+                    continue;
+                }
+                Ok(Outcome::Again(why)) => Failure {
+                    disposition: Disposition::Reload,
+                    cause: "snapshot_again",
+                    message: why.to_owned(),
+                },
+                Err(failure) => failure,
+            };
+            match failure.disposition {
+                Disposition::Retry { .. } | Disposition::Reload => self.hold_up(target, &failure),
+                _ => self.halt(target, &failure),
             }
         }
     }
@@ -83,12 +101,12 @@ impl Supervisor {
                 self.admit(target);
             }
             let now = Instant::now();
-            let due = self.halted.extract_if(.., |(at, _)| *at <= now);
+            let due = self.later.extract_if(.., |(at, _)| *at <= now);
             self.queue.extend(due.map(|(_, target)| target));
             if let Some(target) = self.queue.pop_front() {
                 return Some(target);
             }
-            let wake_at = self.halted.iter().map(|(at, _)| *at).min();
+            let wake_at = self.later.iter().map(|(at, _)| *at).min();
             tokio::select! {
                 target = self.targets.recv(), if is_open => match target {
                     Some(target) => self.admit(target),
@@ -104,7 +122,7 @@ impl Supervisor {
     fn admit(&mut self, target: Target) {
         let is_other = |other: &Target| other.origin != target.origin;
         self.queue.retain(is_other);
-        self.halted.retain(|(_, halted)| is_other(halted));
+        self.later.retain(|(_, failed)| is_other(failed));
         self.note(&target, |status| status.state = State::Waiting);
         self.queue.push_back(target);
     }
@@ -129,35 +147,33 @@ impl Supervisor {
                 "the snapshot is halted, tried again every minute"
             );
         }
-        self.halted.push((Instant::now() + HALT_RETRY, target));
+        self.later.push((Instant::now() + HALT_RETRY, target));
     }
 
-    /// Tries until the lake has what it should have, or a person is needed. Says what is wrong with what it has.
-    async fn serve(&self, target: &Target) -> Result<Option<String>, Failure> {
-        let mut backoff = Backoff::new(target.limits.retry_delay_ms, fastrand::u64(..));
-        loop {
-            let (disposition, why) = match self.attempt(target).await {
-                Ok(Outcome::Done(trouble)) => return Ok(trouble),
-                Ok(Outcome::Again(why)) => (Disposition::Reload, why.to_owned()),
-                Err(failure) => match failure.disposition {
-                    Disposition::Retry { .. } | Disposition::Reload => {
-                        (failure.disposition, failure.message)
-                    }
-                    _ => return Err(failure),
-                },
-            };
-            let delay_ms = backoff.failed(disposition);
-            warn!(
-                collection = %target.origin,
-                error = why,
-                delay_ms,
-                "the snapshot is held up, looks at the lake and goes on"
-            );
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
-        }
+    /// A collection that is held up is tried again behind the others.
+    fn hold_up(&mut self, target: Target, failure: &Failure) {
+        let first_delay_ms = target.limits.retry_delay_ms;
+        let backoff = self.backoffs.entry(target.origin.clone());
+        let backoff = backoff.or_insert_with(|| Backoff::new(first_delay_ms, fastrand::u64(..)));
+        let delay_ms = backoff.failed(failure.disposition);
+        let is_lasting = backoff.failures() >= target.limits.retry_attempts;
+        warn!(
+            collection = %target.origin,
+            error = failure.message,
+            delay_ms,
+            "the snapshot is held up, looks at the lake and goes on"
+        );
+        self.note(&target, |status| {
+            status.state = State::Retrying;
+            if is_lasting {
+                status.trouble = Some(failure.message.clone());
+            }
+        });
+        let due_at = Instant::now() + Duration::from_millis(delay_ms);
+        self.later.push((due_at, target));
     }
 
-    async fn attempt(&self, target: &Target) -> Result<Outcome, Failure> {
+    async fn attempt(&mut self, target: &Target) -> Result<Outcome, Failure> {
         let now = describe(&self.edges, target).await?;
         let looked = look(&self.edges, target, &now).await?;
         let damage = self.mend(target, looked.finished).await?;
@@ -217,15 +233,25 @@ impl Supervisor {
     }
 
     /// Reads all that is still to be read, and finishes.
-    async fn go_on(&self, job: &Job) -> Result<Outcome, Failure> {
+    async fn go_on(&mut self, job: &Job) -> Result<Outcome, Failure> {
         let there = parts::holdings(job).await?;
+        let begun_with = there.documents;
         job.progress.send_modify(|progress| *progress = there);
         self.tell_begin(job);
         let ranges = (0..job.plan.ranges()).map(|number| range::run(job, number));
         let ended = tokio::select! {
-            ended = try_join_all(ranges) => ended?,
+            ended = try_join_all(ranges) => ended,
             never = report::report(job, &self.statuses) => match never {},
         };
+        if job.progress.borrow().documents > begun_with {
+            self.backoffs.remove(&job.target.origin);
+        }
+        // A range has tried again and again.
+        let ended = ended.inspect_err(|failure| {
+            self.note(&job.target, |status| {
+                status.trouble = Some(failure.message.clone());
+            });
+        })?;
         if ended.contains(&Ended::Overtaken) {
             return Ok(Outcome::Again("another silt has finished the snapshot"));
         }
@@ -244,7 +270,6 @@ impl Supervisor {
             status.state = State::Reading;
             status.folder = Some(job.folder.to_string());
             status.position = Some(plan.cluster_time);
-            status.trouble = None;
         });
         let documents = job.progress.borrow().documents;
         info!(

@@ -7,14 +7,13 @@ use tokio::sync::oneshot;
 
 use super::event::{self, Kind};
 use super::events::Events;
+use crate::archive::limits::LARGE_CHANGE_BYTES;
 use crate::budget::{Budget, Turn};
 
 /// Events that go to the encoder at once, at most. Some parcels make a reply of the server, so that the
 /// encoder has begun when the reader is through with it.
 const PARCEL_LIMIT_BYTES: u64 = 256 * 1024;
 const PARCEL_LIMIT_CHANGES: usize = 256;
-/// A change of this size is large: the driver's copies of it count.
-const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 /// How long a feed keeps its turn to read a large change while it waits for the server, which has
 /// answered by then if it doesn't look for a needle in the oplog.
 const TURN_LIMIT_MS: u64 = 2000;

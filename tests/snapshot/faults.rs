@@ -5,16 +5,18 @@ use std::sync::Arc;
 use bson::doc;
 use mongodb::Client;
 use silt::lake::Lake;
-use silt::snapshot::{Handle, State};
+use silt::snapshot::{Handle, State, Status};
 
-use super::world::World;
+use super::world::{World, until};
+use crate::harness::asks::{get, status_when};
 use crate::harness::fail_point::{FailPoint, Strikes};
 use crate::harness::http::{Answer, Kind};
 use crate::harness::http_proxy::{Fault, HttpProxy, Moment, Which};
 use crate::harness::replica_set::ReplicaSet;
 use crate::harness::rounds::{at_once, rounds};
-use crate::harness::scene::Scene;
+use crate::harness::scene::{Scene, insert};
 use crate::harness::servers::{Server, azurite_within};
+use crate::harness::silt::Silt;
 use crate::harness::{unique, variable};
 
 const DOCUMENTS: i32 = 3_000;
@@ -177,4 +179,101 @@ async fn a_lake_that_forbids_it_halts_and_says_what_mends_it() {
     proxy.mend();
     handle.send(world.target.clone());
     whole(&world, &handle).await;
+}
+
+/// The server doesn't let `users` be read, whatever is tried.
+async fn unreadable(client: &Client, name: &str, database: &str) -> FailPoint {
+    let failure = doc! { "errorCode": 50, "namespace": format!("{database}.users") };
+    FailPoint::arm(client, name, &["find"], Strikes::Always, &failure).await
+}
+
+/// Before it begins, and in the midst of it.
+#[tokio::test]
+async fn who_is_held_up_says_why_and_holds_up_nobody() {
+    // A server has one failpoint for all.
+    let server = Server::mongod();
+    let uri = server.uri();
+    let client = Client::with_uri_str(&uri).await.unwrap();
+    for is_begun in [false, true] {
+        let name = unique("snapshot");
+        let scene = Scene::on(&uri).await;
+        let world = World::of(scene.with("MONGODB_URI", &format!("{uri}&appName={name}"))).await;
+        let mut world = world.with_small_parts(20_000, 100_000);
+        world.settings.rate_limit_bytes = is_begun.then_some(200_000);
+        world.insert(0..DOCUMENTS).await;
+        let mut other = world.target.clone();
+        other.origin.collection = "orders".to_owned();
+        let database = world.scene.database.name();
+        let (handle, point);
+        if is_begun {
+            handle = world.start();
+            world
+                .until(&handle, |status| status.progress.documents > 0)
+                .await;
+            point = unreadable(&client, &name, database).await;
+        } else {
+            point = unreadable(&client, &name, database).await;
+            handle = world.start();
+        }
+        handle.send(other.clone());
+        let is_well = |status: &Status| status.state == State::Done && status.trouble.is_none();
+        until(&handle, &other.origin, is_well).await;
+        let is_told = |status: &Status| status.state == State::Retrying && status.trouble.is_some();
+        let trouble = world.until(&handle, is_told).await.trouble.unwrap();
+        assert!(trouble.contains("50"), "{trouble}");
+        point.disarm().await;
+        world.until(&handle, is_well).await;
+        whole(&world, &handle).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_stream_that_can_not_be_listed_is_told_wherever_people_look() {
+    let server = Server::mongod();
+    let name = unique("snapshot");
+    let uri = server.uri();
+    let client = Client::with_uri_str(&uri).await.unwrap();
+    let mut scene = Scene::on(&uri).await;
+    insert(&scene.users(), 0..3).await;
+    for (setting, value) in [
+        ("MONGODB_URI", &*format!("{uri}&appName={name}")),
+        ("MONGODB_COLLECTIONS", "*"),
+        ("STREAMS", "shared"),
+        ("SNAPSHOT", "initial"),
+        ("HTTP_ADDR", "127.0.0.1:0"),
+        ("RETRY_ATTEMPTS", "1"),
+    ] {
+        scene.set(setting, value);
+    }
+    let failure = doc! { "errorCode": 50 };
+    let commands = ["listCollections"];
+    let point = FailPoint::arm(&client, &name, &commands, Strikes::Always, &failure).await;
+    let mut silt = Silt::start(&scene.settings);
+    let status = status_when(&mut silt, |status| {
+        status["snapshots"][0]["trouble"].is_string()
+    });
+    let told = &status["snapshots"][0];
+    let trouble = told["trouble"].as_str().unwrap();
+    assert_eq!(
+        (&told["collection"], &told["state"]),
+        (&"*".into(), &"retrying".into())
+    );
+    assert!(trouble.contains("can't be listed"), "{trouble}");
+    let metrics = get(&mut silt, "/metrics").body;
+    for line in ["silt_snapshot_trouble{", "silt_snapshot_state{"] {
+        let lines: Vec<&str> = metrics
+            .lines()
+            .filter(|one| one.starts_with(line))
+            .collect();
+        let ends = |end: &str| lines.iter().filter(|line| line.ends_with(end)).count();
+        assert_eq!(ends(" 1"), 1, "{lines:?}");
+    }
+    point.disarm().await;
+    let status = status_when(&mut silt, |status| {
+        status["snapshots"][0]["state"] == "done"
+    });
+    assert_eq!(status["snapshots"].as_array().unwrap().len(), 1);
+    assert_eq!(status["snapshots"][0]["collection"], "users");
+    assert_eq!(status["snapshots"][0]["documents"], 3);
+    silt.drain();
 }

@@ -7,5 +7,6 @@ mod needs;
 mod parts;
 mod rebuild;
 mod rivals;
+mod turns;
 mod unsure;
 mod world;

@@ -1,5 +1,7 @@
 //! How many documents to ask for at once.
 
+use super::super::limits::LARGE_CHANGE_BYTES;
+
 /// Bounds a reply of the server by the number of its documents, which is all that can be asked for.
 #[derive(Clone, Debug)]
 pub struct ReplySize {
@@ -12,8 +14,6 @@ pub struct ReplySize {
 const FIRST_DOCUMENTS: u32 = 16;
 /// However short they are.
 const DOCUMENTS_MAX: u32 = 50_000;
-/// From this mean length on the copies of a single document count.
-const LARGE_BYTES: u64 = 1024 * 1024;
 
 impl ReplySize {
     /// About so many bytes, of documents that have about this length.
@@ -35,12 +35,11 @@ impl ReplySize {
         documents.clamp(1, DOCUMENTS_MAX)
     }
 
-    /// Whether documents are so large that the copies of one count, and one is read at a time. A throttle makes
-    /// replies small, not documents large.
+    /// Whether documents are so large that the copies of one count: then one is read at a time.
     #[must_use]
     pub fn expects_large(&self) -> bool {
         self.mean_bytes
-            .is_some_and(|mean_bytes| mean_bytes > LARGE_BYTES)
+            .is_some_and(|mean_bytes| mean_bytes >= LARGE_CHANGE_BYTES)
     }
 
     /// Learns from a reply. Short documents may be followed by long ones, so it asks for at most four times
@@ -69,7 +68,7 @@ mod tests {
         assert_eq!(size.documents(), 40, "no faster than four times");
         size.note(40, 400_000);
         assert_eq!((size.documents(), size.expects_large()), (1, false));
-        size.note(1, 2 << 20);
+        size.note(1, LARGE_CHANGE_BYTES);
         assert_eq!((size.documents(), size.expects_large()), (1, true));
         size.note(0, 0);
         assert_eq!(size.documents(), 1);
