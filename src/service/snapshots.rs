@@ -152,6 +152,7 @@ impl Follower {
         Target {
             origin,
             is_shared: matches!(self.feed.watched, Watched::Many { .. }),
+            change_filters: self.feed.stream.change_filters(),
             mode: self.feed.snapshot,
             format: files.format,
             gzip_level: files.gzip_level,

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use bson::Bson;
 use chrono::DateTime;
 
+use super::choices::Words as _;
 use super::places::Section;
 use super::problems::{Fault, Problem};
 use super::scope::Scope;
@@ -62,6 +64,9 @@ impl FeedKind {
             let what = "a snapshot reads documents whole, also what PIPELINE takes out of changes";
             let mend = "set SNAPSHOT=never, or leave nothing but $match in PIPELINE";
             values.refuse(&table::SNAPSHOT, Fault::mended_by(what, mend));
+        }
+        if let (Some(mode), Some(stream)) = (snapshot, &stream) {
+            warn_of_filters(values, mode, stream);
         }
         Some(Self {
             stream: stream?,
@@ -151,6 +156,41 @@ pub(super) fn all(
         kind.watching(watched)
     };
     feeds.map(feed).collect()
+}
+
+/// A snapshot has all documents, also those of which changes are left out.
+fn warn_of_filters(values: &mut Values, mode: SnapshotMode, stream: &StreamSettings) {
+    let changes_are_whole = stream.pipeline.is_empty() && stream.operation_types.is_empty();
+    if mode == SnapshotMode::Never || changes_are_whole {
+        return;
+    }
+    let names = match (
+        stream.operation_types.is_empty(),
+        stream.pipeline.is_empty(),
+    ) {
+        (false, false) => "OPERATION_TYPES and PIPELINE leave",
+        (false, true) => "OPERATION_TYPES leaves",
+        _ => "PIPELINE leaves",
+    };
+    values.warn(format!(
+        "SNAPSHOT={}: {names} changes out, but a snapshot has all documents, so that both together don't give \
+         the collection as it is later; plan and manifest say what is left out (change_filters)",
+        mode.word()
+    ));
+}
+
+impl StreamSettings {
+    /// What leaves changes out, as it is set.
+    #[must_use]
+    pub fn change_filters(&self) -> Vec<String> {
+        let types = (!self.operation_types.is_empty())
+            .then(|| format!("OPERATION_TYPES={}", self.operation_types.join(",")));
+        let pipeline = (!self.pipeline.is_empty()).then(|| {
+            let stages = self.pipeline.iter().cloned().map(Bson::Document).collect();
+            format!("PIPELINE={}", Bson::Array(stages).into_relaxed_extjson())
+        });
+        types.into_iter().chain(pipeline).collect()
+    }
 }
 
 fn stream(values: &mut Values) -> Option<StreamSettings> {

@@ -209,7 +209,10 @@ impl Values {
 
     /// Notes what is odd but does no harm.
     pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+        // Sections may share what is odd.
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Reads a setting by a parser of its own, noting what that finds wrong.

@@ -101,6 +101,7 @@ pub(super) async fn begin(
         estimated_bytes,
         boundaries,
         last: greatest.first().map(Id::key).transpose()?,
+        change_filters: Some(target.change_filters.clone()),
         format: target.format,
         json_mode: match target.json_mode {
             Mode::Relaxed => JsonMode::Relaxed,

@@ -73,6 +73,8 @@ pub struct Target {
     /// Whether it shares its stream, which leaves the gap records of collections that it doesn't know of in the
     /// folder of all.
     pub is_shared: bool,
+    /// What leaves changes out of its stream.
+    pub change_filters: Vec<String>,
     /// When a snapshot is taken.
     pub mode: SnapshotMode,
     /// Format of the parts.

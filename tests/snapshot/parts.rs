@@ -62,6 +62,20 @@ async fn parts_roll_over_and_are_read_by_python_duckdb_and_jq() {
     }
 }
 
+#[tokio::test]
+async fn plan_and_manifest_say_what_is_left_out_of_the_changes() {
+    for filters in [&["OPERATION_TYPES=insert".to_owned()][..], &[]] {
+        let mut world = World::new().await;
+        world.target.change_filters = filters.to_vec();
+        world.take().await;
+        let folder = world.folders().await.pop().unwrap();
+        for name in ["plan.json", "manifest.json"] {
+            let said = world.json(&folder, name).await.unwrap();
+            assert_eq!(said["change_filters"], serde_json::json!(filters), "{name}");
+        }
+    }
+}
+
 /// A part that somebody deleted, or cut, isn't forgotten: the manifest says what was there.
 #[tokio::test]
 async fn a_manifest_outlives_the_parts_that_it_names() {

@@ -47,6 +47,7 @@ impl World {
         let target = Target {
             origin: Origin::new(scene.database.name(), "users"),
             is_shared: false,
+            change_filters: Vec::new(),
             mode: SnapshotMode::Initial,
             format: FileFormat::of_extension("json").unwrap(),
             gzip_level: GzipLevel::default(),

@@ -31,6 +31,9 @@ pub struct Manifest {
     pub at: String,
     /// Changes up to here, inclusive, at least: before that, the documents may be newer than the changes.
     pub complete_cluster_time: ClusterTime,
+    /// What left changes out when it was begun: where there is anything, documents and changes aren't the
+    /// collection. `None` where an older silt didn't say it.
+    pub change_filters: Option<Vec<String>>,
     /// When it was begun, RFC 3339.
     pub started_at: String,
     /// When all documents were read, RFC 3339.
@@ -114,6 +117,7 @@ impl Manifest {
             cluster_time: plan.cluster_time,
             at: rfc3339(i64::from(plan.cluster_time.seconds) * 1000),
             complete_cluster_time: complete.max(plan.cluster_time),
+            change_filters: plan.change_filters.clone(),
             started_at: plan.begun_at.clone(),
             finished_at: rfc3339(now_unix_ms),
             ranges: plan.ranges(),

@@ -43,6 +43,8 @@ pub struct Plan {
     /// The greatest `_id`, where the last range ends; `None` if there were no documents. What comes behind it
     /// came after the position.
     pub last: Option<Key>,
+    /// What leaves changes of it out of the lake, as it was set; `None` where an older silt didn't say it.
+    pub change_filters: Option<Vec<String>>,
     /// Format of the parts.
     #[serde(with = "extension")]
     pub format: FileFormat,

@@ -39,6 +39,7 @@ fn plan(format: FileFormat, boundaries: &[u32]) -> Plan {
         estimated_bytes: Some(10_000),
         boundaries: boundaries.iter().copied().map(key).collect(),
         last: Some(key(99)),
+        change_filters: Some(vec!["OPERATION_TYPES=insert".to_owned()]),
         format,
         json_mode: JsonMode::Canonical,
         chunk_limit_bytes: 1000,
@@ -286,7 +287,7 @@ fn plans_survive_json() {
         assert_eq!(serde_json::from_slice::<Plan>(&bytes).unwrap(), plan);
     }
     let text = serde_json::to_string(&plan(formats()[1], &[10])).unwrap();
-    assert!(text.contains(r#""boundaries":[{"_id":10}],"last":{"_id":99},"format":"json.gz","json_mode":"canonical""#), "{text}");
+    assert!(text.contains(r#""boundaries":[{"_id":10}],"last":{"_id":99},"change_filters":["OPERATION_TYPES=insert"],"format":"json.gz","json_mode":"canonical""#), "{text}");
     let other = text.replace("json.gz", "parquet");
     let error = serde_json::from_str::<Plan>(&other).unwrap_err();
     assert!(
@@ -365,6 +366,22 @@ fn the_manifest_sums_the_parts_up_and_misses_none() {
     }
     let text = serde_json::to_string(&manifest).unwrap();
     assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
+    assert_eq!(manifest.change_filters, plan.change_filters);
+}
+
+#[test]
+fn what_an_older_silt_wrote_is_read() {
+    let plan = plan(formats()[0], &[]);
+    let manifest = Manifest::new(&plan, Vec::new(), None, plan.cluster_time, 0).unwrap();
+    let older = |json: serde_json::Result<serde_json::Value>| {
+        let mut json = json.unwrap();
+        let filters = json.as_object_mut().unwrap().remove("change_filters");
+        assert_eq!(filters.unwrap()[0], "OPERATION_TYPES=insert");
+        json
+    };
+    let plan: Plan = serde_json::from_value(older(serde_json::to_value(plan))).unwrap();
+    let manifest: Manifest = serde_json::from_value(older(serde_json::to_value(manifest))).unwrap();
+    assert_eq!((plan.change_filters, manifest.change_filters), (None, None));
 }
 
 proptest! {

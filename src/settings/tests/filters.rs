@@ -146,3 +146,40 @@ fn the_rate_of_snapshots_is_a_size_or_off() {
         );
     }
 }
+
+#[test]
+fn a_snapshot_beside_changes_that_are_left_out_is_warned_of() {
+    let matching = (
+        "PIPELINE",
+        r#"[{"$match": {"documentKey._id": {"$gt": 5}}}]"#,
+    );
+    let types = ("OPERATION_TYPES", "insert,update");
+    let snapshot = ("SNAPSHOT", "initial");
+    for (environment, names) in [
+        (&[snapshot, types][..], "OPERATION_TYPES leaves"),
+        (&[snapshot, matching], "PIPELINE leaves"),
+        (
+            &[snapshot, types, matching],
+            "OPERATION_TYPES and PIPELINE leave",
+        ),
+    ] {
+        let warnings = Given::of(&LOCAL).and(environment).load().unwrap().warnings;
+        let [warning] = warnings.as_slice() else {
+            panic!("{warnings:?}");
+        };
+        let start = format!("SNAPSHOT=initial: {names} changes out");
+        assert!(warning.starts_with(&start), "{warning}");
+        assert!(warning.contains("don't give the collection"), "{warning}");
+    }
+    for environment in [&[snapshot][..], &[types, matching]] {
+        let warnings = Given::of(&LOCAL).and(environment).load().unwrap().warnings;
+        assert_eq!(warnings, [""; 0]);
+    }
+    let filters = feed(&[types, matching]).stream.change_filters();
+    let expected = [
+        "OPERATION_TYPES=insert,update",
+        r#"PIPELINE=[{"$match":{"documentKey._id":{"$gt":5}}}]"#,
+    ];
+    assert_eq!(filters, expected);
+    assert_eq!(feed(&[]).stream.change_filters(), [""; 0]);
+}
