@@ -86,7 +86,8 @@ def azurite():
     version = digest(HERE / "azurite" / "package-lock.json")
     fetch(folder, version, "Azurite", _fetch_azurite)
     node = need("node", "install Node.js, or put an azurite-blob on PATH")
-    return [node, str(folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js")]
+    program = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    return [node, "--require", str(HERE / "azurite" / "no_sweep.js"), str(program)]
 
 
 def browser():
