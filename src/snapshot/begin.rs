@@ -69,14 +69,13 @@ pub(super) async fn describe(edges: &Edges, target: &Target) -> Result<Descripti
     })
 }
 
-/// Plans a snapshot from this moment on, and puts the plan into the lake. `None` if somebody else has begun
-/// one in the same second.
-pub(super) async fn begin(
+/// Plans a snapshot from this moment on.
+pub(super) async fn plan(
     edges: &Edges,
     settings: Settings,
     target: &Target,
     description: Description,
-) -> Result<Option<FolderName>, Failure> {
+) -> Result<Plan, Failure> {
     // The feed was watching before: every change from here on comes to the lake.
     let position = edges.deployment.cluster_time().await;
     let position = position.map_err(|error| Failure::from(&error))?;
@@ -91,7 +90,7 @@ pub(super) async fn begin(
     let greatest = ask(&edges.deployment, &target.origin, find::last_id(how)).await?;
     let greatest = ids(&greatest)?;
     let limits = &target.limits;
-    let plan = Plan {
+    Ok(Plan {
         database: target.origin.database.clone(),
         collection: target.origin.collection.clone(),
         uuid: description.uuid,
@@ -111,19 +110,17 @@ pub(super) async fn begin(
         file_limit_bytes: limits.file_limit_bytes,
         file_limit_commits: limits.file_limit_commits,
         silt_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    put(edges, target, &plan).await
+    })
 }
 
-async fn put(edges: &Edges, target: &Target, plan: &Plan) -> Result<Option<FolderName>, Failure> {
-    let folder = FolderName::of(plan.cluster_time);
+/// Puts a plan into the lake. There may be one already, of the same second: it stays.
+pub(super) async fn put(edges: &Edges, target: &Target, plan: &Plan) -> Result<(), Failure> {
     let path = LakePath {
-        folder: folder.path(&target.origin),
+        folder: FolderName::of(plan.cluster_time).path(&target.origin),
         name: PLAN.to_owned(),
     };
     match edges.lake.put(&path, None, pretty(plan)?).await {
-        Ok(_) => Ok(Some(folder)),
-        Err(LakeError::Stale { .. }) => Ok(None),
+        Ok(_) | Err(LakeError::Stale { .. }) => Ok(()),
         Err(error) => Err(Failure::from(&error)),
     }
 }

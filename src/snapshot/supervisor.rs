@@ -8,10 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::begin::{begin, describe};
+use super::begin::{self, Description, describe};
 use super::finish::{Finished, finish, recount};
 use super::job::Job;
-use super::look::{self, look};
+use super::look::{self, is_same, look};
 use super::range::Ended;
 use super::status::{State, Status, Statuses};
 use super::{Edges, Settings, Target, parts, range, report};
@@ -19,9 +19,10 @@ use crate::archive::backoff::Backoff;
 use crate::archive::failure::{Disposition, Failure};
 use crate::archive::limits::RETRY_DELAY_MAX_MS;
 use crate::archive::origin::Origin;
-use crate::archive::snapshot::choice::Next;
+use crate::archive::snapshot::choice::{Holdings, Next};
 use crate::archive::snapshot::folder::FolderName;
 use crate::archive::snapshot::manifest::{Fit, Manifest};
+use crate::archive::snapshot::plan::Plan;
 use crate::archive::snapshot::progress::{Progress, grouped};
 
 /// How often a collection that needs a person is tried again.
@@ -38,6 +39,9 @@ pub(super) struct Supervisor {
     later: Vec<(Instant, Target)>,
     /// Of those, how often in a row.
     backoffs: HashMap<Origin, Backoff>,
+    /// Plans that may have come to the lake or may still come. Another one beside them would be another
+    /// snapshot, which nobody finishes.
+    unsure: HashMap<Origin, Plan>,
     statuses: watch::Sender<Statuses>,
 }
 
@@ -63,6 +67,7 @@ impl Supervisor {
             queue: VecDeque::new(),
             later: Vec::new(),
             backoffs: HashMap::new(),
+            unsure: HashMap::new(),
             statuses,
         }
     }
@@ -179,12 +184,7 @@ impl Supervisor {
         let damage = self.mend(target, looked.finished).await?;
         let mut next = looked.holdings.next(target.mode);
         if next == Next::Begin {
-            let begun = begin(&self.edges, self.settings, target, now.clone()).await?;
-            if begun.is_none() {
-                return Ok(Outcome::Again(
-                    "another silt has begun a snapshot in this second",
-                ));
-            }
+            self.begin(target, &now, &looked.holdings).await?;
             // Of two silts that begin at once, the later finds the plan of the other.
             next = look(&self.edges, target, &now)
                 .await?
@@ -193,12 +193,35 @@ impl Supervisor {
         }
         match next {
             Next::Nothing => Ok(Outcome::Done(damage)),
-            Next::Begin => Ok(Outcome::Again("the snapshot that was begun is gone")),
+            Next::Begin => Ok(Outcome::Again(
+                "the snapshot that was begun is gone, or is of a collection that is gone",
+            )),
             Next::GoOn(folder) => match self.job(target, folder).await? {
                 Some(job) => self.go_on(&job).await,
                 None => Ok(Outcome::Again("the snapshot's plan is gone")),
             },
         }
+    }
+
+    /// Puts a plan into the lake: the one whose outcome isn't known, if that can still be gone on with.
+    async fn begin(
+        &mut self,
+        target: &Target,
+        now: &Description,
+        holdings: &Holdings,
+    ) -> Result<(), Failure> {
+        let unsure = self.unsure.remove(&target.origin).filter(|plan| {
+            is_same(plan.uuid.as_deref(), now) && !holdings.is_lost_behind(plan.cluster_time)
+        });
+        let plan = match unsure {
+            Some(plan) => plan,
+            None => begin::plan(&self.edges, self.settings, target, now.clone()).await?,
+        };
+        let put = begin::put(&self.edges, target, &plan).await;
+        if put.is_err() {
+            self.unsure.insert(target.origin.clone(), plan);
+        }
+        put
     }
 
     /// Makes the manifest true of parts that grew behind it. Of parts that are gone it stays the only witness:

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bson::doc;
-use mongodb::Client;
+use bson::{Document, doc};
+use mongodb::{Client, Collection};
 use silt::lake::Lake;
 use silt::snapshot::{Handle, State, Status};
 
@@ -107,6 +107,32 @@ fn a_commit_that_lands_late_doubles_nothing() {
             whole(&world, &handle).await;
         },
     );
+}
+
+/// A plan that was given up is still on its way, and lands when silt has long put one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_lands_late_begins_no_second_snapshot() {
+    let (world, proxy) = behind_proxy(300).await;
+    proxy.fail(Which::every(Kind::PutFile), Fault::Stall);
+    let late = proxy.hold(Which::next(Kind::PutFile), Moment::Before);
+    let handle = world.start();
+    let held = late.reached();
+    // A plan that is made after this has another name.
+    let deployment = &world.edges.deployment;
+    let begun = deployment.cluster_time().await.unwrap();
+    let others: Collection<Document> = world.scene.database.collection("others");
+    while deployment.cluster_time().await.unwrap().seconds == begun.seconds {
+        let put = proxy.seen().iter().filter(|seen| seen.is_hit).count();
+        proxy.wait_for_hits(put + 1);
+        others.insert_one(doc! {}).await.unwrap();
+    }
+    proxy.mend();
+    proxy.wait_until("a plan", |seen| {
+        seen.iter()
+            .any(|seen| seen.kind == Kind::PutFile && !seen.is_hit)
+    });
+    held.release();
+    whole(&world, &handle).await;
 }
 
 /// The commands of a snapshot, each of them refused by the server in every way that passes.
