@@ -68,6 +68,16 @@ impl Bench {
         self.master.give(&self.world, Input::Start)
     }
 
+    /// Works until gaps are to be recorded, and says which.
+    fn records(&mut self) -> Result<Vec<(Origin, Record)>> {
+        loop {
+            if let [Pending::Record(records)] = self.master.pending.as_slice() {
+                return Ok(records.clone());
+            }
+            self.work(|_| true, Fault::None)?;
+        }
+    }
+
     /// So many changes happen and are read.
     fn read(&mut self, changes: usize) -> Result<()> {
         self.world.source.happen(Happening {
@@ -274,18 +284,13 @@ fn lost_history_is_told_to_every_collection_that_is_known() -> Result<()> {
         line_len_bytes: 0,
     });
     bench.world.source.truncate(5, true);
-    while !matches!(bench.master.pending.as_slice(), [Pending::Record(_)]) {
-        bench.work(|_| true, Fault::None)?;
-    }
-    let Some(Pending::Record(records)) = bench.master.pending.first() else {
-        anyhow::bail!("no record");
-    };
+    let records = bench.records()?;
     let told: Vec<_> = records
         .iter()
         .map(|(origin, _)| origin.collection.as_str())
         .collect();
     assert_eq!(told, ["", "c0", "c1", "c2", "c3"]);
-    for (origin, record) in records {
+    for (origin, record) in &records {
         let Record::Lost(gap) = record else {
             anyhow::bail!("{record:?}");
         };
@@ -323,12 +328,7 @@ fn what_others_hold_behind_a_held_back_position_is_not_lost() -> Result<()> {
     bench.world.is_forbidden = false;
     bench.world.source.truncate(10, true);
     bench.restart()?;
-    while !matches!(bench.master.pending.as_slice(), [Pending::Record(_)]) {
-        bench.work(|_| true, Fault::None)?;
-    }
-    let Some(Pending::Record(records)) = bench.master.pending.first() else {
-        anyhow::bail!("no record");
-    };
+    let records = bench.records()?;
     let told: Vec<_> = records
         .iter()
         .map(|(origin, _)| &origin.collection[..])
