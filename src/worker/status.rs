@@ -246,7 +246,7 @@ pub struct Status {
     pub last_change_time: Option<ClusterTime>,
     /// Cluster time of the saved position.
     pub saved_until: Option<ClusterTime>,
-    /// What is wrong now.
+    /// What is wrong now. Of a feed of many, what is one collection's trouble begins with its name.
     pub trouble: Option<Trouble>,
     /// Since when, in milliseconds since 1970.
     pub trouble_since_unix_ms: Option<i64>,
@@ -450,15 +450,20 @@ impl Status {
     }
 
     fn follow_trouble(&mut self, feed: &Feed, now: Now) {
-        let trouble = feed.trouble();
+        let trouble = feed.trouble_and_its_collection().map(|(trouble, origin)| {
+            let mut trouble = trouble.clone();
+            // A feed of one collection has its name beside it.
+            if let Some(origin) = origin.filter(|_| feed.carries_many()) {
+                trouble.message = format!("{origin}: {}", trouble.message);
+            }
+            trouble
+        });
         if trouble.is_none() {
             self.trouble_since_unix_ms = None;
         } else {
             self.trouble_since_unix_ms.get_or_insert(now.unix_ms);
         }
-        if self.trouble.as_ref() != trouble {
-            self.trouble = trouble.cloned();
-        }
+        self.trouble = trouble;
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/status` follows what happens.
 
+use std::fs;
+
 use bson::doc;
 
 use crate::harness::asks::{address, ask, get, get_until, status_when};
@@ -111,6 +113,27 @@ async fn an_outage_of_the_lake_shows_and_goes() {
     assert!(users["last_flush"]["seconds"].as_f64().unwrap() > 0.0);
     assert_eq!(users["last_flush"]["reason"], "count");
     silt.drain();
+}
+
+#[tokio::test]
+async fn the_trouble_of_one_collection_of_a_shared_stream_names_it() {
+    let scene = Scene::new()
+        .await
+        .with("HTTP_ADDR", "127.0.0.1:0")
+        .with("MONGODB_COLLECTIONS", "*")
+        .with("BATCH_SIZE", "5");
+    let mut silt = Silt::watching(&scene.settings, &["*"]);
+    fs::write(scene.lake().join("users"), "where the folder should be").unwrap();
+    insert(&scene.users(), 0..5).await;
+    let failing = status_when(&mut silt, |status| status["ready"] == false);
+    let feed = &failing["collections"][0];
+    assert_eq!(feed["collection"], "*");
+    let message = feed["trouble"]["message"].as_str().unwrap();
+    let named = format!("{}.users: lake: ", scene.database.name());
+    assert!(message.starts_with(&named), "{message}");
+    let readyz = get(&mut silt, "/readyz").body;
+    assert!(readyz.contains(&named), "{readyz}");
+    silt.kill();
 }
 
 #[tokio::test]

@@ -170,16 +170,27 @@ impl Feed {
     /// What is wrong now, the worst first.
     #[must_use]
     pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble_and_its_collection()
+            .map(|(trouble, _)| trouble)
+    }
+
+    /// The same, and the collection, if it is one's alone.
+    #[must_use]
+    pub fn trouble_and_its_collection(&self) -> Option<(&Trouble, Option<&Origin>)> {
         let Troubles {
             start,
             stream,
             save,
         } = &self.troubles;
         let lanes = self.lanes.busy();
-        let lanes = lanes.flat_map(|lane| [&lane.look_trouble, &lane.commit_trouble]);
-        let all = [save, stream].into_iter();
-        let all = std::iter::once(start).chain(lanes).chain(all).flatten();
-        all.max_by_key(|trouble| trouble.is_halt)
+        let lanes = lanes.flat_map(|lane| {
+            let troubles = [&lane.look_trouble, &lane.commit_trouble].into_iter();
+            troubles.map(|trouble| (trouble, Some(&lane.origin)))
+        });
+        let all = std::iter::once((start, None)).chain(lanes);
+        let all = all.chain([(save, None), (stream, None)]);
+        let all = all.filter_map(|(trouble, origin)| Some((trouble.as_ref()?, origin)));
+        all.max_by_key(|(trouble, _)| trouble.is_halt)
     }
 
     /// Whether the feed reads its stream.
