@@ -203,15 +203,21 @@ pub enum Watched {
 }
 
 impl Watched {
-    /// Whether this is the name of a collection that the feed carries, or would if it were there.
+    /// Whether this is the name of a collection that the feed carries, or would if it were there, in any
+    /// database.
     #[must_use]
     pub fn carries(&self, collection: &str) -> bool {
         match self {
             Self::Collection(origin) => origin.collection == collection,
-            Self::Many { selection, .. } => {
-                let is_apart = selection.apart.iter().any(|(_, own)| own == collection);
-                selection.collections.matches(collection) && !is_apart
-            }
+            Self::Many { selection, .. } => match selection.databases.names() {
+                Some(databases) => databases
+                    .iter()
+                    .any(|database| selection.matches(database, collection)),
+                // Whatever is apart in one database isn't in the next that a pattern may mean.
+                None => {
+                    !is_servers_collection(collection) && selection.collections.matches(collection)
+                }
+            },
         }
     }
 
@@ -294,6 +300,27 @@ mod tests {
         ] {
             let matches = selection.matches(database, collection);
             assert_eq!(matches, is_meant, "{database}.{collection}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_carried_if_it_is_in_any_database() {
+        for (databases, is_carried) in [
+            (NameSet::of_names(&["shop"]), false),
+            (NameSet::of_names(&["shop", "crm"]), true),
+            (all(), true),
+        ] {
+            let watched = Watched::Many {
+                selection: Selection {
+                    databases,
+                    collections: all(),
+                    apart: vec![("shop".to_owned(), "users".to_owned())],
+                },
+                layout: Layout::DatabaseAndCollection,
+            };
+            assert!(watched.carries("orders"));
+            assert!(!watched.carries("system.views"));
+            assert_eq!(watched.carries("users"), is_carried, "{watched:?}");
         }
     }
 

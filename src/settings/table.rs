@@ -382,7 +382,7 @@ settings! {
         value_name: "ACTION",
         fallback: Fallback::Value("halt"),
         is_per_collection: true,
-        help: "When a change is larger than the 16 MiB that a server before 6.0.9 can send: wait for a person (halt), or leave a record of it in the lake and go on behind it (record).",
+        help: "When a change is larger than the 16 MiB that a server before 6.0.9 can send, or one field of it than any server can: wait for a person (halt), or leave a record of it in the lake and go on behind it (record).",
     }
     RETRY_ATTEMPTS {
         heading: Heading::Failures,

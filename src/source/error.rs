@@ -60,7 +60,7 @@ pub enum SourceError {
     /// A change is larger than BSON allows (10334).
     #[error(
         "a change is larger than 16 MB, which this server can't send: {message}. Upgrade MongoDB to 6.0.9, 7.0 \
-         or newer, which sends it in pieces; or make changes smaller by FULL_DOCUMENT=default and \
+         or newer, which sends it in pieces if no single field is as large; or make changes smaller by FULL_DOCUMENT=default and \
          FULL_DOCUMENT_BEFORE_CHANGE=off; or let it go by ON_LARGE_EVENT=record, which puts it on record"
     )]
     TooLarge {
