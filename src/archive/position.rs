@@ -7,6 +7,14 @@ use serde_json::value::RawValue;
 
 use super::selection::Selection;
 
+/// Hexadecimal digits of a token's time.
+const TIME_DIGITS: usize = 16;
+/// How a token's numbers and truth values begin.
+const ZERO: u8 = 0x29;
+const WHOLE_1_BYTE: u8 = 0x2B;
+const WHOLE_8_BYTES: u8 = 0x32;
+const TRUE: u8 = 0x6F;
+
 /// A change stream's resume token: the `_id` of a change event, or a post-batch resume token,
 /// as the compact canonical Extended JSON text of its document.
 ///
@@ -49,6 +57,28 @@ impl ResumeToken {
             seconds: number(0..8)?,
             increment: number(8..16)?,
         })
+    }
+
+    /// Whether it is that of an `invalidate`, which only the stream has that it ends; false if that can't be
+    /// seen. Behind the time stand three numbers and whether it is one
+    /// (<https://github.com/mongodb/mongo/blob/master/src/mongo/db/pipeline/resume_token.h>), written as
+    /// <https://github.com/mongodb/mongo/blob/master/src/mongo/db/storage/key_string/key_string.cpp> does.
+    #[must_use]
+    pub fn is_of_invalidate(&self) -> bool {
+        let is_it = || {
+            let digits = self.0.strip_prefix(r#"{"_data":"82"#)?;
+            let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+            let mut at = TIME_DIGITS;
+            for _ in 0..3 {
+                at += match byte(at)? {
+                    ZERO => 2,
+                    kind @ WHOLE_1_BYTE..=WHOLE_8_BYTES => 4 + 2 * usize::from(kind - WHOLE_1_BYTE),
+                    _ => return None,
+                };
+            }
+            Some(byte(at)? == TRUE)
+        };
+        is_it().unwrap_or(false)
     }
 
     /// The Extended JSON text of the token's document.
@@ -206,7 +236,10 @@ pub struct Checkpoint {
     pub read_until: Option<ClusterTime>,
     /// The last change that was committed to the lake, if any was, of a feed of one collection.
     pub last_change: Option<LastChange>,
-    /// The same for each collection of a feed that carries many.
+    /// The folder that it is in. It changes when a second database is watched; `None` where it wasn't said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// The last change for each collection of a feed that carries many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub collections: Vec<Mark>,
     /// Fingerprint of the pipeline and the options that the token belongs to.
@@ -239,6 +272,7 @@ impl Checkpoint {
             position,
             read_until,
             last_change: None,
+            folder: None,
             collections: Vec::new(),
             stream_hash: stream_hash.to_owned(),
             restarted_at: None,
@@ -246,6 +280,13 @@ impl Checkpoint {
             selection: None,
             parted: Vec::new(),
         }
+    }
+
+    /// The last change that was committed to this folder, of a feed of one collection.
+    #[must_use]
+    pub fn last_change_in(&self, folder: &str) -> Option<&LastChange> {
+        let is_it = self.folder.as_ref().is_none_or(|known| known == folder);
+        self.last_change.as_ref().filter(|_| is_it)
     }
 }
 
@@ -304,6 +345,22 @@ mod tests {
     }
 
     #[test]
+    fn tokens_of_an_invalidate_are_known() {
+        let is_it = |data: &str| {
+            let text = format!(r#"{{"_data":"{data}"}}"#);
+            ResumeToken::from_canonical(&text).is_of_invalidate()
+        };
+        let time = "8265A53E2F00000001";
+        assert!(!is_it(&format!("{time}2B022C0100296E5A1004")));
+        assert!(is_it(&format!("{time}2B022C0100296F5A1004")));
+        // The 300th operation of a transaction.
+        assert!(is_it(&format!("{time}2B022C01002C02586F5A1004")));
+        for other in ["2B0229296E04", "2B02", "2B022C0100", "2BXX", "6F", ""] {
+            assert!(!is_it(&format!("{time}{other}")), "{other}");
+        }
+    }
+
+    #[test]
     fn checkpoints_survive_json() {
         let token = ResumeToken::from_extended_json(r#"{"_data":"82AB"}"#).unwrap();
         let cluster_time = ClusterTime {
@@ -318,6 +375,7 @@ mod tests {
             position: Position::After(token),
             read_until: Some(cluster_time),
             last_change: Some(last_change.clone()),
+            folder: Some("users".into()),
             collections: vec![Mark {
                 database: "mydb".into(),
                 collection: "users".into(),

@@ -153,3 +153,79 @@ async fn a_shared_stream_without_its_checkpoint_does_not_start_now_beside_what_i
         verify_all(&[&users], &scene, silt).await;
     }
 }
+
+/// Its own stream ended it with an `invalidate`, which the shared stream doesn't have.
+#[tokio::test]
+async fn a_collection_dropped_at_its_own_streams_end_does_not_hold_a_shared_stream_up() {
+    let mut scene = Scene::new()
+        .await
+        .with("MONGODB_COLLECTIONS", "users,orders");
+    let mut orders = Ledger::of(&scene, "orders").await;
+    Silt::watching(&scene.settings, &["users", "orders"]).drain();
+    // The shared stream will begin before the drop.
+    orders.insert(&scene, 3).await;
+    scene.set("MONGODB_COLLECTIONS", "users");
+    let users = scene.users();
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    users.insert_one(doc! { "_id": 1 }).await.unwrap();
+    users.drop().await.unwrap();
+    scene.flush_until(&mut silt, "users", 3).await;
+    silt.drain();
+
+    scene.set("MONGODB_COLLECTIONS", "users,orders");
+    scene.set("STREAMS", "shared");
+    let mut silt = Silt::watching(&scene.settings, &["users,orders"]);
+    orders.insert(&scene, 3).await;
+    scene.flush_until(&mut silt, "orders", 6).await;
+    silt.drain();
+    let last = scene.archived("orders").last().unwrap()["clusterTime"].clone();
+    let id = format!("{}.*", scene.database.name());
+    let saved = scene.checkpoints().find_one(doc! { "_id": id }).await;
+    let read_until = saved.unwrap().unwrap().get_timestamp("read_until").unwrap();
+    assert!(
+        u64::from(read_until.time) >= last["$timestamp"]["t"].as_u64().unwrap(),
+        "the drop holds the position: {read_until}, {last}"
+    );
+
+    let mut silt = Silt::watching(&scene.settings, &["users,orders"]);
+    users.insert_one(doc! { "_id": 2 }).await.unwrap();
+    scene.flush_until(&mut silt, "users", 4).await;
+    let kinds: Vec<_> = scene
+        .archived("users")
+        .iter()
+        .map(|change| change["operationType"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, ["insert", "drop", "invalidate", "insert"]);
+    verify_all(&[&orders], &scene, silt).await;
+}
+
+#[tokio::test]
+async fn single_streams_go_on_in_the_folders_that_they_had_before() {
+    let mut scene = Scene::new().await;
+    let one = scene.database.name().to_owned();
+    let two = format!("{one},{one}-other");
+    let deep = format!("{one}/users");
+    let users = scene.users();
+    for (number, (databases, folder)) in [(&one, "users"), (&two, &*deep)]
+        .iter()
+        .cycle()
+        .take(4)
+        .enumerate()
+    {
+        scene.set("MONGODB_DATABASE", databases);
+        let mut silt = Silt::start(&scene.settings);
+        silt.wait_for("watching");
+        let id = i32::try_from(number).unwrap();
+        users.insert_one(doc! { "_id": id }).await.unwrap();
+        scene.flush_until(&mut silt, folder, number / 2 + 1).await;
+        silt.drain();
+    }
+    for (folder, expected) in [("users", [0, 2]), (&*deep, [1, 3])] {
+        let archived = scene.archived(folder);
+        let ids: Vec<_> = archived
+            .iter()
+            .map(|it| &it["documentKey"]["_id"])
+            .collect();
+        assert_eq!(ids, expected, "{folder}");
+    }
+}

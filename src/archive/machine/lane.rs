@@ -22,6 +22,9 @@ pub(super) struct Skip {
     pub until: LastChange,
     /// The pipeline has changed since, and may leave that change out.
     pub may_be_filtered: bool,
+    /// It is an `invalidate`, and the only change of its time that another stream doesn't have: whatever else has
+    /// that time lies before it.
+    pub is_invalidate: bool,
     /// Changes passed over so far.
     pub skipped: u64,
     /// The number of the first of them that had the last change's time and may lie behind it: if the last
@@ -205,7 +208,8 @@ impl Lane {
     ) -> Result<Option<Taken>, Failure> {
         let is_last = skip.until.token.as_extended_json() == change.token;
         let is_behind = !is_last && change.cluster_time > skip.until.cluster_time;
-        let must_come = !skip.may_be_filtered || skip.unsure_since.is_some();
+        let may_stay_away = skip.is_invalidate || skip.may_be_filtered;
+        let must_come = !may_stay_away || skip.unsure_since.is_some();
         if is_behind && must_come {
             let file = self.file.as_ref().map(|file| file.name.to_string());
             let file = file.unwrap_or_default();
@@ -220,7 +224,8 @@ impl Lane {
             return Ok(is_last.then_some(Taken::Passed));
         }
         let has_its_time = change.cluster_time == skip.until.cluster_time;
-        let is_unsure = skip.may_be_filtered && has_its_time && skip.unsure_since.is_none();
+        let may_lie_behind = skip.may_be_filtered && !skip.is_invalidate;
+        let is_unsure = may_lie_behind && has_its_time && skip.unsure_since.is_none();
         if is_unsure {
             skip.unsure_since = Some(number);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::failure::{Disposition, Failure};
 use super::super::limits::{MARKS_LIMIT_BYTES, SAVE_EVERY_MS};
+use super::super::origin::Origin;
 use super::super::position::{Checkpoint, LastChange, Mark};
 use super::lane::Lane;
 use super::messages::Voice;
@@ -42,6 +43,7 @@ impl Feed {
             position: safe.position.clone(),
             read_until: safe.read_until,
             last_change: self.last_change().cloned(),
+            folder: self.config.only_origin().map(Origin::folder),
             collections: if is_one { Vec::new() } else { self.marks() },
             stream_hash: self.config.stream_hash.clone(),
             restarted_at: self.restarted_at,

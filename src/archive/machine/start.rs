@@ -28,13 +28,15 @@ impl Entry {
     /// That of a feed that goes on from a checkpoint.
     fn of(checkpoint: &Checkpoint, only: Option<&Origin>) -> Self {
         let mut marks = checkpoint.collections.clone();
-        if let (Some(origin), Some(last_change)) = (only, &checkpoint.last_change) {
-            marks = vec![Mark {
+        if let Some(origin) = only {
+            let last_change = checkpoint.last_change_in(&origin.folder());
+            let mark = last_change.map(|last_change| Mark {
                 database: origin.database.clone(),
                 collection: origin.collection.clone(),
                 last_change: last_change.clone(),
                 is_ahead: false,
-            }];
+            });
+            marks = mark.into_iter().collect();
         }
         let key = |mark: &Mark| (mark.database.clone(), mark.collection.clone());
         let begins_at = match &checkpoint.position {
@@ -73,6 +75,7 @@ impl Entry {
     fn skip(&self, until: LastChange) -> Skip {
         Skip {
             may_be_filtered: Some(until.cluster_time) <= self.refiltered_at,
+            is_invalidate: until.token.is_of_invalidate(),
             until,
             skipped: 0,
             unsure_since: None,
@@ -431,8 +434,12 @@ pub fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
 /// # Errors
 ///
 /// The halt of a feed.
-pub fn refuse_lake_behind(checkpoint: &Checkpoint, tail: Option<&HourFile>) -> Result<(), Failure> {
-    match (&checkpoint.last_change, tail) {
+pub fn refuse_lake_behind(
+    checkpoint: &Checkpoint,
+    origin: &Origin,
+    tail: Option<&HourFile>,
+) -> Result<(), Failure> {
+    match (checkpoint.last_change_in(&origin.folder()), tail) {
         (Some(last_change), Some(file)) => refuse_behind(last_change, file),
         _ => Ok(()),
     }

@@ -221,7 +221,7 @@ impl Feed<'_> {
             Err(silence) => return (Row::failure(&what, silence), None),
         };
         let judged = stored.map_or(Ok(()), |stored| {
-            refuse_lake_behind(&stored.checkpoint, tail.as_ref())
+            refuse_lake_behind(&stored.checkpoint, self.origin, tail.as_ref())
         });
         let row = match (judged, &tail) {
             (Err(halt), _) => Row::failure(&what, halt.message),
