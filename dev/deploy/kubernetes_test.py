@@ -221,6 +221,13 @@ class SettingsTest(unittest.TestCase):
             self.assertNotIn("Secret", [document["kind"] for document in documents], name)
 
 
+def check_job(documents):
+    """What k8s/check.jq makes of the Deployment."""
+    deployment = json.dumps(kustomize.find(documents, "Deployment"))
+    done = subprocess.run(["jq", "-f", str(K8S / "check.jq")], input=deployment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def of_each(test):
     """Makes a test of one combination's documents a test of all."""
     @functools.wraps(test)
@@ -230,6 +237,29 @@ def of_each(test):
                 test(self, documents)
 
     return run
+
+
+class CheckTest(unittest.TestCase):
+    @project.where("jq", "that the Job of `silt check` is silt's pod")
+    def test_the_job_is_silts_pod(self):
+        for name, documents in ALL.items():
+            with self.subTest(name):
+                job = check_job(documents)
+                against_kubernetes(job)
+                self.assertEqual(job["metadata"]["namespace"], "silt")
+                self.assertEqual(job["spec"]["template"]["metadata"], pod(documents)["metadata"])
+                spec, silts = job["spec"]["template"]["spec"], copy.deepcopy(pod(documents)["spec"])
+                probes = [silts["containers"][0].pop(probe) for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+                self.assertTrue(all(probes))
+                silts["containers"][0]["args"] = ["check"]
+                self.assertEqual(spec, {**silts, "restartPolicy": "Never"})
+
+    def test_the_page_keeps_silt_from_running_before_it(self):
+        page = project.text("docs/deploying.md")
+        self.assertIn("sed 's/replicas: 1/replicas: 0/'", page)
+        self.assertEqual(project.text("k8s/base/deployment.yaml").count("replicas: 1"), 1)
+        others = [path for path in K8S.rglob("*.yaml") if path.name != "deployment.yaml"]
+        self.assertFalse([path for path in others if "replicas: 1" in path.read_text(encoding="utf-8")])
 
 
 class DeploymentTest(unittest.TestCase):

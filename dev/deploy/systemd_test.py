@@ -48,6 +48,16 @@ class UnitTest(unittest.TestCase):
         self.assertEqual(path, f"/etc/silt/{name}")
         self.assertIn(f"\n#Environment=SILT_CONFIG=%d/{name}\n", text)
 
+    def test_the_pages_check_runs_as_the_unit_does(self):
+        page = project.text("docs/deploying.md")
+        check = re.search(r"^systemd-run .*?^    /bin/sh .*?$", page, re.M | re.S).group(0)
+        given = dict(re.findall(r"--property=(\w+)=(\S+)", check))
+        for name in ("DynamicUser", "EnvironmentFile", "LoadCredential"):
+            self.assertEqual(given.pop(name), self.one(name))
+        # So that a directory of the unit's stays that of one user.
+        self.assertEqual(given, {"User": Path(UNIT).stem})
+        self.assertIn(f"exec {self.one('ExecStart')} check'", check)
+
     def test_it_is_confined(self):
         expected = {
             "DynamicUser": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "NoNewPrivileges": "yes",
