@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
 use super::record::{Record, writer_name};
 use super::{CheckpointError, Checkpoints, FeedId, Probed};
 use crate::archive::names;
 use crate::archive::position::{Checkpoint, Stored};
 use crate::lake::{Lake, LakeError, LakePath, Version};
+
+/// Checkpoints that are read at once: there may be hundreds.
+const LOADS_MAX: usize = 16;
 
 /// A folder of checkpoints: `_silt/checkpoints`.
 #[derive(Clone, Debug)]
@@ -67,17 +71,17 @@ impl Checkpoints for LakeCheckpoints {
 
     async fn list(&self) -> Result<Vec<(FeedId, Stored)>, CheckpointError> {
         let files = self.lake.list(&folder()).await;
-        let mut all = Vec::new();
-        for file in files.map_err(CheckpointError::Lake)? {
+        let files = files.map_err(CheckpointError::Lake)?.into_iter();
+        let feeds = files.filter_map(|file| {
             let name = file.name.strip_suffix(".json").and_then(names::decode);
-            let Some(feed) = name.as_deref().and_then(FeedId::parse) else {
-                continue;
-            };
-            if let Some(stored) = self.load(&feed).await? {
-                all.push((feed, stored));
-            }
-        }
-        Ok(all)
+            name.as_deref().and_then(FeedId::parse)
+        });
+        let loads = feeds.map(async |feed| {
+            let stored = self.load(&feed).await?;
+            Ok(stored.map(|stored| (feed, stored)))
+        });
+        let loads = stream::iter(loads).buffer_unordered(LOADS_MAX);
+        loads.try_filter_map(future::ok).try_collect().await
     }
 
     async fn save(

@@ -80,7 +80,7 @@ impl Worker {
             Arc::clone(&self.edges.lake),
             Arc::clone(&self.edges.checkpoints),
         );
-        let watched = self.watched.clone();
+        let (watched, deployment) = (self.watched.clone(), self.edges.deployment.clone());
         self.begin(async move {
             let (stored, handover) = match stored(checkpoints.as_ref(), &watched).await {
                 Ok(found) => found,
@@ -108,7 +108,16 @@ impl Worker {
                         found.map_err(|error| Failure::from(&error)),
                     )
                 }
-                Watched::Many { .. } => (Learnt::Nothing, Ok(Found::default())),
+                Watched::Many { .. } => {
+                    let found = Found {
+                        oldest: match handover {
+                            Some(_) => deployment.oldest_time().await,
+                            None => None,
+                        },
+                        ..Found::default()
+                    };
+                    (Learnt::Nothing, Ok(found))
+                }
             };
             let found = found.map(|found| Found {
                 stored,

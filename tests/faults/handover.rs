@@ -229,3 +229,48 @@ async fn single_streams_go_on_in_the_folders_that_they_had_before() {
         assert_eq!(ids, expected, "{folder}");
     }
 }
+
+#[tokio::test]
+async fn a_shared_stream_that_comes_back_goes_on_where_the_single_ones_stood() {
+    let mut scene = Scene::new()
+        .await
+        .with("MONGODB_COLLECTIONS", "users,orders");
+    let mut users = Ledger::of(&scene, "users").await;
+    let mut orders = Ledger::of(&scene, "orders").await;
+    scene.set("STREAMS", "shared");
+    Silt::watching(&scene.settings, &["users,orders"]).drain();
+    scene.set("STREAMS", "per-collection");
+    let mut silt = Silt::watching(&scene.settings, &["users", "orders"]);
+    users.insert(&scene, 5).await;
+    scene.flush_until(&mut silt, "users", 5).await;
+    silt.drain();
+    orders.insert(&scene, 2).await;
+    scene.set("STREAMS", "shared");
+    let mut silt = Silt::start(&scene.settings);
+    let taken = silt.wait_for(
+        "goes on where another stream stood that carried its collections, and passes over what the lake holds",
+    );
+    let orders_stood = format!("{}.orders", scene.database.name());
+    assert_eq!(taken["from"], orders_stood, "the earliest of both");
+    silt.wait_for("watching");
+    verify_all(&[&users, &orders], &scene, silt).await;
+}
+
+/// What a damaged file held is archived again from the oplog, whoever wrote it.
+#[tokio::test]
+async fn a_file_that_is_moved_out_is_written_again_by_the_collections_own_stream() {
+    let mut scene = Scene::new().await.with("MONGODB_COLLECTIONS", "*");
+    let folder = tempfile::tempdir().unwrap();
+    let apart = with_section(&scene, &folder, "BATCH_SIZE = 500");
+    let mut users = Ledger::of(&scene, "users").await;
+    for (format, more, count) in [("json", 3, 3), ("ndjson", 2, 5)] {
+        scene.set("OUTPUT_FORMAT", format);
+        let mut silt = Silt::watching(&scene.settings, &["*"]);
+        users.insert(&scene, more).await;
+        scene.flush_until(&mut silt, "users", count).await;
+        silt.drain();
+    }
+    std::fs::remove_file(scene.files("users").last().unwrap()).unwrap();
+    let silt = Silt::watching(&apart, &["*", "users"]);
+    verify_all(&[&users], &scene, silt).await;
+}

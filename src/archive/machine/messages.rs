@@ -9,7 +9,7 @@ use super::super::gap::{Gap, LargeEvent, Record};
 use super::super::hour_file::{FileFormat, HourFile, HourFileName};
 use super::super::limits::Limits;
 use super::super::origin::Origin;
-use super::super::position::{Checkpoint, ClusterTime, Position, ResumeToken, Stored};
+use super::super::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored};
 use super::super::selection::Watched;
 use super::{Actions, LaneId, Try};
 
@@ -93,6 +93,8 @@ pub struct Found {
     pub handover: Option<Handover>,
     /// A file of changes of its collections that is in the lake although a feed of many has no checkpoint.
     pub orphan: Option<String>,
+    /// Where the oplog begins, if that can be seen and a feed of many is to go on elsewhere.
+    pub oldest: Option<ClusterTime>,
 }
 
 /// Where a feed takes over what another one carried: behind what that one has archived.
@@ -102,6 +104,10 @@ pub struct Handover {
     pub at: ClusterTime,
     /// The feed that tells.
     pub from: String,
+    /// The last change of a single collection that it brought into the lake, if it knows.
+    pub last_change: Option<LastChange>,
+    /// Whether it takes the feed back from where its own checkpoint stands, or has none.
+    pub is_back: bool,
 }
 
 /// Something that happened.

@@ -38,7 +38,7 @@ use lanes::Lanes;
 use messages::Voice;
 use progress::{Point, Progress};
 use start::Entry;
-pub use start::{no_checkpoint, refuse_behind, refuse_lake_behind, restart_time};
+pub use start::{no_checkpoint, refuse_behind, refuse_lake_behind, restart_time, start_counts};
 pub use view::{Activity, Archived};
 
 /// An operation at an edge that is tried until it works.

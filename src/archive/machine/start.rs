@@ -6,10 +6,13 @@ use super::super::failure::{Disposition, Failure};
 use super::super::hour_file::{Hour, HourFile};
 use super::super::origin::Origin;
 use super::super::position::{Checkpoint, ClusterTime, LastChange, Mark, Parted, Position, Stored};
+use super::super::selection::Watched;
 use super::lane::Skip;
 use super::messages::Voice;
 use super::progress::{PASSED_OVER, Point, Progress};
-use super::{Action, Actions, Feed, Found, Handover, LaneId, Notice, Now, Stage, StartAt, Try};
+use super::{
+    Action, Actions, Feed, Found, Handover, LaneId, Notice, Now, OnHistoryLost, Stage, StartAt, Try,
+};
 
 /// Where a feed came in, which tells of each collection whether the lake is ahead of it.
 #[derive(Debug, Default)]
@@ -153,8 +156,17 @@ impl Feed {
     }
 
     /// The lake is the truth, the checkpoint follows.
-    fn reconcile(&mut self, found: Found, out: &mut Actions) -> Result<(), Failure> {
+    fn reconcile(&mut self, mut found: Found, out: &mut Actions) -> Result<(), Failure> {
+        let (watched, start_at, oldest) =
+            (&self.config.watched, self.config.start_at, found.oldest);
+        let is_first = found.stored.is_none();
+        found
+            .handover
+            .take_if(|handover| is_first && start_counts(watched, start_at, handover, oldest));
         if let Some(handover) = found.handover.clone() {
+            if let Some(oldest) = found.oldest.filter(|oldest| handover.at < *oldest) {
+                self.refuse_lost(&handover, oldest)?;
+            }
             // What a feed with other filters left in the lake may not be in this stream: the cluster's
             // time is needed, to know it by.
             self.start_worked(out);
@@ -171,6 +183,26 @@ impl Feed {
             Some(_) => self.resume(found, None, out),
             None => self.begin(found, out),
         }
+    }
+
+    /// Before the position is saved, while the settings can still be set back.
+    fn refuse_lost(&self, handover: &Handover, oldest: ClusterTime) -> Result<(), Failure> {
+        let is_meant = self.config.on_history_lost == OnHistoryLost::Restart;
+        if is_meant || !handover.is_back {
+            return Ok(());
+        }
+        Err(Failure {
+            disposition: Disposition::Halt,
+            cause: "handover_lost",
+            message: format!(
+                "the shared stream is to go on where {from} stood, at {at}, which the oplog no longer holds: it \
+                 begins at {oldest}. Leave that collection out (!name in MONGODB_COLLECTIONS), or delete its \
+                 checkpoint, {from}, to have it from where the stream stands; what lies between is lost. \
+                 Nothing was saved: set back, silt goes on as before",
+                from = handover.from,
+                at = handover.at,
+            ),
+        })
     }
 
     /// A feed without a checkpoint.
@@ -192,7 +224,7 @@ impl Feed {
         if let (Some(path), None) = (&found.orphan, start_at) {
             return Err(no_checkpoint(path));
         }
-        if let Some(time) = start_at {
+        if let (Some(time), Some(_)) = (start_at, self.config.only_origin()) {
             let checkpoint = self.blank(Position::At(time));
             return self.anchor(&checkpoint, 0, found, out);
         }
@@ -263,7 +295,17 @@ impl Feed {
                 };
                 self.anchor(&checkpoint, 0, found, out)
             }
-            (None, None) => self.anchor(&self.blank(Position::At(next)), 0, found, out),
+            (None, None) => {
+                let checkpoint = match self.config.start_at {
+                    // Streams with other filters may have been there before.
+                    StartAt::Time(at) => Checkpoint {
+                        refiltered_at: Some(time),
+                        ..self.blank(Position::At(at))
+                    },
+                    StartAt::Now => self.blank(Position::At(next)),
+                };
+                self.anchor(&checkpoint, 0, found, out)
+            }
         };
         if let Err(failure) = outcome {
             // What was found may have been put right by then.
@@ -313,7 +355,14 @@ impl Feed {
         else {
             return Ok(());
         };
-        let handed_over_at = found.handover.take().map(|handover| handover.at);
+        let handover = found.handover.take();
+        if let (Some(file), Some(last_change)) = (
+            &found.tail,
+            handover.as_ref().and_then(|it| it.last_change.as_ref()),
+        ) {
+            refuse_behind(last_change, file)?;
+        }
+        let handed_over_at = handover.map(|handover| handover.at);
         if let Some(refiltered_at) = refiltered_at
             && let Some(time) = handed_over_at.or(restart_time(&checkpoint))
         {
@@ -413,10 +462,32 @@ impl Feed {
     }
 }
 
-/// Where a feed without a checkpoint takes over: its lake may be further.
+/// Whether `START_AT` decides where a feed of many without a checkpoint begins, and not where others stood. One
+/// that is left from their own first start may have gone out of the oplog.
+#[must_use]
+pub fn start_counts(
+    watched: &Watched,
+    start_at: StartAt,
+    handover: &Handover,
+    oldest: Option<ClusterTime>,
+) -> bool {
+    let StartAt::Time(time) = start_at else {
+        return false;
+    };
+    let is_held = oldest.is_some_and(|oldest| oldest <= time);
+    watched.selection().is_some() && (is_held || time > handover.at)
+}
+
+/// Where a feed without a checkpoint takes over: its lake may be further, or have lost files.
 fn takes_over_at(handover: &Handover, found: &Found) -> ClusterTime {
-    let tail = found.tail.as_ref().map(|file| file.last.cluster_time);
-    tail.map_or(handover.at, |tail| tail.max(handover.at))
+    let Some(file) = &found.tail else {
+        return handover.at;
+    };
+    let end = file.last.cluster_time;
+    match &handover.last_change {
+        Some(last_change) if refuse_behind(last_change, file).is_err() => end,
+        _ => end.max(handover.at),
+    }
 }
 
 /// Where a stream is to begin that can't go on with the checkpoint's token: nothing before that is

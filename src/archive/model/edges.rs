@@ -84,8 +84,7 @@ impl Master {
         let found = Found {
             stored,
             tail,
-            handover: None,
-            orphan: None,
+            ..Found::default()
         };
         self.give(world, Input::Loaded(Ok(Box::new(found))))
     }

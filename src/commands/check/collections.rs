@@ -144,7 +144,8 @@ impl Feed<'_> {
             return None;
         };
         let (newest, tail) = self.newest(stored.as_ref()).await;
-        let standing = Standing::of(self.settings, stored, tail, handover);
+        let oldest = self.reached.oplog.map(|window| window.oldest);
+        let standing = Standing::of(self.settings, stored, tail, handover, oldest);
         let checkpoint = self.what("checkpoint");
         add(match self.store {
             Some(_) => standing.row(&checkpoint, self.settings, self.reached),

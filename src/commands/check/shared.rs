@@ -83,7 +83,8 @@ impl Shared<'_> {
         for row in self.newest(stored.as_ref(), table).await {
             add(row);
         }
-        let standing = Standing::of(self.settings, stored, None, handover);
+        let oldest = self.reached.oplog.map(|window| window.oldest);
+        let standing = Standing::of(self.settings, stored, None, handover, oldest);
         let orphan = self.orphan(&standing).await;
         add(match (self.store, orphan) {
             (Some(_), Some(row)) => row,

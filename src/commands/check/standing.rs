@@ -5,7 +5,7 @@ use chrono::Utc;
 use super::mongodb::Reached;
 use super::row::Row;
 use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{Handover, OnHistoryLost, StartAt, restart_time};
+use crate::archive::machine::{Handover, OnHistoryLost, StartAt, restart_time, start_counts};
 use crate::archive::position::{ClusterTime, Position, Stored};
 use crate::edges;
 use crate::settings::FeedSettings;
@@ -34,7 +34,12 @@ impl Standing {
         stored: Option<Stored>,
         tail: Option<HourFile>,
         handover: Option<Handover>,
+        oldest: Option<ClusterTime>,
     ) -> Self {
+        let is_first = stored.is_none();
+        let handover = handover.filter(|handover| {
+            !(is_first && start_counts(&feed.watched, feed.start_at, handover, oldest))
+        });
         if let Some(handover) = handover {
             return Self::TakenOver(handover);
         }
@@ -97,7 +102,7 @@ impl Standing {
                 let found = format!("none yet: begins behind the end of {}", file.name);
                 (Some(file.last.cluster_time), found)
             }
-            Self::TakenOver(Handover { at, from }) => {
+            Self::TakenOver(Handover { at, from, .. }) => {
                 let found = format!(
                     "goes on at {at}, where {from} stands that carried its collections before"
                 );

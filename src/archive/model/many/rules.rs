@@ -6,11 +6,11 @@ use super::super::super::batch::FlushReason;
 use super::super::super::gap::{LargeEvent, Record};
 use super::super::super::limits::Limits;
 use super::super::super::machine::{
-    Action, Config, Feed, Found, Handover, Input, LaneId, Notice, OnHistoryLost,
+    Action, Config, Feed, Found, Input, LaneId, Notice, OnHistoryLost,
 };
 use super::super::super::origin::Origin;
 use super::super::super::position::{
-    Checkpoint, ClusterTime, LastChange, Mark, Parted, Position, ResumeToken, Stored,
+    Checkpoint, ClusterTime, LastChange, Mark, Position, ResumeToken, Stored,
 };
 use super::super::super::selection::{NameSet, Watched};
 use super::super::master::Life;
@@ -20,7 +20,7 @@ use super::master::{Master, Pending};
 use super::run::config;
 use super::world::{World, origin_of};
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan {
         masters: 1,
         starts_now: false,
@@ -348,7 +348,7 @@ fn what_others_hold_behind_a_held_back_position_is_not_lost() -> Result<()> {
 }
 
 /// What a feed of these collections saves first, having found a checkpoint of others.
-fn first_save(apart: &[&str], found: Found) -> Result<Checkpoint> {
+pub(super) fn first_save(apart: &[&str], found: Found) -> Result<Checkpoint> {
     let mut config = config(&plan(), 1, "wide");
     let Watched::Many { selection, .. } = &mut config.watched else {
         anyhow::bail!("one collection");
@@ -409,83 +409,6 @@ fn a_checkpoint_has_room_for_the_newest_ends() -> Result<()> {
         .collect();
     let newest: Vec<String> = (59..100).map(|number| format!("c{number}")).collect();
     assert_eq!(kept, newest, "8 MiB hold 41 of them");
-    Ok(())
-}
-
-#[test]
-fn who_leaves_a_feed_of_many_is_kept_in_mind_until_he_is_back() -> Result<()> {
-    let at = |seconds| ClusterTime {
-        seconds,
-        increment: 1,
-    };
-    let stored = |checkpoint, revision| Found {
-        stored: Some(Stored {
-            checkpoint,
-            revision,
-            lake: None,
-        }),
-        ..Found::default()
-    };
-    let mut first = first_save(
-        &[],
-        Found {
-            handover: Some(Handover {
-                at: at(50),
-                from: "mydb.c1".to_owned(),
-            }),
-            ..Found::default()
-        },
-    )?;
-    assert_eq!(first.parted, []);
-    first.position = Position::At(at(70));
-    first.read_until = Some(at(70));
-    let left = first_save(&["c1"], stored(first, 1))?;
-    let is_c1 = |parted: &Parted| parted.collection == "c1" && parted.until == at(70);
-    ensure!(matches!(&left.parted[..], [c1] if is_c1(c1)), "{left:?}");
-    let mut later = left.clone();
-    later.position = Position::At(at(90));
-    later.read_until = Some(at(90));
-    let more = first_save(&["c1", "c2"], stored(later.clone(), 2))?;
-    ensure!(is_c1(&more.parted[0]) && more.parted[1].until == at(90));
-    let back = Found {
-        handover: Some(Handover {
-            at: at(70),
-            from: "mydb.c1".to_owned(),
-        }),
-        ..stored(later, 3)
-    };
-    let back = first_save(&[], back)?;
-    assert_eq!(back.parted, []);
-    assert_eq!(back.position, Position::At(at(70)), "what it left out");
-    ensure!(back.refiltered_at.is_some(), "others may have had filters");
-    Ok(())
-}
-
-#[test]
-fn it_goes_on_where_the_earliest_feed_of_one_of_its_collections_stands() -> Result<()> {
-    let config = config(&plan(), 1, "wide");
-    let mut feed = Feed::new(config);
-    let now = World::new().now;
-    feed.handle(Input::Start, now);
-    let earlier = ClusterTime {
-        seconds: 77,
-        increment: 3,
-    };
-    let found = Found {
-        handover: Some(Handover {
-            at: earlier,
-            from: "mydb.c1".to_owned(),
-        }),
-        ..Found::default()
-    };
-    feed.handle(Input::Loaded(Ok(Box::new(found))), now);
-    let actions = feed.handle(Input::ClusterTime(Ok(World::new().source.clock())), now);
-    let save = actions.iter().find_map(|action| match action {
-        Action::Save { checkpoint, .. } => Some(checkpoint),
-        _ => None,
-    });
-    let save = save.context("it isn't saved")?;
-    assert_eq!(save.position, Position::At(earlier));
     Ok(())
 }
 
