@@ -4,6 +4,7 @@
 //! writes. `tests/checkpoint_conformance.rs` holds both stores to that.
 
 mod error;
+mod gains;
 mod handover;
 mod lake;
 mod mongodb;

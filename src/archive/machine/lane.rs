@@ -11,8 +11,8 @@ use super::super::limits::Limits;
 use super::super::origin::Origin;
 use super::super::position::LastChange;
 use super::commits::CommitState;
+use super::entry::{self, Entry};
 use super::messages::Voice;
-use super::start::{self, Entry};
 use super::{Action, Archived, Config, LaneId, Notice, Now, Tail, Trouble, Try};
 
 /// Changes that the lake holds already are passed over up to here, as they are read again.
@@ -163,7 +163,7 @@ impl Lane {
         voice: &mut Voice<'_>,
     ) -> Result<(), Failure> {
         let mark = entry.mark(&self.origin);
-        let joined = start::reconcile_lane(mark, tail.as_ref(), entry)?;
+        let joined = entry::reconcile_lane(mark, tail.as_ref(), entry)?;
         self.last_change = tail
             .as_ref()
             .map(|file| file.last.clone())
@@ -213,7 +213,7 @@ impl Lane {
         if is_behind && must_come {
             let file = self.file.as_ref().map(|file| file.name.to_string());
             let file = file.unwrap_or_default();
-            return Err(start::lake_behind(&skip.until, change.cluster_time, &file));
+            return Err(entry::lake_behind(&skip.until, change.cluster_time, &file));
         }
         skip.skipped += u64::from(!is_behind);
         if is_last || is_behind {
@@ -241,7 +241,7 @@ impl Lane {
         let newest = self.newest_hour();
         match newest {
             Some(newest) if Hour::of(change.cluster_time) < newest => {
-                Err(start::time_ran_back(change.cluster_time, newest))
+                Err(entry::time_ran_back(change.cluster_time, newest))
             }
             _ => Ok(()),
         }

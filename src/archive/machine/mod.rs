@@ -10,6 +10,7 @@
 //! be saved while the lanes' commits end in any order.
 
 mod commits;
+mod entry;
 mod history;
 mod intake;
 mod lane;
@@ -33,12 +34,13 @@ use super::failure::{Disposition, Failure};
 use super::gap::{Gap, LargeEvent};
 use super::position::{Checkpoint, ClusterTime, Parted};
 use commits::CommitEnd;
+use entry::Entry;
+pub use entry::{refuse_behind, refuse_lake_behind};
 use lane::Lane;
 use lanes::Lanes;
 use messages::Voice;
 use progress::{Point, Progress};
-use start::Entry;
-pub use start::{no_checkpoint, refuse_behind, refuse_lake_behind, restart_time, start_counts};
+pub use start::{no_checkpoint, restart_time, start_counts};
 pub use view::{Activity, Archived};
 
 /// An operation at an edge that is tried until it works.
