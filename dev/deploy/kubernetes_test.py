@@ -15,6 +15,7 @@ import tools
 
 tools.schemas()
 
+import jq
 import kubernetes_validate
 import yaml
 
@@ -223,9 +224,7 @@ class SettingsTest(unittest.TestCase):
 
 def check_job(documents):
     """What k8s/check.jq makes of the Deployment."""
-    deployment = json.dumps(kustomize.find(documents, "Deployment"))
-    done = subprocess.run(["jq", "-f", str(K8S / "check.jq")], input=deployment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    return jq.compile(project.text("k8s/check.jq")).input_value(kustomize.find(documents, "Deployment")).first()
 
 
 def of_each(test):
@@ -240,7 +239,6 @@ def of_each(test):
 
 
 class CheckTest(unittest.TestCase):
-    @project.where("jq", "that the Job of `silt check` is silt's pod")
     def test_the_job_is_silts_pod(self):
         for name, documents in ALL.items():
             with self.subTest(name):
