@@ -6,7 +6,7 @@ use super::handover::{Other, archived_until, is_laid_out, standing, time};
 use super::{FeedId, MANY};
 use crate::archive::machine::Handover;
 use crate::archive::origin::{Layout, Origin};
-use crate::archive::position::Stored;
+use crate::archive::position::{Mark, Stored};
 use crate::archive::selection::{Selection, Watched};
 
 /// A feed of many goes on at the earliest of what it gets.
@@ -58,6 +58,10 @@ impl Gaining<'_> {
             .chain(rest)
             .chain(self.whole_databases())
             .min_by_key(|end| end.at)?;
+        let earliest = Handover {
+            marks: self.marks(),
+            ..earliest
+        };
         let Some(own_time) = own_time else {
             return Some(Handover {
                 is_back: true,
@@ -75,6 +79,7 @@ impl Gaining<'_> {
         let ahead = ends.find(|end| end.at > own_time)?;
         Some(Handover {
             at: own_time,
+            marks: earliest.marks,
             ..ahead
         })
     }
@@ -149,6 +154,29 @@ impl Gaining<'_> {
         Some(Handover { from, ..latest })
     }
 
+    /// What single feeds brought into the files that are this feed's now.
+    fn marks(&self) -> Vec<Mark> {
+        let single = self
+            .others
+            .iter()
+            .filter(|(feed, _)| feed.collection != MANY);
+        let gained = single.filter(|(feed, stored)| {
+            let origin = Origin::laid_out(&feed.database, &feed.collection, self.layout);
+            self.selection.matches(&feed.database, &feed.collection)
+                && self.own.is_none_or(|own| own.lake == stored.lake)
+                && is_laid_out(feed, stored, &origin)
+        });
+        let marks = gained.filter_map(|(feed, stored)| {
+            Some(Mark {
+                database: feed.database.clone(),
+                collection: feed.collection.clone(),
+                last_change: stored.checkpoint.last_change.clone()?,
+                is_ahead: false,
+            })
+        });
+        marks.collect()
+    }
+
     /// Feeds of many whose databases are new to this one, or overlap with it if it never saved anything.
     fn whole_databases(&self) -> impl Iterator<Item = Handover> {
         let shared = self
@@ -163,7 +191,8 @@ impl Gaining<'_> {
                     && !selected.databases.matches(&feed.database)
             }
         };
-        let new = shared.filter(is_new);
+        let has_patterns = self.listed().is_none();
+        let new = shared.filter(move |it| has_patterns && is_new(it));
         new.filter_map(|(feed, stored)| Some(standing(time(stored)?, feed)))
     }
 }

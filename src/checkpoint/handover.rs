@@ -63,12 +63,13 @@ pub(super) fn to_collection(
         .filter(is_of_these_files)
         .filter_map(|(feed, stored)| {
             let at = archived_until(&stored.checkpoint, &origin.database, &origin.collection)?;
-            let mut marks = stored.checkpoint.collections.iter();
-            let mark = marks.find(|mark| {
-                mark.database == origin.database && mark.collection == origin.collection
+            let marks = stored.checkpoint.collections.iter().filter(|mark| {
+                mark.database == origin.database
+                    && mark.collection == origin.collection
+                    && is_laid_out(feed, stored, origin)
             });
             Some(Handover {
-                last_change: mark.map(|mark| mark.last_change.clone()),
+                marks: marks.cloned().collect(),
                 ..standing(at, feed)
             })
         })
@@ -84,7 +85,7 @@ pub(super) fn standing(at: ClusterTime, feed: &FeedId) -> Handover {
     Handover {
         at,
         from: feed.to_string(),
-        last_change: None,
+        marks: Vec::new(),
         is_back: false,
     }
 }
@@ -214,17 +215,20 @@ pub(super) mod tests {
     fn a_collection_learns_what_the_lake_should_have_of_it() {
         let users = Origin::new("mydb", "users");
         let mut shared = stored(70, Some(mydb(&[])));
-        let last_change = LastChange {
-            token: ResumeToken::from_canonical(r#"{"_data":"82AB"}"#),
-            cluster_time: at(65),
-        };
-        shared.checkpoint.collections.push(Mark {
+        let mark = |collection: &str| Mark {
             database: "mydb".to_owned(),
-            collection: "users".to_owned(),
-            last_change: last_change.clone(),
+            collection: collection.to_owned(),
+            last_change: LastChange {
+                token: ResumeToken::from_canonical(r#"{"_data":"82AB"}"#),
+                cluster_time: at(65),
+            },
             is_ahead: false,
-        });
-        let handover = to_collection(&[other("mydb.*", shared)], &users, None);
-        assert_eq!(handover.unwrap().last_change, Some(last_change));
+        };
+        shared.checkpoint.collections = vec![mark("orders"), mark("users")];
+        let others = [other("mydb.*", shared)];
+        let marks = |origin: &Origin| to_collection(&others, origin, None).unwrap().marks;
+        assert_eq!(marks(&users), [mark("users")]);
+        let deep = Origin::laid_out("mydb", "users", Layout::DatabaseAndCollection);
+        assert_eq!(marks(&deep), [], "it is about other files");
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 collection,
                 at = %handover.at,
                 from = handover.from,
-                "goes on where another stream stood that carried its collections, and passes over what the \
+                "another stream carried its collections: goes on from that time, and passes over what the \
                  lake holds"
             );
         }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use bson::doc;
+use bson::{Document, doc};
+use mongodb::Collection;
 use serde_json::Value;
 
 use crate::harness::ledger::{Ledger, verify_all};
@@ -201,11 +202,14 @@ async fn a_collection_dropped_at_its_own_streams_end_does_not_hold_a_shared_stre
 
 #[tokio::test]
 async fn single_streams_go_on_in_the_folders_that_they_had_before() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::new()
+        .await
+        .with("MONGODB_COLLECTIONS", "users,orders");
     let one = scene.database.name().to_owned();
     let two = format!("{one},{one}-other");
     let deep = format!("{one}/users");
     let users = scene.users();
+    let orders: Collection<Document> = scene.database.collection("orders");
     for (number, (databases, folder)) in [(&one, "users"), (&two, &*deep)]
         .iter()
         .cycle()
@@ -214,13 +218,20 @@ async fn single_streams_go_on_in_the_folders_that_they_had_before() {
     {
         scene.set("MONGODB_DATABASE", databases);
         let mut silt = Silt::start(&scene.settings);
-        silt.wait_for("watching");
+        for _ in 0..if *databases == &one { 2 } else { 4 } {
+            silt.wait_for("watching");
+        }
         let id = i32::try_from(number).unwrap();
+        if *folder == "users" {
+            // In between nothing happens to it.
+            orders.insert_one(doc! { "_id": id }).await.unwrap();
+            scene.flush_until(&mut silt, "orders", number / 2 + 1).await;
+        }
         users.insert_one(doc! { "_id": id }).await.unwrap();
         scene.flush_until(&mut silt, folder, number / 2 + 1).await;
         silt.drain();
     }
-    for (folder, expected) in [("users", [0, 2]), (&*deep, [1, 3])] {
+    for (folder, expected) in [("users", [0, 2]), ("orders", [0, 2]), (&*deep, [1, 3])] {
         let archived = scene.archived(folder);
         let ids: Vec<_> = archived
             .iter()
@@ -248,7 +259,7 @@ async fn a_shared_stream_that_comes_back_goes_on_where_the_single_ones_stood() {
     scene.set("STREAMS", "shared");
     let mut silt = Silt::start(&scene.settings);
     let taken = silt.wait_for(
-        "goes on where another stream stood that carried its collections, and passes over what the lake holds",
+        "another stream carried its collections: goes on from that time, and passes over what the lake holds",
     );
     let orders_stood = format!("{}.orders", scene.database.name());
     assert_eq!(taken["from"], orders_stood, "the earliest of both");
@@ -271,6 +282,37 @@ async fn a_file_that_is_moved_out_is_written_again_by_the_collections_own_stream
         silt.drain();
     }
     std::fs::remove_file(scene.files("users").last().unwrap()).unwrap();
+    // It isn't done when it is killed.
+    Silt::watching(&apart, &["*", "users"]).kill();
     let silt = Silt::watching(&apart, &["*", "users"]);
     verify_all(&[&users], &scene, silt).await;
+}
+
+/// What single streams know to be in the lake must be there when a shared one takes over.
+#[tokio::test]
+async fn a_file_that_is_missing_is_not_passed_over_by_a_shared_stream() {
+    let mut scene = Scene::new()
+        .await
+        .with("MONGODB_COLLECTIONS", "users,orders");
+    let users = scene.users();
+    for (format, id) in [("json", 1), ("ndjson", 2)] {
+        scene.set("OUTPUT_FORMAT", format);
+        let mut silt = Silt::watching(&scene.settings, &["users", "orders"]);
+        users.insert_one(doc! { "_id": id }).await.unwrap();
+        scene
+            .flush_until(&mut silt, "users", usize::try_from(id).unwrap())
+            .await;
+        silt.drain();
+    }
+    std::fs::remove_file(scene.files("users").last().unwrap()).unwrap();
+    scene.set("STREAMS", "shared");
+    let mut silt = Silt::watching(&scene.settings, &["users,orders"]);
+    users.insert_one(doc! { "_id": 3 }).await.unwrap();
+    let halt = silt.wait_for(HALTED);
+    let error = halt["error"].as_str().unwrap();
+    assert!(
+        error.contains("the lake is behind its checkpoint"),
+        "{error}"
+    );
+    silt.kill();
 }

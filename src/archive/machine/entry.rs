@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::failure::{Disposition, Failure};
 use super::super::hour_file::{Hour, HourFile};
 use super::super::origin::Origin;
-use super::super::position::{Checkpoint, ClusterTime, LastChange, Mark, Position};
+use super::super::position::{Checkpoint, ClusterTime, LastChange, Mark, Position, ResumeToken};
 use super::lane::Skip;
 
 /// Where a feed came in, which tells of each collection whether the lake is ahead of it.
@@ -15,6 +15,8 @@ pub(super) struct Entry {
     marks: BTreeMap<(String, String), Mark>,
     /// All changes of an earlier cluster time lie before the position.
     read_until: Option<ClusterTime>,
+    /// The token that the stream begins behind, if it is one.
+    after: Option<ResumeToken>,
     /// The stream begins with that time: what has it or a later one lies behind the position.
     is_at_time: bool,
     restarted_at: Option<ClusterTime>,
@@ -36,14 +38,15 @@ impl Entry {
             marks = mark.into_iter().collect();
         }
         let key = |mark: &Mark| (mark.database.clone(), mark.collection.clone());
-        let begins_at = match &checkpoint.position {
-            Position::At(time) => Some(*time),
-            Position::After(_) => None,
+        let after = match &checkpoint.position {
+            Position::At(_) => None,
+            Position::After(token) => Some(token.clone()),
         };
         Self {
             marks: marks.into_iter().map(|mark| (key(&mark), mark)).collect(),
-            read_until: begins_at.or(checkpoint.read_until),
-            is_at_time: begins_at.is_some(),
+            read_until: restart_time(checkpoint),
+            is_at_time: after.is_none(),
+            after,
             restarted_at: checkpoint.restarted_at,
             refiltered_at: checkpoint.refiltered_at,
         }
@@ -56,6 +59,7 @@ impl Entry {
         }
         self.read_until = Some(time);
         self.is_at_time = true;
+        self.after = None;
         self
     }
 
@@ -90,7 +94,7 @@ impl Entry {
             // It was committed after the mark was saved, when all that lies before the position was in
             // the lake already.
             Some(_) => true,
-            None => is_late,
+            None => is_late && self.after.as_ref() != Some(&last.token),
         }
     }
 }
@@ -115,6 +119,15 @@ pub(super) fn reconcile_lane(
     }
     let is_ahead = entry.is_ahead(&file.last, mark);
     Ok(is_ahead.then(|| entry.skip(file.last.clone())))
+}
+
+/// Where a stream is to begin that can't go on with the checkpoint's token: nothing before that is
+/// missing in the lake.
+#[must_use]
+pub fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
+    checkpoint
+        .read_until
+        .max(checkpoint.position.cluster_time())
 }
 
 /// A lake whose tail is older than the checkpoint's last change was restored or lost files. No file

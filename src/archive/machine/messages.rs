@@ -9,7 +9,7 @@ use super::super::gap::{Gap, LargeEvent, Record};
 use super::super::hour_file::{FileFormat, HourFile, HourFileName};
 use super::super::limits::Limits;
 use super::super::origin::Origin;
-use super::super::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored};
+use super::super::position::{Checkpoint, ClusterTime, Mark, Position, ResumeToken, Stored};
 use super::super::selection::Watched;
 use super::{Actions, LaneId, Try};
 
@@ -104,8 +104,8 @@ pub struct Handover {
     pub at: ClusterTime,
     /// The feed that tells.
     pub from: String,
-    /// The last change of a single collection that it brought into the lake, if it knows.
-    pub last_change: Option<LastChange>,
+    /// The last changes that it and others brought into the same files, as far as they know.
+    pub marks: Vec<Mark>,
     /// Whether it takes the feed back from where its own checkpoint stands, or has none.
     pub is_back: bool,
 }

@@ -35,12 +35,12 @@ use super::gap::{Gap, LargeEvent};
 use super::position::{Checkpoint, ClusterTime, Parted};
 use commits::CommitEnd;
 use entry::Entry;
-pub use entry::{refuse_behind, refuse_lake_behind};
+pub use entry::{refuse_behind, refuse_lake_behind, restart_time};
 use lane::Lane;
 use lanes::Lanes;
 use messages::Voice;
 use progress::{Point, Progress};
-pub use start::{no_checkpoint, restart_time, start_counts};
+pub use start::{no_checkpoint, settled};
 pub use view::{Activity, Archived};
 
 /// An operation at an edge that is tried until it works.

@@ -1,9 +1,11 @@
 //! The start: checkpoint and lake are read and reconciled, the starting position is anchored.
 
+use std::collections::BTreeMap;
+
 use super::super::failure::{Disposition, Failure};
-use super::super::position::{Checkpoint, ClusterTime, Parted, Position, Stored};
+use super::super::position::{Checkpoint, ClusterTime, Mark, Parted, Position, Stored};
 use super::super::selection::Watched;
-use super::entry::{Entry, refuse_behind};
+use super::entry::{Entry, refuse_behind, restart_time};
 use super::messages::Voice;
 use super::progress::{PASSED_OVER, Point, Progress};
 use super::{
@@ -44,12 +46,11 @@ impl Feed {
 
     /// The lake is the truth, the checkpoint follows.
     fn reconcile(&mut self, mut found: Found, out: &mut Actions) -> Result<(), Failure> {
-        let (watched, start_at, oldest) =
-            (&self.config.watched, self.config.start_at, found.oldest);
-        let is_first = found.stored.is_none();
-        found
+        let (watched, start_at) = (&self.config.watched, self.config.start_at);
+        found.handover = found
             .handover
-            .take_if(|handover| is_first && start_counts(watched, start_at, handover, oldest));
+            .take()
+            .and_then(|it| settled(it, watched, start_at, found.stored.as_ref(), found.oldest));
         if let Some(handover) = found.handover.clone() {
             if let Some(oldest) = found.oldest.filter(|oldest| handover.at < *oldest) {
                 self.refuse_lost(&handover, oldest)?;
@@ -178,6 +179,7 @@ impl Feed {
             (None, Some(handover)) => {
                 let checkpoint = Checkpoint {
                     refiltered_at: Some(time),
+                    collections: joined(Vec::new(), Some(handover.clone())),
                     ..self.blank(Position::At(takes_over_at(handover, &found)))
                 };
                 self.anchor(&checkpoint, 0, found, out)
@@ -211,6 +213,10 @@ impl Feed {
     ) -> Result<(), Failure> {
         let from_tail = checkpoint.last_change.is_some() && revision == 0;
         let entry = Entry::of(checkpoint, self.config.only_origin());
+        let entry = match checkpoint.position {
+            Position::At(time) => entry.at(time),
+            Position::After(_) => entry,
+        };
         self.enter(checkpoint, entry, found, out)?;
         if revision == 0 {
             out.push(Action::Tell(
@@ -242,14 +248,10 @@ impl Feed {
         else {
             return Ok(());
         };
-        let handover = found.handover.take();
-        if let (Some(file), Some(last_change)) = (
-            &found.tail,
-            handover.as_ref().and_then(|it| it.last_change.as_ref()),
-        ) {
-            refuse_behind(last_change, file)?;
-        }
-        let handed_over_at = handover.map(|handover| handover.at);
+        // What it has lost of what others wrote, it makes up for by itself.
+        let handover = found.handover.take().filter(|it| !is_behind(it, &found));
+        let handed_over_at = handover.as_ref().map(|handover| handover.at);
+        checkpoint.collections = joined(checkpoint.collections, handover);
         if let Some(refiltered_at) = refiltered_at
             && let Some(time) = handed_over_at.or(restart_time(&checkpoint))
         {
@@ -349,20 +351,34 @@ impl Feed {
     }
 }
 
-/// Whether `START_AT` decides where a feed of many without a checkpoint begins, and not where others stood. One
-/// that is left from their own first start may have gone out of the oplog.
+/// What remains of a handover once it is known what else says where to begin.
+///
+/// `START_AT` decides where a feed of many without a checkpoint begins, if the oplog holds that (one that is left
+/// from the single feeds' own first start may be gone) or it is later. One that has a checkpoint goes on with it
+/// while the oplog holds it, whoever is further: what happened to a whole database only it has.
 #[must_use]
-pub fn start_counts(
+pub fn settled(
+    mut handover: Handover,
     watched: &Watched,
     start_at: StartAt,
-    handover: &Handover,
+    stored: Option<&Stored>,
     oldest: Option<ClusterTime>,
-) -> bool {
-    let StartAt::Time(time) = start_at else {
-        return false;
-    };
-    let is_held = oldest.is_some_and(|oldest| oldest <= time);
-    watched.selection().is_some() && (is_held || time > handover.at)
+) -> Option<Handover> {
+    if watched.selection().is_none() {
+        return Some(handover);
+    }
+    let is_held = |time| oldest.is_some_and(|oldest| oldest <= time);
+    let own_time = stored.map(|stored| restart_time(&stored.checkpoint));
+    match (own_time, start_at) {
+        (None, StartAt::Time(time)) if is_held(time) || time > handover.at => return None,
+        (Some(Some(own_time)), _)
+            if handover.at > own_time && (oldest.is_none() || is_held(own_time)) =>
+        {
+            handover.at = own_time;
+        }
+        _ => {}
+    }
+    Some(handover)
 }
 
 /// Where a feed without a checkpoint takes over: its lake may be further, or have lost files.
@@ -371,19 +387,32 @@ fn takes_over_at(handover: &Handover, found: &Found) -> ClusterTime {
         return handover.at;
     };
     let end = file.last.cluster_time;
-    match &handover.last_change {
-        Some(last_change) if refuse_behind(last_change, file).is_err() => end,
-        _ => end.max(handover.at),
+    if is_behind(handover, found) {
+        return end;
     }
+    end.max(handover.at)
 }
 
-/// Where a stream is to begin that can't go on with the checkpoint's token: nothing before that is
-/// missing in the lake.
-#[must_use]
-pub fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
-    checkpoint
-        .read_until
-        .max(checkpoint.position.cluster_time())
+/// Whether a collection's files end before what another feed knows that it brought there.
+fn is_behind(handover: &Handover, found: &Found) -> bool {
+    found.tail.as_ref().is_some_and(|file| {
+        let mut marks = handover.marks.iter();
+        marks.any(|mark| refuse_behind(&mark.last_change, file).is_err())
+    })
+}
+
+/// A feed's marks, and those of others that are newer.
+fn joined(own: Vec<Mark>, handover: Option<Handover>) -> Vec<Mark> {
+    let others = handover.map(|handover| handover.marks).unwrap_or_default();
+    let mut newest = BTreeMap::<(String, String), Mark>::new();
+    for mark in own.into_iter().chain(others) {
+        let known = newest.entry((mark.database.clone(), mark.collection.clone()));
+        let known = known.or_insert_with(|| mark.clone());
+        if known.last_change.cluster_time < mark.last_change.cluster_time {
+            *known = mark;
+        }
+    }
+    newest.into_values().collect()
 }
 
 /// A feed of many without a checkpoint can't tell by its lake where it stood: a quiet collection's file ends

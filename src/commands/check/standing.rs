@@ -5,7 +5,7 @@ use chrono::Utc;
 use super::mongodb::Reached;
 use super::row::Row;
 use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{Handover, OnHistoryLost, StartAt, restart_time, start_counts};
+use crate::archive::machine::{Handover, OnHistoryLost, StartAt, restart_time, settled};
 use crate::archive::position::{ClusterTime, Position, Stored};
 use crate::edges;
 use crate::settings::FeedSettings;
@@ -36,10 +36,8 @@ impl Standing {
         handover: Option<Handover>,
         oldest: Option<ClusterTime>,
     ) -> Self {
-        let is_first = stored.is_none();
-        let handover = handover.filter(|handover| {
-            !(is_first && start_counts(&feed.watched, feed.start_at, handover, oldest))
-        });
+        let handover = handover
+            .and_then(|it| settled(it, &feed.watched, feed.start_at, stored.as_ref(), oldest));
         if let Some(handover) = handover {
             return Self::TakenOver(handover);
         }

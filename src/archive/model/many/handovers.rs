@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use super::super::super::machine::{
     Action, Feed, Found, Handover, Input, Notice, OnHistoryLost, StartAt,
 };
-use super::super::super::position::{ClusterTime, Parted, Position, Stored};
+use super::super::super::position::{Checkpoint, ClusterTime, Parted, Position, Stored};
 use super::super::plan::Plan;
 use super::rules::{first_save, plan};
 use super::run::config;
@@ -22,7 +22,7 @@ fn handover(seconds: u32) -> Handover {
     Handover {
         at: at(seconds),
         from: "mydb.c1".to_owned(),
-        last_change: None,
+        marks: Vec::new(),
         is_back: true,
     }
 }
@@ -109,6 +109,30 @@ fn a_start_that_is_set_counts_if_it_is_later_or_the_oplog_holds_it() {
         let expected = Position::At(at(expected));
         assert_eq!(begins_at(&actions), Some(&expected), "{set}, {oldest:?}");
     }
+}
+
+#[test]
+fn it_goes_ahead_only_where_the_oplog_has_lost_its_own_position() -> Result<()> {
+    for (oldest, expected) in [(None, 10), (Some(10), 10), (Some(11), 77)] {
+        let stored = Stored {
+            checkpoint: Checkpoint::new(Position::At(at(10)), "apart []"),
+            revision: 1,
+            lake: None,
+        };
+        let found = Found {
+            stored: Some(stored),
+            handover: Some(Handover {
+                is_back: false,
+                ..handover(77)
+            }),
+            oldest: oldest.map(at),
+            ..Found::default()
+        };
+        let saved = first_save(&[], found)?;
+        assert_eq!(saved.position, Position::At(at(expected)), "{oldest:?}");
+        ensure!(saved.refiltered_at.is_some());
+    }
+    Ok(())
 }
 
 #[test]
