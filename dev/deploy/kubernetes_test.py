@@ -14,6 +14,7 @@ from pathlib import Path
 import tools
 
 tools.schemas()
+tools.python()
 
 import jq
 import kubernetes_validate

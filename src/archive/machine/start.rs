@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::failure::{Disposition, Failure};
-use super::super::position::{Checkpoint, ClusterTime, Mark, Parted, Position, Stored};
+use super::super::position::{Checkpoint, ClusterTime, LastChange, Mark, Parted, Position, Stored};
 use super::super::selection::Watched;
 use super::entry::{Entry, refuse_behind, restart_time};
 use super::messages::Voice;
@@ -179,7 +179,7 @@ impl Feed {
             (None, Some(handover)) => {
                 let checkpoint = Checkpoint {
                     refiltered_at: Some(time),
-                    collections: joined(Vec::new(), Some(handover.clone())),
+                    collections: joined(Vec::new(), Some(handover.clone()), None),
                     ..self.blank(Position::At(takes_over_at(handover, &found)))
                 };
                 self.anchor(&checkpoint, 0, found, out)
@@ -251,12 +251,14 @@ impl Feed {
         // What it has lost of what others wrote, it makes up for by itself.
         let handover = found.handover.take().filter(|it| !is_behind(it, &found));
         let handed_over_at = handover.as_ref().map(|handover| handover.at);
-        checkpoint.collections = joined(checkpoint.collections, handover);
+        checkpoint.collections = joined(checkpoint.collections, handover, checkpoint.refiltered_at);
         if let Some(refiltered_at) = refiltered_at
             && let Some(time) = handed_over_at.or(restart_time(&checkpoint))
         {
             self.part(&mut checkpoint);
             checkpoint.refiltered_at = Some(refiltered_at);
+            // What lies behind a gap is judged as all else, if it is read again from before that.
+            checkpoint.restarted_at.take_if(|it| *it > time);
             let entry = Entry::of(&checkpoint, self.config.only_origin()).at(time);
             checkpoint.position = Position::At(time);
             checkpoint.read_until = Some(time);
@@ -353,9 +355,9 @@ impl Feed {
 
 /// What remains of a handover once it is known what else says where to begin.
 ///
-/// `START_AT` decides where a feed of many without a checkpoint begins, if the oplog holds that (one that is left
-/// from the single feeds' own first start may be gone) or it is later. One that has a checkpoint goes on with it
-/// while the oplog holds it, whoever is further: what happened to a whole database only it has.
+/// `START_AT` decides where a feed of many without a checkpoint begins, unless the oplog is seen to have lost that:
+/// it may be left from the single feeds' own first start. One that has a checkpoint goes on with it
+/// until the oplog is seen to have lost it, whoever is further: what happened to a whole database only it has.
 #[must_use]
 pub fn settled(
     mut handover: Handover,
@@ -367,13 +369,11 @@ pub fn settled(
     if watched.selection().is_none() {
         return Some(handover);
     }
-    let is_held = |time| oldest.is_some_and(|oldest| oldest <= time);
+    let is_lost = |time| oldest.is_some_and(|oldest| oldest > time);
     let own_time = stored.map(|stored| restart_time(&stored.checkpoint));
     match (own_time, start_at) {
-        (None, StartAt::Time(time)) if is_held(time) || time > handover.at => return None,
-        (Some(Some(own_time)), _)
-            if handover.at > own_time && (oldest.is_none() || is_held(own_time)) =>
-        {
+        (None, StartAt::Time(time)) if !is_lost(time) || time > handover.at => return None,
+        (Some(Some(own_time)), _) if handover.at > own_time && !is_lost(own_time) => {
             handover.at = own_time;
         }
         _ => {}
@@ -393,17 +393,31 @@ fn takes_over_at(handover: &Handover, found: &Found) -> ClusterTime {
     end.max(handover.at)
 }
 
-/// Whether a collection's files end before what another feed knows that it brought there.
+/// Whether a collection's files end before what another feed knows that it brought there, or might: of a
+/// transaction's changes, which have one time, some may be missing.
 fn is_behind(handover: &Handover, found: &Found) -> bool {
-    found.tail.as_ref().is_some_and(|file| {
-        let mut marks = handover.marks.iter();
-        marks.any(|mark| refuse_behind(&mark.last_change, file).is_err())
-    })
+    let Some(file) = &found.tail else {
+        return false;
+    };
+    let is_cut = |last: &LastChange| {
+        let has_its_time = last.cluster_time == file.last.cluster_time;
+        has_its_time
+            && last.cluster_time < handover.at
+            && last.token != file.last.token
+            && !file.last.token.is_of_invalidate()
+    };
+    let mut lasts = handover.marks.iter().map(|mark| &mark.last_change);
+    lasts.any(|last| is_cut(last) || refuse_behind(last, file).is_err())
 }
 
-/// A feed's marks, and those of others that are newer.
-fn joined(own: Vec<Mark>, handover: Option<Handover>) -> Vec<Mark> {
-    let others = handover.map(|handover| handover.marks).unwrap_or_default();
+/// A feed's marks, and those of others that are newer. Those from before the streams last changed were judged then.
+fn joined(
+    own: Vec<Mark>,
+    handover: Option<Handover>,
+    refiltered_at: Option<ClusterTime>,
+) -> Vec<Mark> {
+    let mut others = handover.map(|handover| handover.marks).unwrap_or_default();
+    others.retain(|mark| Some(mark.last_change.cluster_time) > refiltered_at);
     let mut newest = BTreeMap::<(String, String), Mark>::new();
     for mark in own.into_iter().chain(others) {
         let known = newest.entry((mark.database.clone(), mark.collection.clone()));
