@@ -28,7 +28,7 @@ CORE = FOLDER / "core"
 OUTCOMES = FOLDER / "mutants.out" / "outcomes.json"
 
 # What src/archive/ and its tests use.
-CRATES = {"anyhow", "chrono", "fastrand", "flate2", "proptest", "serde", "serde_json", "thiserror"}
+CRATES = {"anyhow", "bytes", "chrono", "fastrand", "flate2", "proptest", "regex", "serde", "serde_json", "sha2", "thiserror"}
 SECTIONS = {"package", "dependencies", "dev-dependencies", "lints.rust", "lints.clippy"}
 PROFILE = """\
 [profile.dev]

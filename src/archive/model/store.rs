@@ -27,6 +27,8 @@ pub(super) struct Store {
     stored: Option<Stored>,
     /// The first checkpoint ever saved: where the archive starts.
     pub first: Option<Checkpoint>,
+    /// How often the stream has changed, which leads a position back to the beginning of its time.
+    pub streams: u32,
     writer: u64,
 }
 
@@ -49,6 +51,9 @@ impl Store {
             return Err(failure(Disposition::Reload));
         }
         self.writer = save.writer;
+        let hash = |checkpoint: &Checkpoint| checkpoint.stream_hash.clone();
+        let earlier = self.stored.as_ref().map(|stored| hash(&stored.checkpoint));
+        self.streams += u32::from(earlier.is_some_and(|earlier| earlier != hash(&save.checkpoint)));
         self.first.get_or_insert_with(|| save.checkpoint.clone());
         self.stored = Some(Stored {
             checkpoint: save.checkpoint,

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::super::hour_file::Hour;
 use super::super::machine::{Now, WriteOrder};
-use super::super::position::{Checkpoint, ClusterTime, Position};
+use super::super::position::{Checkpoint, Position};
 use super::gaps::Put;
 use super::lake::{File, Lake, summary};
 use super::source::{BEGIN, Place, Source};
@@ -38,9 +38,8 @@ pub(super) struct World {
     pub now: Now,
     file_limit_bytes: u64,
     file_limit_commits: u32,
-    /// The newest place ever saved, and when the stream had changed before: that leads back to the
-    /// beginning of its time.
-    newest: Option<(Option<ClusterTime>, Place)>,
+    /// The newest place ever saved, and how often the stream had changed before.
+    newest: Option<(u32, Place)>,
     /// Revisions began anew, so somebody who knows old ones may save an older place once more.
     pub was_forgotten: bool,
 }
@@ -159,9 +158,8 @@ impl World {
     pub fn check(&mut self) -> Result<()> {
         if let Some(stored) = self.store.load() {
             self.check_checkpoint(&stored.checkpoint)?;
-            let checkpoint = &stored.checkpoint;
-            let place = self.source.place(&checkpoint.position);
-            let place = Some((checkpoint.refiltered_at, place));
+            let place = self.source.place(&stored.checkpoint.position);
+            let place = Some((self.store.streams, place));
             ensure!(
                 self.newest <= place || self.was_forgotten,
                 "the checkpoint went back from {:?} to {place:?}",

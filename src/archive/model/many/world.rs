@@ -52,8 +52,8 @@ pub(super) struct World {
     pub has_narrow_streams: bool,
     /// Changes that are on record as lost.
     pub lost: BTreeSet<usize>,
-    /// The newest place ever saved of this stream; another one begins with the time of the place.
-    newest: Option<(String, Place)>,
+    /// The newest place ever saved, and how often the stream had changed before.
+    newest: Option<(u32, Place)>,
 }
 
 impl World {
@@ -155,13 +155,13 @@ impl World {
         if let Some(stored) = self.store.load() {
             self.check_checkpoint(&stored.checkpoint)?;
             let place = self.source.place(&stored.checkpoint.position);
-            let hash = stored.checkpoint.stream_hash;
-            let before = self.newest.as_ref().filter(|(old, _)| *old == hash);
+            let place = Some((self.store.streams, place));
             ensure!(
-                before.is_none_or(|(_, before)| *before <= place),
-                "the checkpoint went back from {before:?} to {place:?}"
+                self.newest <= place,
+                "the checkpoint went back from {:?} to {place:?}",
+                self.newest
             );
-            self.newest = Some((hash, place));
+            self.newest = place;
         }
         Ok(())
     }
