@@ -65,6 +65,21 @@ impl History {
     }
 }
 
+/// Up to where each change from this one on is in the lake, or in a record: another master may have brought
+/// some there that this one knows nothing of.
+fn known_until(world: &World, from: usize) -> usize {
+    let mut end = from;
+    loop {
+        let gap_end = world.lake.gaps.end_from(&world.source, end);
+        let is_held = world.lake.changes().any(|index| index == gap_end);
+        let next = gap_end + usize::from(is_held);
+        if next == end {
+            return end;
+        }
+        end = next;
+    }
+}
+
 impl Master {
     /// Whether it waits for a person, with all that it read in the lake.
     pub fn is_halted_by_loss(&self) -> bool {
@@ -112,7 +127,7 @@ impl Master {
         let archived = last_change.map_or_else(|| world.start(), |last| Some(Source::end(last)));
         let archived = archived.context("no beginning")?;
         ensure!(
-            world.lake.gaps.end_from(source, archived) >= next,
+            known_until(world, archived) >= next,
             "what is between {archived} and {next} is in no record"
         );
         let place = self.history.lost_at.context("nothing is lost")?;
