@@ -188,3 +188,36 @@ pub(super) fn time_ran_back(time: ClusterTime, newest: Hour) -> Failure {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last(data: &str, seconds: u32) -> LastChange {
+        LastChange {
+            token: ResumeToken::from_canonical(&format!(r#"{{"_data":"{data}"}}"#)),
+            cluster_time: ClusterTime {
+                seconds,
+                increment: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn an_end_without_a_mark_is_judged_by_its_token_and_its_time() {
+        let read = last("8250", 50);
+        let checkpoint = Checkpoint {
+            read_until: Some(read.cluster_time),
+            ..Checkpoint::new(Position::After(read.token.clone()), "hash")
+        };
+        let entry = Entry::of(&checkpoint, None);
+        for (end, is_ahead) in [
+            (read, false),
+            (last("8250FF", 50), true),
+            (last("8260", 60), true),
+            (last("8240", 40), false),
+        ] {
+            assert_eq!(entry.is_ahead(&end, None), is_ahead, "{end:?}");
+        }
+    }
+}
