@@ -62,18 +62,9 @@ impl Gaining<'_> {
             marks: self.marks(),
             ..earliest
         };
-        let Some(own_time) = own_time else {
-            return Some(Handover {
-                is_back: true,
-                ..earliest
-            });
+        let Some(own_time) = own_time.filter(|own_time| *own_time == earliest.at) else {
+            return Some(earliest);
         };
-        if earliest.at != own_time {
-            return Some(Handover {
-                is_back: earliest.at < own_time,
-                ..earliest
-            });
-        }
         // What others left in the lake behind that may not be in this stream.
         let mut ends = ends.into_iter();
         let ahead = ends.find(|end| end.at > own_time)?;
@@ -82,6 +73,12 @@ impl Gaining<'_> {
             marks: earliest.marks,
             ..ahead
         })
+    }
+
+    /// Those of one collection each.
+    fn single(&self) -> impl Iterator<Item = &Other> {
+        let others = self.others.iter();
+        others.filter(|(feed, _)| feed.collection != MANY)
     }
 
     fn own_selection(&self) -> Option<&Selection> {
@@ -101,10 +98,8 @@ impl Gaining<'_> {
     /// The collections that can be named: listed, with a feed of their own, or gone from this one.
     fn names(&self) -> BTreeSet<(&str, &str)> {
         let single = self
-            .others
-            .iter()
-            .filter(|(feed, _)| feed.collection != MANY);
-        let single = single.map(|(feed, _)| (&*feed.database, &*feed.collection));
+            .single()
+            .map(|(feed, _)| (&*feed.database, &*feed.collection));
         let parted = self
             .own
             .map_or(&[][..], |own| &own.checkpoint.parted)
@@ -156,11 +151,7 @@ impl Gaining<'_> {
 
     /// What single feeds brought into the files that are this feed's now.
     fn marks(&self) -> Vec<Mark> {
-        let single = self
-            .others
-            .iter()
-            .filter(|(feed, _)| feed.collection != MANY);
-        let gained = single.filter(|(feed, stored)| {
+        let gained = self.single().filter(|(feed, stored)| {
             let origin = Origin::laid_out(&feed.database, &feed.collection, self.layout);
             self.selection.matches(&feed.database, &feed.collection)
                 && self.own.is_none_or(|own| own.lake == stored.lake)
@@ -313,9 +304,9 @@ mod tests {
         };
         let singles = [single("users", 40), single("orders", 30)];
         let behind = to_many(&singles, &names, Some(&own)).unwrap();
-        assert_eq!((behind.at, behind.is_back), (at(30), false));
+        assert_eq!(behind.at, at(30));
         let first = to_many(&singles, &names, None).unwrap();
-        assert_eq!((first.at, first.is_back), (at(30), true));
+        assert_eq!(first.at, at(30));
         let one = [single("users", 40)];
         let with_filters = taken(to_many(&one, &names, Some(&own)));
         assert_eq!(with_filters, Some((10, "mydb.users".to_owned())));

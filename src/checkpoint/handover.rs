@@ -86,7 +86,6 @@ pub(super) fn standing(at: ClusterTime, feed: &FeedId) -> Handover {
         at,
         from: feed.to_string(),
         marks: Vec::new(),
-        is_back: false,
     }
 }
 

@@ -15,10 +15,9 @@ pub(super) struct Entry {
     marks: BTreeMap<(String, String), Mark>,
     /// All changes of an earlier cluster time lie before the position.
     read_until: Option<ClusterTime>,
-    /// The token that the stream begins behind, if it is one.
+    /// The token that the stream begins behind. Without one it begins with that time: what has it or a later one
+    /// lies behind the position.
     after: Option<ResumeToken>,
-    /// The stream begins with that time: what has it or a later one lies behind the position.
-    is_at_time: bool,
     restarted_at: Option<ClusterTime>,
     refiltered_at: Option<ClusterTime>,
 }
@@ -45,7 +44,6 @@ impl Entry {
         Self {
             marks: marks.into_iter().map(|mark| (key(&mark), mark)).collect(),
             read_until: restart_time(checkpoint),
-            is_at_time: after.is_none(),
             after,
             restarted_at: checkpoint.restarted_at,
             refiltered_at: checkpoint.refiltered_at,
@@ -58,7 +56,6 @@ impl Entry {
             mark.is_ahead = mark.last_change.cluster_time >= time;
         }
         self.read_until = Some(time);
-        self.is_at_time = true;
         self.after = None;
         self
     }
@@ -86,15 +83,17 @@ impl Entry {
     /// Whether the lake's last change lies behind the feed's position.
     fn is_ahead(&self, last: &LastChange, mark: Option<&Mark>) -> bool {
         let is_late = Some(last.cluster_time) >= self.read_until;
+        let Some(after) = &self.after else {
+            return is_late;
+        };
         match mark {
-            _ if self.is_at_time => is_late,
             Some(mark) if mark.last_change.token == last.token => mark.is_ahead,
             // It lies in the gap that the position stands behind.
             _ if Some(last.cluster_time) < self.restarted_at => false,
             // It was committed after the mark was saved, when all that lies before the position was in
             // the lake already.
             Some(_) => true,
-            None => is_late && self.after.as_ref() != Some(&last.token),
+            None => is_late && *after != last.token,
         }
     }
 }

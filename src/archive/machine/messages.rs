@@ -106,8 +106,6 @@ pub struct Handover {
     pub from: String,
     /// The last changes that it and others brought into the same files, as far as they know.
     pub marks: Vec<Mark>,
-    /// Whether it takes the feed back from where its own checkpoint stands, or has none.
-    pub is_back: bool,
 }
 
 /// Something that happened.

@@ -52,9 +52,7 @@ impl Feed {
             .take()
             .and_then(|it| settled(it, watched, start_at, found.stored.as_ref(), found.oldest));
         if let Some(handover) = found.handover.clone() {
-            if let Some(oldest) = found.oldest.filter(|oldest| handover.at < *oldest) {
-                self.refuse_lost(&handover, oldest)?;
-            }
+            self.refuse_lost(&handover, &found)?;
             // What a feed with other filters left in the lake may not be in this stream: the cluster's
             // time is needed, to know it by.
             self.start_worked(out);
@@ -74,11 +72,17 @@ impl Feed {
     }
 
     /// Before the position is saved, while the settings can still be set back.
-    fn refuse_lost(&self, handover: &Handover, oldest: ClusterTime) -> Result<(), Failure> {
+    fn refuse_lost(&self, handover: &Handover, found: &Found) -> Result<(), Failure> {
         let is_meant = self.config.on_history_lost == OnHistoryLost::Restart;
-        if is_meant || !handover.is_back {
+        let own_time = found
+            .stored
+            .as_ref()
+            .and_then(|stored| restart_time(&stored.checkpoint));
+        let is_back = own_time.is_none_or(|own_time| handover.at < own_time);
+        let lost = found.oldest.filter(|oldest| handover.at < *oldest);
+        let Some(oldest) = lost.filter(|_| is_back && !is_meant) else {
             return Ok(());
-        }
+        };
         Err(Failure {
             disposition: Disposition::Halt,
             cause: "handover_lost",
