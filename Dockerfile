@@ -8,13 +8,15 @@ WORKDIR /src
 # The dependencies alone, in a layer that stays until Cargo.toml or Cargo.lock changes. What was built of the
 # stand-in for silt is removed again: Cargo goes by dates, and could take it for newer than the source.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
+COPY crates/core/Cargo.toml crates/core/
+RUN mkdir src crates/core/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs \
+    && touch src/lib.rs crates/core/src/lib.rs \
     && cargo build --release --locked --bin silt \
-    && cargo clean --release --locked --package silt \
-    && rm -r src
+    && cargo clean --release --locked --package silt --package silt-core \
+    && rm -r src crates/core/src
 
+COPY crates crates
 COPY src src
 RUN cargo build --release --locked --bin silt
 

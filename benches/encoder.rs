@@ -11,7 +11,7 @@ mod documents;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use silt::extjson::{Mode, write_document};
+use silt_core::extjson::{Mode, write_document};
 
 fn encoder(criterion: &mut Criterion) {
     let events = documents::events(1000);

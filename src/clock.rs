@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::archive::machine::Now;
+use silt_core::machine::Now;
 
 /// Reads the time for the core.
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use mongodb::options::{Compressor, FullDocumentBeforeChangeType, FullDocumentType};
 
-use crate::archive::snapshot::SnapshotMode;
 use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
-use crate::extjson::Mode;
 use crate::lake::azure::credential::{self, Access, EntraIdentity};
 use crate::lake::azure::{AzureConfig, AzureLake};
 use crate::lake::local::LocalLake;
@@ -17,6 +15,8 @@ use crate::settings::{
     FullDocumentBeforeChange, JsonMode, LakeLocation, LakeSettings, Settings, WireCompression,
 };
 use crate::source::{Deployment, SourceError, StreamOptions};
+use silt_core::extjson::Mode;
+use silt_core::snapshot::SnapshotMode;
 
 /// The deployment of these settings. Only a `mongodb+srv` address is looked up here.
 ///

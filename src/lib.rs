@@ -3,13 +3,11 @@
 //!
 //! `ARCHITECTURE.md` has the way of the data and the map of the rooms.
 
-pub mod archive;
 pub mod budget;
 pub mod checkpoint;
 pub mod clock;
 pub mod commands;
 pub mod edges;
-pub mod extjson;
 pub mod http;
 pub mod lake;
 pub mod logging;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use silt::archive::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored};
 use silt::checkpoint::{
     CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints, Probed,
 };
+use silt_core::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored};
 
 use crate::harness::servers::{Place, client, deployment};
 use crate::harness::{unique, variable};

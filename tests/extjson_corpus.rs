@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use silt::extjson::{Error, Mode, write_document};
+use silt_core::extjson::{Error, Mode, write_document};
 
 const FOLDER: &str = "SILT_TEST_BSON_CORPUS";
 

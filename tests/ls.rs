@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use silt::archive::hour_file::HourFile;
 use silt::lake::{self, Base, Lake, LakePath, Version};
+use silt_core::file::hour_file::HourFile;
 
 use crate::harness::changes::{commit, name, origin};
 use crate::harness::http::{Answer, Kind};

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bson::RawDocumentBuf;
-use silt::extjson::{Mode, write_document};
+use silt_core::extjson::{Mode, write_document};
 
 use crate::documents;
 use crate::table::{Row, median};

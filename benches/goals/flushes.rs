@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use silt::archive::frame::Commit;
-use silt::archive::hour_file::{HourFile, HourFileName};
 use silt::lake::{Base, Lake, LakePath, Version};
+use silt_core::file::frame::Commit;
+use silt_core::file::hour_file::{HourFile, HourFileName};
 
 use crate::documents::order;
 use crate::harness::changes::{self, origin};

@@ -1,8 +1,8 @@
 //! What can go wrong at a checkpoint store, by meaning.
 
-use crate::archive::failure::{Disposition, Failure};
 use crate::lake::LakeError;
 use crate::source::SourceError;
+use silt_core::failure::{Disposition, Failure};
 
 /// An error of a checkpoint store.
 #[derive(Debug, thiserror::Error)]

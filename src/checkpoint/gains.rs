@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::handover::{Other, archived_until, is_laid_out, standing, time};
 use super::{FeedId, MANY};
-use crate::archive::machine::Handover;
-use crate::archive::origin::{Layout, Origin};
-use crate::archive::position::{Mark, Stored};
-use crate::archive::selection::{Selection, Watched};
+use silt_core::machine::Handover;
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::{Selection, Watched};
+use silt_core::position::{Mark, Stored};
 
 /// A feed of many goes on at the earliest of what it gets.
 pub(super) fn to_many(
@@ -204,8 +204,8 @@ mod tests {
     use super::super::handover::tests::{all, at, mydb, other, selection, stored, taken};
     use super::super::handover::to_collection;
     use super::*;
-    use crate::archive::position::Parted;
-    use crate::archive::selection::NameSet;
+    use silt_core::namespace::selection::NameSet;
+    use silt_core::position::Parted;
 
     fn to_many(all: &[Other], selection: &Selection, own: Option<&Stored>) -> Option<Handover> {
         let layout = match selection.only_database() {

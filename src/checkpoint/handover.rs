@@ -3,10 +3,10 @@
 
 use super::gains::to_many;
 use super::{CheckpointError, Checkpoints, FeedId, MANY};
-use crate::archive::machine::{Handover, restart_time};
-use crate::archive::origin::{Layout, Origin};
-use crate::archive::position::{Checkpoint, ClusterTime, Stored};
-use crate::archive::selection::Watched;
+use silt_core::machine::{Handover, restart_time};
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::Watched;
+use silt_core::position::{Checkpoint, ClusterTime, Stored};
 
 /// A feed's checkpoint among others.
 pub(super) type Other = (FeedId, Stored);
@@ -109,17 +109,16 @@ pub(super) fn archived_until(
         return restart_time(checkpoint);
     }
     let mut parted = checkpoint.parted.iter();
-    let is_it = |it: &&crate::archive::position::Parted| {
-        it.database == database && it.collection == collection
-    };
+    let is_it =
+        |it: &&silt_core::position::Parted| it.database == database && it.collection == collection;
     parted.find(is_it).map(|it| it.until)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::archive::position::{LastChange, Mark, Position, ResumeToken};
-    use crate::archive::selection::{Matcher, NameSet, Selection};
+    use silt_core::namespace::selection::{Matcher, NameSet, Selection};
+    use silt_core::position::{LastChange, Mark, Position, ResumeToken};
 
     pub(in super::super) fn at(seconds: u32) -> ClusterTime {
         ClusterTime {

@@ -7,9 +7,9 @@ use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
 use super::record::{Record, writer_name};
 use super::{CheckpointError, Checkpoints, FeedId, Probed};
-use crate::archive::names;
-use crate::archive::position::{Checkpoint, Stored};
 use crate::lake::{Lake, LakeError, LakePath, Version};
+use silt_core::namespace::names;
+use silt_core::position::{Checkpoint, Stored};
 
 /// Checkpoints that are read at once: there may be hundreds.
 const LOADS_MAX: usize = 16;

@@ -14,12 +14,12 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::archive::position::{Checkpoint, Stored};
-use crate::archive::selection::Watched;
 pub use error::CheckpointError;
 pub use handover::handover;
 pub use lake::LakeCheckpoints;
 pub use mongodb::MongoCheckpoints;
+use silt_core::namespace::selection::Watched;
+use silt_core::position::{Checkpoint, Stored};
 
 /// Names a feed in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use mongodb::options::{
 
 use super::record::{Record, writer_name};
 use super::{CheckpointError, Checkpoints, FeedId, Probed};
-use crate::archive::position::{Checkpoint, Stored};
 use crate::source::{Deployment, SourceError, without_command};
+use silt_core::position::{Checkpoint, Stored};
 
 const DUPLICATE_KEY: i32 = 11000;
 const UNAUTHORIZED: i32 = 13;

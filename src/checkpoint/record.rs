@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointError, FeedId};
-use crate::archive::position::{Checkpoint, Stored};
+use silt_core::position::{Checkpoint, Stored};
 
 /// Grows when an older silt could no longer read what a newer one stores.
 const SCHEMA: u32 = 1;

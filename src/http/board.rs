@@ -4,16 +4,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::archive::failure::Failure;
-use crate::archive::limits::Limits;
-use crate::archive::origin::Origin;
-use crate::archive::selection::Watched;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::settings::{Schedule, Secret};
 use crate::snapshot::Statuses;
 use crate::source::{Facts, OplogWindow};
 use crate::worker::{Command, Durations, Handle, Ping, Status};
+use silt_core::failure::Failure;
+use silt_core::limits::Limits;
+use silt_core::namespace::origin::Origin;
+use silt_core::namespace::selection::Watched;
 
 /// Requests that may wait for a flush at once.
 const FLUSHES_MAX: usize = 4;
@@ -264,7 +264,7 @@ impl Board {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::archive::position::ClusterTime;
+    use silt_core::position::ClusterTime;
 
     /// A board that shows these feeds, all of the database `mydb`.
     pub(in crate::http) fn board(feeds: Vec<(&str, Status)>, token: Option<&str>) -> Board {
@@ -357,7 +357,7 @@ pub(super) mod tests {
         about.feeds.push((origin, Limits::default()));
         let board = Board::new(about, Clock::start());
         let failure = Failure {
-            disposition: crate::archive::failure::Disposition::RETRY,
+            disposition: silt_core::failure::Disposition::RETRY,
             cause: "mongodb_passing",
             message: "nobody is there".to_owned(),
         };

@@ -12,8 +12,8 @@ use url::form_urlencoded;
 use super::answer::{Answer, json, refusal};
 use super::board::{Board, FeedView};
 use super::health;
-use crate::archive::batch::FlushReason;
 use crate::worker::{Command, Outcome, Status};
+use silt_core::batch::FlushReason;
 
 /// Longest wait for a flush that a request asked for.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
@@ -175,7 +175,7 @@ fn outcome(before: &Status, now: &Status) -> Option<Result<(), String>> {
 mod tests {
     use super::super::board::tests::board;
     use super::*;
-    use crate::archive::machine::Trouble;
+    use silt_core::machine::Trouble;
 
     const TOKEN: &str = "0123456789abcdef";
 

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::answer::{Answer, json};
 use super::board::{Board, FeedView};
-use crate::archive::origin::Origin;
 use crate::worker::Status;
+use silt_core::namespace::origin::Origin;
 
 /// A feed that gives no sign of life within this time is stuck. It waits for nothing but channels and
 /// the clock.
@@ -139,7 +139,7 @@ pub(super) fn obstacle(status: &Status, retry_attempts: u32) -> Option<String> {
 mod tests {
     use super::super::board::tests::board;
     use super::*;
-    use crate::archive::machine::Trouble;
+    use silt_core::machine::Trouble;
 
     fn status(is_watching: bool, trouble: Option<(u32, bool)>) -> Status {
         Status {

@@ -18,10 +18,10 @@ use prometheus_client::registry::{Registry, Unit};
 use super::answer::Answer;
 use super::board::{Board, FeedView};
 use super::{health, process};
-use crate::archive::batch::FlushReason;
-use crate::archive::origin::Origin;
 use crate::source::OplogWindow;
 use crate::worker::{self, Durations, Outcome, State, Status, Tally};
+use silt_core::batch::FlushReason;
+use silt_core::namespace::origin::Origin;
 
 /// <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

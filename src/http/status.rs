@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::answer::{Answer, json};
 use super::board::{Board, FeedView};
 use super::health;
-use crate::archive::frame::rfc3339;
-use crate::archive::origin::Origin;
-use crate::archive::position::ClusterTime;
 use crate::settings::next_flush;
 use crate::snapshot;
 use crate::source::OplogWindow;
 use crate::worker::{self, Outcome, Status};
+use silt_core::file::frame::rfc3339;
+use silt_core::namespace::origin::Origin;
+use silt_core::position::ClusterTime;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -329,7 +329,7 @@ fn rfc3339_of(time: ClusterTime) -> String {
 mod tests {
     use super::super::board::tests::board;
     use super::*;
-    use crate::archive::machine;
+    use silt_core::machine;
 
     #[test]
     fn a_feed_that_has_just_begun_is_full_of_nulls() {

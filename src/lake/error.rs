@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::tail::Damage;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::file::tail::Damage;
 
 /// Error of the SDK or the operating system underneath.
 type Source = Box<dyn std::error::Error + Send + Sync>;

@@ -1,9 +1,9 @@
 //! Records of what the oplog lost: `<collection>/_gaps/<time>.json`.
 
 use super::{Lake, LakeError, LakePath};
-use crate::archive::frame::rfc3339;
-use crate::archive::gap::{self, Record};
-use crate::archive::origin::Origin;
+use silt_core::file::frame::rfc3339;
+use silt_core::gap::{self, Record};
+use silt_core::namespace::origin::Origin;
 
 /// Keeps a record, joined with what it says already.
 ///

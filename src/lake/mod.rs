@@ -20,10 +20,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::archive::addition::Addition;
-use crate::archive::names;
 pub use error::LakeError;
 pub use orphan::orphan;
+use silt_core::file::addition::Addition;
+use silt_core::namespace::names;
 
 /// A path in the lake, below its root or prefix: `folder/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 use tokio::sync::mpsc;
 
 use super::{Found, Lake, LakeError, LakePath};
-use crate::archive::hour_file::HourFileName;
-use crate::archive::selection::Watched;
+use silt_core::file::hour_file::HourFileName;
+use silt_core::namespace::selection::Watched;
 
 /// Files on a page: most lakes have what is looked for on the first.
 const PAGE_FILES: NonZeroU16 = match NonZeroU16::new(1000) {

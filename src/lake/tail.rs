@@ -5,10 +5,10 @@ use std::num::NonZeroU16;
 use tokio::sync::mpsc;
 
 use super::{Found, Lake, LakeError, LakePath, Opened, Version};
-use crate::archive::addition::Extent;
-use crate::archive::hour_file::{HourFile, HourFileName};
-use crate::archive::origin::Origin;
-use crate::archive::tail::{Damage, Scan, Step};
+use silt_core::file::addition::Extent;
+use silt_core::file::hour_file::{HourFile, HourFileName};
+use silt_core::file::tail::{Damage, Scan, Step};
+use silt_core::namespace::origin::Origin;
 
 /// A newest file keeps being replaced while it is read: after so many times something is wrong.
 const READS_MAX: u32 = 5;

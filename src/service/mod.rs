@@ -10,11 +10,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, info, warn};
 
-use crate::archive::backoff::Backoff;
-use crate::archive::batch::FlushReason;
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::limits::Limits;
-use crate::archive::machine::Config;
 use crate::budget::Budget;
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
@@ -25,6 +20,11 @@ use crate::processors::Processors;
 use crate::settings::{FeedSettings, LakeLocation, Schedule, Settings, next_flush};
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
+use silt_core::backoff::Backoff;
+use silt_core::batch::FlushReason;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::limits::Limits;
+use silt_core::machine::Config;
 use snapshots::Snapshots;
 
 /// The oplog moves on slowly.

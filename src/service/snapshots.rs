@@ -7,16 +7,16 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::Shared;
-use crate::archive::backoff::Backoff;
-use crate::archive::failure::Failure;
-use crate::archive::origin::Origin;
-use crate::archive::selection::Watched;
-use crate::archive::snapshot::SnapshotMode;
 use crate::edges;
 use crate::settings::{FeedSettings, Settings};
 use crate::snapshot::{self, Statuses, Target, Unlisted};
 use crate::source::Deployment;
 use crate::worker::{Handle, Status};
+use silt_core::backoff::Backoff;
+use silt_core::failure::Failure;
+use silt_core::namespace::origin::Origin;
+use silt_core::namespace::selection::Watched;
+use silt_core::snapshot::SnapshotMode;
 
 /// First delay before collections are listed again that could not be.
 const RETRY_DELAY_MS: u64 = 1000;
@@ -84,7 +84,7 @@ impl Snapshots {
 /// Has the collections of one feed looked at.
 struct Follower {
     feed: FeedSettings,
-    limits: crate::archive::limits::Limits,
+    limits: silt_core::limits::Limits,
     deployment: Deployment,
     status: watch::Receiver<Status>,
     targets: mpsc::UnboundedSender<Target>,

@@ -2,9 +2,9 @@
 
 use tracing::Level;
 
-use crate::archive::hour_file::{Compression, OutputFormat};
-use crate::archive::machine::{OnHistoryLost, OnLargeEvent};
-use crate::archive::snapshot::SnapshotMode;
+use silt_core::file::hour_file::{Compression, OutputFormat};
+use silt_core::machine::{OnHistoryLost, OnLargeEvent};
+use silt_core::snapshot::SnapshotMode;
 
 /// The Extended JSON that changes are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,8 +3,8 @@
 use super::choices::Words as _;
 use super::setting::size_text;
 use super::{CheckpointSettings, FeedSettings, LakeLocation, Settings};
-use crate::archive::machine::StartAt;
-use crate::archive::selection::Watched;
+use silt_core::machine::StartAt;
+use silt_core::namespace::selection::Watched;
 
 impl Settings {
     /// All settings in effect as keys and values that may be logged: no secret is among them.

@@ -15,14 +15,14 @@ use super::{
     CheckpointSettings, FeedSettings, FileSettings, FullDocument, StreamSettings, operations,
     pipeline, table,
 };
-use crate::archive::frame::GzipLevel;
-use crate::archive::hour_file::FileFormat;
-use crate::archive::limits::{HOLD_LIMIT_CHANGES, Limits};
-use crate::archive::machine::{OnHistoryLost, OnLargeEvent, StartAt};
-use crate::archive::origin::Origin;
-use crate::archive::position::ClusterTime;
-use crate::archive::selection::Watched;
-use crate::archive::snapshot::SnapshotMode;
+use silt_core::file::frame::GzipLevel;
+use silt_core::file::hour_file::FileFormat;
+use silt_core::limits::{HOLD_LIMIT_CHANGES, Limits};
+use silt_core::machine::{OnHistoryLost, OnLargeEvent, StartAt};
+use silt_core::namespace::origin::Origin;
+use silt_core::namespace::selection::Watched;
+use silt_core::position::ClusterTime;
+use silt_core::snapshot::SnapshotMode;
 
 /// All of a feed's settings but what it watches.
 #[derive(Clone, Debug)]

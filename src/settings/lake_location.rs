@@ -14,7 +14,7 @@ use super::problems::Fault;
 use super::setting::Setting;
 use super::table;
 use super::values::Values;
-use crate::archive::names::percent_decode;
+use silt_core::namespace::names::percent_decode;
 
 /// Longest prefix. A blob's name has 1,024 characters; collection and file take up to 300.
 const PREFIX_MAX_CHARS: usize = 700;

@@ -47,13 +47,13 @@ pub use problems::{Problem, Problems};
 pub use schedule::{Schedule, next_flush};
 pub use secret::Secret;
 
-use crate::archive::frame::GzipLevel;
-use crate::archive::hour_file::FileFormat;
-use crate::archive::limits::Limits;
-use crate::archive::machine::{OnHistoryLost, OnLargeEvent, StartAt};
-use crate::archive::origin::Layout;
-use crate::archive::selection::{NameSet, Watched};
-use crate::archive::snapshot::SnapshotMode;
+use silt_core::file::frame::GzipLevel;
+use silt_core::file::hour_file::FileFormat;
+use silt_core::limits::Limits;
+use silt_core::machine::{OnHistoryLost, OnLargeEvent, StartAt};
+use silt_core::namespace::origin::Layout;
+use silt_core::namespace::selection::{NameSet, Watched};
+use silt_core::snapshot::SnapshotMode;
 
 /// All settings, checked.
 #[derive(Clone, Debug)]

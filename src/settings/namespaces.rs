@@ -5,8 +5,8 @@
 
 use super::patterns::{self, Rules};
 use super::problems::Fault;
-use crate::archive::names::{self, COMPONENT_MAX_BYTES};
-use crate::archive::selection::{self, NameSet};
+use silt_core::namespace::names::{self, COMPONENT_MAX_BYTES};
+use silt_core::namespace::selection::{self, NameSet};
 
 /// Longest name of a database.
 const DATABASE_MAX_BYTES: usize = 63;

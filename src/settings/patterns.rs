@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::common_regex;
 use super::problems::{Fault, quoted};
-use crate::archive::selection::{Matcher, NameSet};
+use silt_core::namespace::selection::{Matcher, NameSet};
 
 /// What a list is of: says what is wrong with a name.
 pub(super) struct Rules {

@@ -8,8 +8,8 @@ use super::namespaces::{check_namespace, parse_collections, parse_databases};
 use super::problems::{Fault, shown};
 use super::table;
 use super::values::Values;
-use crate::archive::origin::{Layout, Origin};
-use crate::archive::selection::{Matcher, NameSet, Selection, Watched};
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::{Matcher, NameSet, Selection, Watched};
 
 /// What is watched.
 #[derive(Clone, Debug)]

@@ -7,11 +7,11 @@ use super::choices::{
     WireCompression, words,
 };
 use super::setting::{Empty, Fallback, Heading, Kind, Secrecy, Setting, flag_bytes};
-use crate::archive::frame::GzipLevel;
-use crate::archive::hour_file::{Compression, OutputFormat};
-use crate::archive::limits::COMMITS_PER_FILE_MAX;
-use crate::archive::machine::{OnHistoryLost, OnLargeEvent};
-use crate::archive::snapshot::SnapshotMode;
+use silt_core::file::frame::GzipLevel;
+use silt_core::file::hour_file::{Compression, OutputFormat};
+use silt_core::limits::COMMITS_PER_FILE_MAX;
+use silt_core::machine::{OnHistoryLost, OnLargeEvent};
+use silt_core::snapshot::SnapshotMode;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -10,13 +10,13 @@ use super::find::{self, How};
 use super::id::Id;
 use super::reading::ask;
 use super::{Edges, Settings, Target};
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::rfc3339;
-use crate::archive::snapshot::folder::{FolderName, PLAN};
-use crate::archive::snapshot::key::Key;
-use crate::archive::snapshot::plan::{JsonMode, Plan};
-use crate::extjson::Mode;
 use crate::lake::{LakeError, LakePath};
+use silt_core::extjson::Mode;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::file::frame::rfc3339;
+use silt_core::snapshot::folder::{FolderName, PLAN};
+use silt_core::snapshot::key::Key;
+use silt_core::snapshot::plan::{JsonMode, Plan};
 
 /// A collection with fewer documents is one range.
 const DOCUMENTS_PER_RANGE_LEAST: u64 = 1_000;

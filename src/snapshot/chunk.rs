@@ -6,8 +6,8 @@ use mongodb::raw_batch_cursor::RawBatch;
 use super::find::IS_BEFORE;
 use super::id::{Id, unmade};
 use super::line::Liner;
-use crate::archive::failure::{Disposition, Failure};
 use crate::source::SourceError;
+use silt_core::failure::{Disposition, Failure};
 
 /// Documents that wait for a commit.
 #[derive(Debug)]

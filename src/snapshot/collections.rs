@@ -4,10 +4,10 @@ use bson::{Document, doc};
 use futures::TryStreamExt as _;
 
 use super::error::bounded;
-use crate::archive::failure::Failure;
-use crate::archive::origin::{Layout, Origin};
-use crate::archive::selection::Selection;
 use crate::source::Deployment;
+use silt_core::failure::Failure;
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::Selection;
 
 /// Databases that no stream carries.
 const INTERNAL_DATABASES: [&str; 3] = ["admin", "config", "local"];

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use mongodb::error::{Error, ErrorKind};
 
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::origin::Origin;
 use crate::source::{Deployment, SourceError};
+use silt_core::failure::{Disposition, Failure};
+use silt_core::namespace::origin::Origin;
 
 /// Codes of a server that can't read a collection as it is asked to: no such index, a view, options
 /// that it doesn't know.

@@ -11,7 +11,7 @@ use bson::raw::{CStr, cstr};
 use bson::{RawArrayBuf, RawDocumentBuf, Timestamp, rawdoc};
 
 use super::id::Id;
-use crate::archive::position::ClusterTime;
+use silt_core::position::ClusterTime;
 
 /// What one range holds.
 #[derive(Clone, Debug)]

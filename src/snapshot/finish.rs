@@ -6,11 +6,11 @@ use super::begin::{describe, pretty};
 use super::job::Job;
 use super::look::{is_same, lost, strange};
 use super::parts::{self, LOOKS_MAX, count};
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::snapshot::folder::MANIFEST;
-use crate::archive::snapshot::manifest::{Counted, Manifest};
-use crate::archive::tail::Damage;
 use crate::lake::LakeError;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::file::tail::Damage;
+use silt_core::snapshot::folder::MANIFEST;
+use silt_core::snapshot::manifest::{Counted, Manifest};
 
 /// Parts that grow while they are counted are another silt's, who reads the last documents too.
 const COUNTS_MAX: u32 = 20;

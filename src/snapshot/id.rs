@@ -4,10 +4,10 @@ use bson::raw::{CStr, cstr};
 use bson::spec::{BinarySubtype, ElementType};
 use bson::{Binary, Bson, RawDocument, RawDocumentBuf};
 
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::snapshot::key::{Key, RAW};
-use crate::extjson::{self, Mode};
 use crate::source::RAW_EVENT;
+use silt_core::extjson::{self, Mode};
+use silt_core::failure::{Disposition, Failure};
+use silt_core::snapshot::key::{Key, RAW};
 
 /// The field of a document's identity.
 const ID: &CStr = cstr!("_id");

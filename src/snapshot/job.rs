@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Edges, Settings, Target};
-use crate::archive::snapshot::folder::FolderName;
-use crate::archive::snapshot::manifest::Counted;
-use crate::archive::snapshot::part::{Part, PartName};
-use crate::archive::snapshot::plan::{JsonMode, Plan};
-use crate::archive::snapshot::progress::Progress;
-use crate::archive::snapshot::throttle::Throttle;
-use crate::extjson::Mode;
 use crate::lake::LakePath;
+use silt_core::extjson::Mode;
+use silt_core::snapshot::folder::FolderName;
+use silt_core::snapshot::manifest::Counted;
+use silt_core::snapshot::part::{Part, PartName};
+use silt_core::snapshot::plan::{JsonMode, Plan};
+use silt_core::snapshot::progress::Progress;
+use silt_core::snapshot::throttle::Throttle;
 
 /// Of the memory for changes, a snapshot takes one part in so many.
 const BUDGET_SHARE: u64 = 4;

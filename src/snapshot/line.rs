@@ -4,11 +4,11 @@ use bson::raw::cstr;
 use bson::{RawDocument, RawDocumentBuf, Timestamp};
 
 use super::id::{Id, unmade};
-use crate::archive::failure::Failure;
-use crate::archive::hour_file::Separator;
-use crate::archive::position::ClusterTime;
-use crate::extjson::{self, Mode};
 use crate::source;
+use silt_core::extjson::{self, Mode};
+use silt_core::failure::Failure;
+use silt_core::file::hour_file::Separator;
+use silt_core::position::ClusterTime;
 
 /// Writes the documents of one collection. A line is that of a change with the operation type `read`, at the
 /// snapshot's position. It has no `_id`, which is a change's place in the stream: a document that was read
@@ -107,7 +107,7 @@ mod tests {
 
     use super::super::id::tests::documents;
     use super::*;
-    use crate::archive::snapshot::key::Key;
+    use silt_core::snapshot::key::Key;
 
     const POSITION: ClusterTime = ClusterTime {
         seconds: 7,

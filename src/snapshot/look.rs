@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 
 use super::begin::Description;
 use super::{Edges, Target};
-use crate::archive::failure::Failure;
-use crate::archive::gap;
-use crate::archive::origin::Origin;
-use crate::archive::position::ClusterTime;
-use crate::archive::snapshot::choice::{Holdings, Unfinished};
-use crate::archive::snapshot::folder::{FolderName, MANIFEST, PLAN};
-use crate::archive::snapshot::manifest::{Fit, Manifest};
-use crate::archive::snapshot::plan::Plan;
 use crate::lake::{Found, Lake, LakeError, LakePath, Unread};
+use silt_core::failure::Failure;
+use silt_core::gap;
+use silt_core::namespace::origin::Origin;
+use silt_core::position::ClusterTime;
+use silt_core::snapshot::choice::{Holdings, Unfinished};
+use silt_core::snapshot::folder::{FolderName, MANIFEST, PLAN};
+use silt_core::snapshot::manifest::{Fit, Manifest};
+use silt_core::snapshot::plan::Plan;
 
 /// Files in a page; Azure gives no more.
 const PAGE_FILES: NonZeroU16 = match NonZeroU16::new(5000) {

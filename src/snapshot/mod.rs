@@ -25,18 +25,18 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::archive::frame::GzipLevel;
-use crate::archive::hour_file::FileFormat;
-use crate::archive::limits::Limits;
-use crate::archive::origin::Origin;
-use crate::archive::snapshot::SnapshotMode;
 use crate::budget::Budget;
 use crate::clock::Clock;
-use crate::extjson::Mode;
 use crate::lake::Lake;
 use crate::processors::Processors;
 use crate::source::Deployment;
 pub use collections::collections;
+use silt_core::extjson::Mode;
+use silt_core::file::frame::GzipLevel;
+use silt_core::file::hour_file::FileFormat;
+use silt_core::limits::Limits;
+use silt_core::namespace::origin::Origin;
+use silt_core::snapshot::SnapshotMode;
 pub use status::{State, Status, Statuses, Unlisted};
 use supervisor::Supervisor;
 

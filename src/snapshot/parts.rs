@@ -3,15 +3,15 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::job::Job;
-use crate::archive::failure::Failure;
-use crate::archive::hour_file::{Compression, OutputFormat};
-use crate::archive::snapshot::folder::MANIFEST;
-use crate::archive::snapshot::manifest::Counted;
-use crate::archive::snapshot::part::{Part, PartName};
-use crate::archive::snapshot::progress::Progress;
-use crate::archive::snapshot::scan::{PartScan, Seen};
-use crate::archive::tail::{Damage, Step};
 use crate::lake::{self, Lake, LakeError, LakePath, Listed, Opened, Version};
+use silt_core::failure::Failure;
+use silt_core::file::hour_file::{Compression, OutputFormat};
+use silt_core::file::tail::{Damage, Step};
+use silt_core::snapshot::folder::MANIFEST;
+use silt_core::snapshot::manifest::Counted;
+use silt_core::snapshot::part::{Part, PartName};
+use silt_core::snapshot::progress::Progress;
+use silt_core::snapshot::scan::{PartScan, Seen};
 
 /// Parts that are looked at, at once.
 pub(super) const LOOKS_MAX: usize = 8;

@@ -10,12 +10,12 @@ use super::id::{Id, unmade};
 use super::job::Job;
 use super::parts;
 use super::reading::{Gathered, Reading};
-use crate::archive::addition::Commit;
-use crate::archive::backoff::Backoff;
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::hour_file::Compression;
-use crate::archive::snapshot::part::{self, Documents, Part, PartName};
 use crate::lake::{Base, Version};
+use silt_core::backoff::Backoff;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::file::addition::Commit;
+use silt_core::file::hour_file::Compression;
+use silt_core::snapshot::part::{self, Documents, Part, PartName};
 
 /// How a range ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,13 +15,13 @@ use super::find::{self, How, IdEnd, IdRange};
 use super::id::{Id, unmade};
 use super::job::Job;
 use super::line::Liner;
-use crate::archive::failure::Failure;
-use crate::archive::frame::rfc3339;
-use crate::archive::origin::Origin;
-use crate::archive::snapshot::plan::{Bounds, End};
-use crate::archive::snapshot::reply::ReplySize;
 use crate::budget::Taken;
 use crate::source::{Deployment, SourceError};
+use silt_core::failure::Failure;
+use silt_core::file::frame::rfc3339;
+use silt_core::namespace::origin::Origin;
+use silt_core::snapshot::plan::{Bounds, End};
+use silt_core::snapshot::reply::ReplySize;
 
 /// A reply of the server, about. Large enough to be quick, small beside a chunk.
 const REPLY_TARGET_BYTES: u64 = 2 * 1024 * 1024;

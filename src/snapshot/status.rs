@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
-use crate::archive::origin::Origin;
-use crate::archive::position::ClusterTime;
-use crate::archive::snapshot::progress::Progress;
+use silt_core::namespace::origin::Origin;
+use silt_core::position::ClusterTime;
+use silt_core::snapshot::progress::Progress;
 
 /// Of each collection that was sent, how far it is.
 pub type Statuses = BTreeMap<Origin, Status>;

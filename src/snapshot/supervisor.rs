@@ -15,15 +15,15 @@ use super::look::{self, is_same, look};
 use super::range::Ended;
 use super::status::{State, Status, Statuses};
 use super::{Edges, Settings, Target, parts, range, report};
-use crate::archive::backoff::Backoff;
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::limits::RETRY_DELAY_MAX_MS;
-use crate::archive::origin::Origin;
-use crate::archive::snapshot::choice::{Holdings, Next};
-use crate::archive::snapshot::folder::FolderName;
-use crate::archive::snapshot::manifest::{Fit, Manifest};
-use crate::archive::snapshot::plan::Plan;
-use crate::archive::snapshot::progress::{Progress, grouped};
+use silt_core::backoff::Backoff;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::limits::RETRY_DELAY_MAX_MS;
+use silt_core::namespace::origin::Origin;
+use silt_core::snapshot::choice::{Holdings, Next};
+use silt_core::snapshot::folder::FolderName;
+use silt_core::snapshot::manifest::{Fit, Manifest};
+use silt_core::snapshot::plan::Plan;
+use silt_core::snapshot::progress::{Progress, grouped};
 
 /// How often a collection that needs a person is tried again.
 const HALT_RETRY: Duration = Duration::from_millis(RETRY_DELAY_MAX_MS);

@@ -9,14 +9,14 @@ use super::parcel::Gathered;
 use super::reader::Reading;
 use super::whose::{Places, Sorter};
 use super::{SourceError, event};
-use crate::archive::batch::Changes;
-use crate::archive::failure::Failure;
-use crate::archive::gap::LargeEvent;
-use crate::archive::hour_file::Separator;
-use crate::archive::position::ResumeToken;
 use crate::budget::Budget;
-use crate::extjson::Mode;
 use crate::processors::Processors;
+use silt_core::batch::Changes;
+use silt_core::extjson::Mode;
+use silt_core::failure::Failure;
+use silt_core::file::hour_file::Separator;
+use silt_core::gap::LargeEvent;
+use silt_core::position::ResumeToken;
 
 /// What a reader has read, in the stream's order.
 #[derive(Debug)]

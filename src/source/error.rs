@@ -2,9 +2,9 @@
 
 use mongodb::error::{Error, ErrorKind};
 
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::gap::LargeEvent;
-use crate::archive::position::ClusterTime;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::gap::LargeEvent;
+use silt_core::position::ClusterTime;
 
 /// An error of the deployment.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,9 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, RawDocument, RawDocumentBuf};
 
 use super::SourceError;
-use crate::archive::hour_file::Separator;
-use crate::archive::position::ClusterTime;
-use crate::extjson::{self, Mode};
+use silt_core::extjson::{self, Mode};
+use silt_core::file::hour_file::Separator;
+use silt_core::position::ClusterTime;
 
 /// Field of a change that holds the event's bytes (BSON), where JSON can't say all of it.
 pub(crate) const RAW_EVENT: &bson::raw::CStr = cstr!("siltRawEvent");

@@ -24,7 +24,7 @@ use bson::raw::cstr;
 use bson::{Bson, Document, Regex, doc};
 
 use super::StreamOptions;
-use crate::archive::selection::{Matcher, NameSet, Selection, Watched};
+use silt_core::namespace::selection::{Matcher, NameSet, Selection, Watched};
 
 /// So many names at most are worth being rewritten.
 const REWRITTEN_NAMES_MAX: usize = 50;
@@ -187,8 +187,8 @@ fn value(matcher: &Matcher) -> Option<Bson> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::origin::{Layout, Origin};
     use crate::source::options::tests::plain;
+    use silt_core::namespace::origin::{Layout, Origin};
 
     fn pattern(written: &str, regex: &str) -> Matcher {
         Matcher::Pattern {

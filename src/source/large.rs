@@ -13,9 +13,9 @@ use super::fragments::Fragments;
 use super::opening::Opening;
 use super::whose::Sorter;
 use super::{Deployment, SourceError, StreamOptions, token};
-use crate::archive::gap::LargeEvent;
-use crate::archive::position::{ClusterTime, Position};
-use crate::archive::selection::Watched;
+use silt_core::gap::LargeEvent;
+use silt_core::namespace::selection::Watched;
+use silt_core::position::{ClusterTime, Position};
 
 /// The names of an event's top-level fields, in its identity.
 const FIELDS: &str = "siltFields";

@@ -25,13 +25,13 @@ use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::options::{ClientOptions, Compressor, Tls, TlsOptions};
 
-use crate::archive::position::ClusterTime;
 pub use error::SourceError;
 pub(crate) use error::without_command;
 pub(crate) use event::{RAW_EVENT, write_kept};
 pub use options::StreamOptions;
 pub use patience::Patience;
 pub use reader::{Reader, Reading};
+use silt_core::position::ClusterTime;
 pub use version::ServerVersion;
 
 /// Longest wait for a server that can take the request.

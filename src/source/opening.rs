@@ -7,8 +7,8 @@ use mongodb::action::Watch;
 use mongodb::change_stream::ChangeStream;
 
 use super::{AWAIT_LIMIT_MS, Deployment, SourceError, StreamOptions, filter, token};
-use crate::archive::position::Position;
-use crate::archive::selection::Watched;
+use silt_core::namespace::selection::Watched;
+use silt_core::position::Position;
 
 /// A stream that is to be opened.
 #[derive(Clone, Debug)]

@@ -7,10 +7,10 @@ use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 use sha2::{Digest as _, Sha256};
 
 use super::SourceError;
-use crate::archive::hour_file::Separator;
-use crate::archive::machine::OnLargeEvent;
-use crate::archive::selection::Watched;
-use crate::extjson::Mode;
+use silt_core::extjson::Mode;
+use silt_core::file::hour_file::Separator;
+use silt_core::machine::OnLargeEvent;
+use silt_core::namespace::selection::Watched;
 
 /// A longer fingerprint ends in a digest.
 const HASH_MAX_BYTES: usize = 240;
@@ -109,8 +109,8 @@ pub(super) mod tests {
     use bson::doc;
 
     use super::*;
-    use crate::archive::origin::{Layout, Origin};
-    use crate::archive::selection::{NameSet, Selection};
+    use silt_core::namespace::origin::{Layout, Origin};
+    use silt_core::namespace::selection::{NameSet, Selection};
 
     /// A plain stream of what is watched.
     pub(in crate::source) fn plain(watched: Watched) -> StreamOptions {

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use super::event::{self, Kind};
 use super::events::Events;
-use crate::archive::limits::LARGE_CHANGE_BYTES;
 use crate::budget::{Budget, Turn};
+use silt_core::limits::LARGE_CHANGE_BYTES;
 
 /// Events that go to the encoder at once, at most. Some parcels make a reply of the server, so that the
 /// encoder has begun when the reader is through with it.

@@ -12,7 +12,7 @@ use mongodb::options::{ClientOptions, ServerAddress, Tls};
 
 use super::opening::Opening;
 use super::{Deployment, SourceError, StreamOptions, check_files};
-use crate::archive::position::Position;
+use silt_core::position::Position;
 
 /// Where MongoDB listens if a host names no port.
 const DEFAULT_PORT: u16 = 27017;

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{event, token};
-use crate::archive::hour_file::Separator;
-use crate::archive::position::{Checkpoint, ResumeToken};
-use crate::extjson::Mode;
+use silt_core::extjson::Mode;
+use silt_core::file::hour_file::Separator;
+use silt_core::position::{Checkpoint, ResumeToken};
 
 const NDJSON: Separator = Separator {
     before: b"",

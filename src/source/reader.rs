@@ -17,15 +17,15 @@ use super::opening::Opening;
 use super::parcel::{Parcel, is_large};
 use super::whose::Sorter;
 use super::{Deployment, Patience, SourceError, StreamOptions, token};
-use crate::archive::batch::Changes;
-use crate::archive::failure::Failure;
-use crate::archive::frame::rfc3339;
-use crate::archive::gap::LargeEvent;
-use crate::archive::machine::OnLargeEvent;
-use crate::archive::position::{Position, ResumeToken};
 use crate::budget::{Budget, Taken};
 use crate::clock::Clock;
 use crate::processors::Processors;
+use silt_core::batch::Changes;
+use silt_core::failure::Failure;
+use silt_core::file::frame::rfc3339;
+use silt_core::gap::LargeEvent;
+use silt_core::machine::OnLargeEvent;
+use silt_core::position::{Position, ResumeToken};
 
 /// Parcels that wait for the encoder, beside the one that it has.
 const PARCELS_MAX: usize = 3;

@@ -4,8 +4,8 @@ use bson::{Bson, RawBson, RawDocument, Timestamp};
 use mongodb::change_stream::event::ResumeToken as DriverToken;
 
 use super::SourceError;
-use crate::archive::position::{ClusterTime, ResumeToken};
-use crate::extjson::{self, Mode};
+use silt_core::extjson::{self, Mode};
+use silt_core::position::{ClusterTime, ResumeToken};
 
 /// The driver's token.
 pub(super) fn to_driver(token: &ResumeToken) -> Result<DriverToken, SourceError> {

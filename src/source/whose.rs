@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use bson::RawDocument;
 
-use crate::archive::batch::Changes;
-use crate::archive::origin::{Layout, Origin};
-use crate::archive::selection::{Selection, Watched};
+use silt_core::batch::Changes;
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::{Selection, Watched};
 
 /// Tells whose an event is.
 #[derive(Debug)]
@@ -111,8 +111,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::archive::position::ClusterTime;
-    use crate::archive::selection::NameSet;
+    use silt_core::namespace::selection::NameSet;
+    use silt_core::position::ClusterTime;
 
     fn sorter(databases: &[&str]) -> Sorter {
         let watched = Watched::Many {

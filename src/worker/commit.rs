@@ -5,12 +5,12 @@ use std::time::Instant;
 use tracing::info;
 
 use super::{Durations, Edges, Tail};
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame;
-use crate::archive::hour_file::{Compression, HourFile};
-use crate::archive::machine::WriteOrder;
-use crate::archive::origin::Origin;
 use crate::lake::{self, Base, LakeError, Version};
+use silt_core::failure::{Disposition, Failure};
+use silt_core::file::frame;
+use silt_core::file::hour_file::{Compression, HourFile};
+use silt_core::machine::WriteOrder;
+use silt_core::namespace::origin::Origin;
 
 /// A commit that the lake has.
 #[derive(Debug)]

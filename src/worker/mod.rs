@@ -13,20 +13,20 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, trace, warn};
 
-use crate::archive::batch::FlushReason;
-use crate::archive::failure::{Disposition, Failure};
-use crate::archive::frame::GzipLevel;
-use crate::archive::hour_file::HourFileName;
-use crate::archive::machine::{Config, Feed, Input, LaneId};
-use crate::archive::origin::Origin;
-use crate::archive::position::ClusterTime;
-use crate::archive::selection::Watched;
 use crate::budget::{Budget, Share};
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::lake::{Lake, Version};
 use crate::processors::Processors;
 use crate::source::{Deployment, Patience, Reading, StreamOptions};
+use silt_core::batch::FlushReason;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::file::frame::GzipLevel;
+use silt_core::file::hour_file::HourFileName;
+use silt_core::machine::{Config, Feed, Input, LaneId};
+use silt_core::namespace::origin::Origin;
+use silt_core::namespace::selection::Watched;
+use silt_core::position::ClusterTime;
 pub use status::{
     CurrentFile, Durations, LaneStatus, LastFlush, Outcome, PastError, State, Status, Tally,
     seconds,

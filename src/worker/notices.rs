@@ -2,8 +2,8 @@
 
 use tracing::{debug, error, info, warn};
 
-use crate::archive::machine::{Notice, Trouble};
-use crate::archive::position::Position;
+use silt_core::machine::{Notice, Trouble};
+use silt_core::position::Position;
 
 /// Says what the machine wants said.
 #[allow(clippy::too_many_lines, reason = "one short arm a notice")]

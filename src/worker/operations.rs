@@ -5,16 +5,16 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::{Done, Learnt, READINGS_MAX, RunningReader, Worker, commit, notices};
-use crate::archive::failure::Failure;
-use crate::archive::gap::Record;
-use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{Action, Found, Handover, Input, LaneId, WriteOrder};
-use crate::archive::origin::Origin;
-use crate::archive::position::{Checkpoint, Position, Stored};
-use crate::archive::selection::Watched;
 use crate::checkpoint::{self, Checkpoints, FeedId};
 use crate::lake::{self, Lake};
 use crate::source::Reader;
+use silt_core::failure::Failure;
+use silt_core::file::hour_file::HourFile;
+use silt_core::gap::Record;
+use silt_core::machine::{Action, Found, Handover, Input, LaneId, WriteOrder};
+use silt_core::namespace::origin::Origin;
+use silt_core::namespace::selection::Watched;
+use silt_core::position::{Checkpoint, Position, Stored};
 
 impl Worker {
     pub(super) fn perform(&mut self, action: Action) {

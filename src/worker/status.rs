@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::archive::batch::Changes;
-use crate::archive::failure::Failure;
-use crate::archive::hour_file::{HourFile, HourFileName};
-use crate::archive::machine::{Activity, Feed, Input, LaneId, Notice, Now, Trouble, WriteOrder};
-use crate::archive::origin::Origin;
-use crate::archive::position::ClusterTime;
 use crate::lake;
+use silt_core::batch::Changes;
+use silt_core::failure::Failure;
+use silt_core::file::hour_file::{HourFile, HourFileName};
+use silt_core::machine::{Activity, Feed, Input, LaneId, Notice, Now, Trouble, WriteOrder};
+use silt_core::namespace::origin::Origin;
+use silt_core::position::ClusterTime;
 
 /// An answer of the server that there is nothing more is as good as new for this long: it comes
 /// every two seconds while a stream is idle.

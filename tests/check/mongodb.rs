@@ -3,9 +3,9 @@
 use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::options::ClientOptions;
-use silt::archive::position::{Checkpoint, ClusterTime, Position};
 use silt::checkpoint::{Checkpoints as _, FeedId, MongoCheckpoints};
 use silt::source::ServerVersion;
+use silt_core::position::{Checkpoint, ClusterTime, Position};
 
 use super::{checks, expect, row};
 use crate::harness::scene::{Scene, insert};

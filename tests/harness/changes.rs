@@ -1,10 +1,10 @@
 //! Changes without a server, for tests of a lake alone.
 
-use silt::archive::batch::{Batch, Changes};
-use silt::archive::frame::{self, Commit, GzipLevel};
-use silt::archive::hour_file::{FileFormat, HourFile, HourFileName};
-use silt::archive::origin::Origin;
-use silt::archive::position::ClusterTime;
+use silt_core::batch::{Batch, Changes};
+use silt_core::file::frame::{self, Commit, GzipLevel};
+use silt_core::file::hour_file::{FileFormat, HourFile, HourFileName};
+use silt_core::namespace::origin::Origin;
+use silt_core::position::ClusterTime;
 
 pub fn origin(collection: &str) -> Origin {
     Origin::new("mydb", collection)
@@ -63,7 +63,7 @@ pub fn commit(
 
 /// The numbers of the changes in a file's bytes, in order. Panics if the file isn't valid.
 pub fn numbers(bytes: &[u8], format: FileFormat) -> Vec<u32> {
-    use silt::archive::hour_file::{Compression, OutputFormat};
+    use silt_core::file::hour_file::{Compression, OutputFormat};
     use std::io::Read;
     let mut text = String::new();
     match format.compression {

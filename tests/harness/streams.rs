@@ -4,19 +4,19 @@ use bson::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use silt::archive::batch::Changes;
-use silt::archive::failure::Failure;
-use silt::archive::gap::LargeEvent;
-use silt::archive::hour_file::Separator;
-use silt::archive::machine::OnLargeEvent;
-use silt::archive::origin::{Layout, Origin};
-use silt::archive::position::{ClusterTime, Position, ResumeToken};
-use silt::archive::selection::{Matcher, NameSet, Selection, Watched};
 use silt::budget::Budget;
 use silt::clock::Clock;
-use silt::extjson::Mode;
 use silt::processors::Processors;
 use silt::source::{Deployment, Patience, Reader, Reading, StreamOptions};
+use silt_core::batch::Changes;
+use silt_core::extjson::Mode;
+use silt_core::failure::Failure;
+use silt_core::file::hour_file::Separator;
+use silt_core::gap::LargeEvent;
+use silt_core::machine::OnLargeEvent;
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::{Matcher, NameSet, Selection, Watched};
+use silt_core::position::{ClusterTime, Position, ResumeToken};
 
 use super::silt::WAIT_LIMIT;
 

@@ -12,8 +12,8 @@ use bson::{
 };
 use futures::TryStreamExt as _;
 use mongodb::options::{ClusteredIndex, Collation};
-use silt::extjson::Mode;
 use silt::source::ServerVersion;
+use silt_core::extjson::Mode;
 
 use super::unsure::Unsure;
 use super::world::World;

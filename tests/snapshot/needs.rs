@@ -2,11 +2,11 @@
 
 use bson::doc;
 use mongodb::options::TimeseriesOptions;
-use silt::archive::origin::{Layout, Origin};
-use silt::archive::selection::{Matcher, NameSet, Selection};
-use silt::archive::snapshot::SnapshotMode;
 use silt::snapshot::{State, collections};
 use silt::source::ServerVersion;
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::{Matcher, NameSet, Selection};
+use silt_core::snapshot::SnapshotMode;
 
 use super::world::{World, timestamp, until};
 use crate::harness::scene::Scene;

@@ -1,8 +1,8 @@
 //! The files that a snapshot leaves.
 
-use silt::archive::origin::Layout;
-use silt::extjson::Mode;
 use silt::snapshot::{State, Status};
+use silt_core::extjson::Mode;
+use silt_core::namespace::origin::Layout;
 
 use crate::harness::python;
 use crate::harness::silt::run;

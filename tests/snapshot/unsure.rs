@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use silt::archive::addition::Addition;
 use silt::lake::{
     Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
 };
+use silt_core::file::addition::Addition;
 use tokio::sync::mpsc;
 
 /// Every second commit has an unknown outcome.

@@ -5,10 +5,10 @@ use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 use mongodb::{Client, Collection};
 use serde_json::{Value, json};
 
-use silt::archive::machine::OnLargeEvent;
-use silt::archive::origin::Origin;
-use silt::archive::position::{Position, ResumeToken};
 use silt::source::StreamOptions;
+use silt_core::machine::OnLargeEvent;
+use silt_core::namespace::origin::Origin;
+use silt_core::position::{Position, ResumeToken};
 
 use crate::harness::ledger::operation_time;
 use crate::harness::scene::token;

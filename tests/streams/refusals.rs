@@ -3,9 +3,9 @@
 use bson::{Document, doc};
 use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 
-use silt::archive::failure::{Disposition, Failure};
-use silt::archive::selection::{Matcher, NameSet};
 use silt::source::StreamOptions;
+use silt_core::failure::{Disposition, Failure};
+use silt_core::namespace::selection::{Matcher, NameSet};
 
 use crate::harness::ledger::operation_time;
 use crate::harness::servers::Server;

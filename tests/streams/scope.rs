@@ -5,9 +5,9 @@ use mongodb::action::Watch;
 use mongodb::{Client, Database};
 use serde_json::Value;
 
-use silt::archive::origin::{Layout, Origin};
-use silt::archive::selection::{NameSet, Selection, Watched};
 use silt::source::ServerVersion;
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::{NameSet, Selection, Watched};
 
 use crate::harness::ledger::operation_time;
 use crate::harness::scene::{Scene, canonical, token};

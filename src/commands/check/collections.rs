@@ -10,17 +10,17 @@ use super::row::{Part, Row, Table};
 use super::shared::Shared;
 use super::standing::{self, Standing};
 use super::{ROW_LIMIT, in_time, words};
-use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{Handover, refuse_lake_behind};
-use crate::archive::origin::Origin;
-use crate::archive::position::Stored;
-use crate::archive::selection::Watched;
 use crate::checkpoint::{self, Checkpoints, FeedId};
 use crate::edges;
 use crate::lake::{self, Lake};
 use crate::settings::{FeedSettings, Settings};
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
+use silt_core::file::hour_file::HourFile;
+use silt_core::machine::{Handover, refuse_lake_behind};
+use silt_core::namespace::origin::Origin;
+use silt_core::namespace::selection::Watched;
+use silt_core::position::Stored;
 
 /// What a change stream of a collection needs.
 const ACTIONS: [&str; 2] = ["find", "changeStream"];

@@ -2,8 +2,8 @@
 
 use super::grants::quoted;
 use super::row::Row;
-use crate::archive::origin::Origin;
 use crate::settings::{FullDocument, FullDocumentBeforeChange, StreamSettings};
+use silt_core::namespace::origin::Origin;
 
 /// So many collections at most get a command of their own.
 const COMMANDS_MAX: usize = 5;

@@ -13,10 +13,10 @@ use url::{Url, form_urlencoded};
 use super::probe::{self, Fault, Proof};
 use super::row::{Part, Row, Table};
 use super::{ANSWER_LIMIT, ROW_LIMIT, in_time, words};
-use crate::archive::names;
 use crate::edges;
 use crate::lake::{Lake, LakeError};
 use crate::settings::{AzureCredential, LakeLocation, Settings};
+use silt_core::namespace::names;
 
 /// Longest wait for the host.
 const HOST_LIMIT: Duration = Duration::from_secs(5);

@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use super::Report;
 use super::screen::Screen;
-use crate::archive::selection::Watched;
 use crate::settings::{FeedSettings, Settings};
 use row::{Part, Row, Table};
+use silt_core::namespace::selection::Watched;
 
 /// Longest wait for one answer. The driver looks for a server for ten seconds and then says what is
 /// wrong with each, so it is a little longer.

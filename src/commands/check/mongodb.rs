@@ -424,7 +424,7 @@ fn oplog_row(window: OplogWindow) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::position::ClusterTime;
+    use silt_core::position::ClusterTime;
 
     #[test]
     fn a_short_oplog_is_to_mind() {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ANSWER_LIMIT, in_time};
-use crate::archive::batch::{Batch, Changes};
-use crate::archive::failure::Disposition;
-use crate::archive::frame::{self, Commit, GzipLevel};
-use crate::archive::hour_file::{FileFormat, Hour, HourFileName};
-use crate::archive::names;
-use crate::archive::origin::Origin;
-use crate::archive::position::ClusterTime;
-use crate::archive::tail::{Scan, Step};
 use crate::lake::{Base, Lake, LakeError, LakePath, Version};
+use silt_core::batch::{Batch, Changes};
+use silt_core::failure::Disposition;
+use silt_core::file::frame::{self, Commit, GzipLevel};
+use silt_core::file::hour_file::{FileFormat, Hour, HourFileName};
+use silt_core::file::tail::{Scan, Step};
+use silt_core::namespace::names;
+use silt_core::namespace::origin::Origin;
+use silt_core::position::ClusterTime;
 
 /// What a probe showed.
 #[derive(Debug)]

@@ -13,16 +13,18 @@ use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
 use super::standing::{self, Standing};
 use super::{ROW_LIMIT, in_time, words};
-use crate::archive::machine::{Handover, no_checkpoint, refuse_behind};
-use crate::archive::origin::{Layout, Origin};
-use crate::archive::position::{Mark, Stored};
-use crate::archive::selection::{Matcher, Selection, is_servers_collection, is_servers_database};
 use crate::checkpoint::{self, CheckpointError, Checkpoints, FeedId};
 use crate::edges;
 use crate::lake::{self, Lake};
 use crate::settings::FeedSettings;
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
+use silt_core::machine::{Handover, no_checkpoint, refuse_behind};
+use silt_core::namespace::origin::{Layout, Origin};
+use silt_core::namespace::selection::{
+    Matcher, Selection, is_servers_collection, is_servers_database,
+};
+use silt_core::position::{Mark, Stored};
 
 /// What a change stream of collections needs.
 const ACTIONS: [&str; 2] = ["find", "changeStream"];

@@ -4,12 +4,12 @@ use chrono::Utc;
 
 use super::mongodb::Reached;
 use super::row::Row;
-use crate::archive::hour_file::HourFile;
-use crate::archive::machine::{Handover, OnHistoryLost, StartAt, restart_time, settled};
-use crate::archive::position::{ClusterTime, Position, Stored};
 use crate::edges;
 use crate::settings::FeedSettings;
 use crate::source::SourceError;
+use silt_core::file::hour_file::HourFile;
+use silt_core::machine::{Handover, OnHistoryLost, StartAt, restart_time, settled};
+use silt_core::position::{ClusterTime, Position, Stored};
 
 /// Where a feed begins to read, as its machine decides it.
 pub(super) enum Standing {

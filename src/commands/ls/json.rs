@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::snapshots;
 use super::subject::Whose;
 use super::tally::{Sum, Tally};
-use crate::archive::frame::rfc3339;
-use crate::archive::position::ClusterTime;
+use silt_core::file::frame::rfc3339;
+use silt_core::position::ClusterTime;
 
 #[derive(Serialize)]
 struct Listing<'a> {

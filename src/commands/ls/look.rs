@@ -5,17 +5,17 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::subject::{OfSnapshot, Subject, Whose};
-use crate::archive::failure::Disposition;
-use crate::archive::first;
-use crate::archive::hour_file::{Compression, FileFormat, HourFile, HourFileName, OutputFormat};
-use crate::archive::origin::Origin;
-use crate::archive::position::ClusterTime;
-use crate::archive::snapshot::folder::FolderName;
-use crate::archive::snapshot::manifest::Manifest;
-use crate::archive::snapshot::part::PartName;
-use crate::archive::tail::{Damage, Scan, Step};
 use crate::lake::{self, Found, Lake, LakeError, LakePath, Opened};
 use crate::snapshot::parts;
+use silt_core::failure::Disposition;
+use silt_core::file::first_change;
+use silt_core::file::hour_file::{Compression, FileFormat, HourFile, HourFileName, OutputFormat};
+use silt_core::file::tail::{Damage, Scan, Step};
+use silt_core::namespace::origin::Origin;
+use silt_core::position::ClusterTime;
+use silt_core::snapshot::folder::FolderName;
+use silt_core::snapshot::manifest::Manifest;
+use silt_core::snapshot::part::PartName;
 
 /// A file may be replaced while it is read, and a lake may be busy.
 const TRIES: u32 = 5;
@@ -190,7 +190,7 @@ async fn first_time(
     let mut end = BEGINNING_BYTES.min(opened.len_bytes);
     loop {
         let bytes = lake.read(path, &opened.version, 0..end).await?;
-        let time = first::cluster_time(format, &bytes);
+        let time = first_change::cluster_time(format, &bytes);
         if time.is_some() || end == opened.len_bytes {
             return Ok(time);
         }

@@ -17,11 +17,11 @@ use tokio::sync::mpsc;
 
 use super::Report;
 use super::screen::Screen;
-use crate::archive::names;
 use crate::edges;
 use crate::lake::{Found, Lake, LakeError};
 use crate::settings::{LakeSettings, ListSettings};
 use look::Seen;
+use silt_core::namespace::names;
 use subject::Subject;
 use tally::Tally;
 

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::look::SnapshotFile;
 use super::table::{aligned, changes, size, time};
 use super::tally::Tally;
-use crate::archive::frame::rfc3339;
-use crate::archive::position::ClusterTime;
-use crate::archive::snapshot::folder::FolderName;
-use crate::archive::snapshot::manifest::Manifest;
+use silt_core::file::frame::rfc3339;
+use silt_core::position::ClusterTime;
+use silt_core::snapshot::folder::FolderName;
+use silt_core::snapshot::manifest::Manifest;
 
 /// What was seen of a snapshot.
 #[derive(Debug, Default)]

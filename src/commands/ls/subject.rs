@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use crate::archive::gap;
-use crate::archive::hour_file::HourFileName;
-use crate::archive::names;
-use crate::archive::snapshot::folder::{FolderName, MANIFEST, PLAN};
-use crate::archive::snapshot::part::PartName;
 use crate::lake::{Found, LakePath};
+use silt_core::file::hour_file::HourFileName;
+use silt_core::gap;
+use silt_core::namespace::names;
+use silt_core::snapshot::folder::{FolderName, MANIFEST, PLAN};
+use silt_core::snapshot::part::PartName;
 
 /// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::fmt::{Display, Write as _};
 use super::look::HourSeen;
 use super::snapshots;
 use super::tally::{Sum, Tally};
-use crate::archive::position::ClusterTime;
 use crate::settings::ListSettings;
+use silt_core::position::ClusterTime;
 
 const UNKNOWN: &str = "?";
 

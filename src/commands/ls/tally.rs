@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::look::{GapSeen, HourSeen, Seen};
 use super::snapshots::Snapshot;
 use super::subject::{Whose, may_hold_changes};
-use crate::archive::hour_file::Hour;
-use crate::archive::position::ClusterTime;
-use crate::archive::snapshot::folder::FolderName;
 use crate::lake::Unread;
+use silt_core::file::hour_file::Hour;
+use silt_core::position::ClusterTime;
+use silt_core::snapshot::folder::FolderName;
 
 /// What the lake holds.
 #[derive(Debug)]

@@ -232,7 +232,7 @@ fn with_causes(error: &azure_core::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::failure::Disposition;
+    use silt_core::failure::Disposition;
 
     fn sorted(status: u16, code: &str) -> LakeError {
         let path = LakePath {

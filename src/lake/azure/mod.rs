@@ -35,9 +35,9 @@ use tokio::sync::mpsc;
 use super::{
     Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
 };
-use crate::archive::addition::Addition;
 use classify::Target;
 pub use credential::Access;
+use silt_core::file::addition::Addition;
 
 /// The slowest line on which a large body still gets through: 32 bytes in a millisecond.
 const SLOWEST_BYTES_PER_MS: u64 = 32;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::super::{Found, LakeError, LakePath, Unread, Version, expect_own};
 use super::AzureLake;
-use crate::archive::failure::Disposition;
+use silt_core::failure::Disposition;
 
 /// A lake may be busy.
 const TRIES: u32 = 5;

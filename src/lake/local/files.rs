@@ -13,7 +13,7 @@ use super::disk::{
     copy_range, create_new, publish_new, publish_over, sync_folder, version, write_new,
 };
 use super::readers::{Readers, Watch};
-use crate::archive::addition::Addition;
+use silt_core::file::addition::Addition;
 
 const LOCK_NAME: &str = ".silt.lock";
 const TWIN_SUFFIX: &str = ".twin";

@@ -23,10 +23,10 @@ use super::{
     Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
     expect_own,
 };
-use crate::archive::addition::Addition;
-use crate::archive::hour_file::HourFileName;
 use files::{Folder, Tracked};
 use readers::Readers;
+use silt_core::file::addition::Addition;
+use silt_core::file::hour_file::HourFileName;
 
 /// A lake in a local folder.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! What is watched, and by how many streams.
 
 use super::*;
-use crate::archive::origin::Origin;
-use crate::archive::selection::Selection;
+use silt_core::namespace::origin::Origin;
+use silt_core::namespace::selection::Selection;
 
 /// What each feed watches: `database.collection`, or for several in parentheses.
 pub(super) fn watched(settings: &Settings) -> Vec<String> {

@@ -4,8 +4,8 @@ use chrono::DateTime;
 
 use super::scope::watched;
 use super::*;
-use crate::archive::hour_file::{Compression, OutputFormat};
-use crate::archive::position::ClusterTime;
+use silt_core::file::hour_file::{Compression, OutputFormat};
+use silt_core::position::ClusterTime;
 
 #[test]
 fn the_defaults() {

@@ -1,0 +1,215 @@
+//! History lost: the oplog no longer holds the position. The gap is recorded in the lake, and then
+//! the feed goes on behind it, if the operator asked for that.
+
+use super::lane::Skip;
+use super::messages::Voice;
+use super::progress::{PASSED_OVER, Point};
+use super::{Action, Actions, Feed, LaneId, Notice, Now, OnHistoryLost, Stage, Stream, Try};
+use crate::batch::FlushReason;
+use crate::failure::{Disposition, Failure};
+use crate::gap::{Gap, Record};
+use crate::namespace::origin::Origin;
+use crate::namespace::selection::Watched;
+use crate::position::{ClusterTime, LastChange, Position};
+
+impl Feed {
+    /// The server can't go on from the position. `oldest` is where its oplog begins.
+    pub(super) fn history_lost(
+        &mut self,
+        failure: &Failure,
+        oldest: Option<ClusterTime>,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        if self.config.only_origin().is_some()
+            && let Some(skip) = self.lanes[LaneId::ONLY].skip.take()
+        {
+            // The lake is further than the lost position, so nothing may be lost at all.
+            self.go_on_behind(skip);
+            return;
+        }
+        let gap = self.gap(oldest);
+        // Nothing more comes, so nothing is worth waiting for.
+        self.lanes.seal_open(FlushReason::Halt);
+        let message = format!("{}; {gap}", failure.message);
+        self.stream = match self.config.on_history_lost {
+            OnHistoryLost::Halt => {
+                Stream::Closed(self.halt_at_gap(failure.cause, &message, now, out))
+            }
+            OnHistoryLost::Restart => {
+                Voice::of_feed(out).say(Notice::HistoryLost(message));
+                Stream::Lost(gap)
+            }
+        };
+    }
+
+    /// Goes on behind what the lake ends with.
+    fn go_on_behind(&mut self, skip: Skip) {
+        let last = skip.until;
+        self.progress.set_read(Point {
+            position: Position::After(last.token.clone()),
+            read_until: Some(last.cluster_time),
+        });
+        self.progress.end(PASSED_OVER);
+        if let Some(number) = skip.unsure_since {
+            self.progress.end(number);
+        }
+        self.lanes[LaneId::ONLY].last_change = Some(last);
+        self.is_save_urgent = true;
+        self.stream = Stream::Closed(Try::Ready);
+    }
+
+    fn halt_at_gap(
+        &mut self,
+        cause: &'static str,
+        message: &str,
+        now: Now,
+        out: &mut Actions,
+    ) -> Try {
+        let failure = Failure {
+            disposition: Disposition::Halt,
+            cause,
+            message: format!(
+                "{message}. To go on behind the gap, with a record of it in the lake, set \
+                 ON_HISTORY_LOST=restart; a larger oplog prevents it"
+            ),
+        };
+        let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
+        Voice::of_feed(out).fail(&failure, backoff, trouble, now)
+    }
+
+    /// What is lost. A second loss in a row means that the oplog moves on faster than it can be opened
+    /// at its beginning: then the feed is to go on from now, and so it is if the beginning isn't
+    /// known to be behind all that the lake holds of one collection. Of many, the lake may hold later changes
+    /// of some: they are passed over behind the gap.
+    fn gap(&mut self, oldest: Option<ClusterTime>) -> Gap {
+        let last_change = self.newest_change();
+        let mut read = self.progress.read().position.cluster_time();
+        if self.config.only_origin().is_some() {
+            read = read.max(last_change.as_ref().map(|last| last.cluster_time));
+        }
+        // What was passed over up to a change that didn't come may not be in the lake.
+        let unsure = self.lanes.unsure_time();
+        let from = unsure.filter(|unsure| Some(*unsure) < read).or(read);
+        let until = oldest.filter(|oldest| !self.has_restarted && Some(*oldest) > from);
+        Gap {
+            from,
+            until,
+            last_change,
+        }
+    }
+
+    /// The newest change that the lake has or is to have, of all collections.
+    fn newest_change(&self) -> Option<LastChange> {
+        let waiting = self.lanes.iter().filter_map(|lane| lane.newest_change());
+        let marks = self.entry.marks().map(|mark| &mark.last_change);
+        let all = marks.chain(waiting);
+        all.max_by_key(|last| last.cluster_time).cloned()
+    }
+
+    /// Whose folders a gap is recorded in: all collections that the feed knows of and that have lost something,
+    /// and of a feed of many that of what happens to a whole database, since it may have lost what it doesn't
+    /// know of.
+    fn records(&self, gap: &Gap) -> Vec<(Origin, Record)> {
+        let Watched::Many { selection, layout } = &self.config.watched else {
+            let origin = self.config.only_origin().cloned();
+            let record = |origin| (origin, Record::Lost(gap.clone()));
+            return origin.into_iter().map(record).collect();
+        };
+        let database = selection.only_database().unwrap_or("");
+        let all = Origin::laid_out(database, "", *layout);
+        let mut records = vec![(all, Record::Lost(gap.clone()))];
+        for mark in self.marks() {
+            let origin = Origin::laid_out(&mark.database, &mark.collection, *layout);
+            // What the lake holds behind the position isn't lost.
+            let archived = Some(mark.last_change.cluster_time);
+            if gap.until <= archived {
+                continue;
+            }
+            let gap = Gap {
+                from: gap.from.max(archived),
+                until: gap.until,
+                last_change: Some(mark.last_change),
+            };
+            records.push((origin, Record::Lost(gap)));
+        }
+        records
+    }
+
+    /// Begins to bridge the gap once all that was read is in the lake, and it is known what is saved.
+    pub(super) fn advance_lost(&mut self, now: Now, out: &mut Actions) {
+        let nothing_waits = self.lanes.are_archived();
+        let is_save_known = self.save != Try::Running && self.unsure_save.is_none();
+        let is_lost = matches!(self.stream, Stream::Lost(_));
+        if is_lost && nothing_waits && is_save_known {
+            self.stage = Stage::Bridging;
+            self.advance_bridge(now, out);
+        }
+    }
+
+    pub(super) fn advance_bridge(&mut self, now: Now, out: &mut Actions) {
+        let Stream::Lost(gap) = &self.stream else {
+            return;
+        };
+        if self.draining || !self.load.may_start(now) {
+            return;
+        }
+        self.load = Try::Running;
+        out.push(match gap.until {
+            None => Action::AskClusterTime,
+            Some(_) => Action::Record(self.records(gap)),
+        });
+    }
+
+    /// The cluster's time is where the gap ends.
+    pub(super) fn gap_ends(&mut self, time: ClusterTime, now: Now, out: &mut Actions) {
+        let Stream::Lost(gap) = &mut self.stream else {
+            return;
+        };
+        if Some(time) > gap.from {
+            gap.until = Some(time);
+            return self.start_worked(out);
+        }
+        let failure = Failure {
+            disposition: Disposition::Halt,
+            cause: "mongodb_time_ran_back",
+            message: format!(
+                "cluster time ran back: it is {time} now, and {gap}. Was the cluster restored from a \
+                 backup? Archive it into a new lake or prefix (LAKE_URL)"
+            ),
+        };
+        self.start_failed(&failure, now, out);
+    }
+
+    pub(super) fn recorded(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
+        match std::mem::replace(&mut self.stream, Stream::Closed(Try::Ready)) {
+            Stream::TooLarge(event, _) => self.large_recorded(event, result, now, out),
+            Stream::Lost(gap) => match (result, gap.until) {
+                (Ok(()), Some(until)) => self.restart(gap, until, out),
+                (Ok(()), None) => self.stream = Stream::Lost(gap),
+                (Err(failure), _) => {
+                    self.stream = Stream::Lost(gap);
+                    self.start_failed(&failure, now, out);
+                }
+            },
+            other => self.stream = other,
+        }
+    }
+
+    /// The gap is on record: the feed goes on behind it.
+    fn restart(&mut self, gap: Gap, until: ClusterTime, out: &mut Actions) {
+        self.start_worked(out);
+        Voice::of_feed(out).say(Notice::Restarted(gap));
+        self.has_restarted = true;
+        self.entry = std::mem::take(&mut self.entry).at(until);
+        self.lanes.drop_skips_before(until);
+        // What was passed over and isn't sure to be in the lake lies in the gap.
+        self.progress.clear();
+        self.progress.set_read(Point::at(until));
+        self.unsure_save = None;
+        self.restarted_at = Some(until);
+        // Saved before anything is read, as every starting position.
+        self.saved = None;
+        self.stage = Stage::Anchoring;
+    }
+}

@@ -1,0 +1,206 @@
+//! The stream: opened, read into the lanes, reopened.
+
+use super::lane::{Refusal, Taken};
+use super::messages::Voice;
+use super::progress::{PASSED_OVER, Point};
+use super::{Action, Actions, Feed, LaneId, Notice, Now, Reload, Stream, Try};
+use crate::batch::{Change, Changes, FlushReason};
+use crate::failure::{Disposition, Failure};
+use crate::position::{Position, ResumeToken};
+
+/// Where the stream stands before a change, told when it is asked for.
+struct Before<'a> {
+    read: &'a Point,
+    previous: Option<Change<'a>>,
+}
+
+impl Before<'_> {
+    fn point(&self) -> Point {
+        match &self.previous {
+            None => self.read.clone(),
+            Some(previous) => Point {
+                position: Position::After(ResumeToken::from_canonical(previous.token)),
+                read_until: Some(previous.cluster_time),
+            },
+        }
+    }
+}
+
+impl Feed {
+    pub(super) fn advance_stream(&mut self, now: Now, out: &mut Actions) {
+        let Stream::Closed(state) = self.stream else {
+            return;
+        };
+        if !self.draining && state.may_start(now) {
+            self.stream = Stream::Closed(Try::Running);
+            out.push(Action::Open(self.progress.read().position.clone()));
+        }
+    }
+
+    pub(super) fn opened(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
+        if self.stream != Stream::Closed(Try::Running) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.stream = Stream::Open;
+                let position = self.progress.read().position.clone();
+                Voice::of_feed(out).say(Notice::Watching(position));
+            }
+            Err(failure) => self.stream_failed(&failure, now, out),
+        }
+    }
+
+    /// After an invalidate the server closes the stream, and it is opened anew right behind it.
+    pub(super) fn closed(&mut self, failure: Option<Failure>, now: Now, out: &mut Actions) {
+        if !matches!(self.stream, Stream::Open | Stream::Closed(Try::Running)) {
+            return;
+        }
+        match failure {
+            None => self.stream = Stream::Closed(Try::Ready),
+            Some(failure) => self.stream_failed(&failure, now, out),
+        }
+    }
+
+    /// Only an answer counts: some errors come with the first read of a stream that opened well.
+    pub(super) fn stream_worked(&mut self, out: &mut Actions) {
+        self.has_restarted = false;
+        Voice::of_feed(out).mend(&mut self.stream_backoff, &mut self.troubles.stream);
+    }
+
+    pub(super) fn stream_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
+        self.held = None;
+        if let Disposition::HistoryLost { oldest } = failure.disposition {
+            return self.history_lost(failure, oldest, now, out);
+        }
+        if failure.disposition == Disposition::Reload {
+            self.request_reload(failure, out);
+        }
+        let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
+        let state = Voice::of_feed(out).fail(failure, backoff, trouble, now);
+        self.stream = Stream::Closed(state);
+        if failure.disposition == Disposition::Halt {
+            // Nothing more comes, so nothing is worth waiting for.
+            self.lanes.seal_open(FlushReason::Halt);
+        }
+    }
+
+    pub(super) fn request_reload(&mut self, failure: &Failure, out: &mut Actions) {
+        self.reload = Some(Reload::Stale);
+        Voice::of_feed(out).say(Notice::Reloading(failure.message.clone()));
+    }
+
+    pub(super) fn changes(&mut self, changes: Changes, now: Now, out: &mut Actions) {
+        if self.stream == Stream::Open && self.reload.is_none() {
+            self.held = Some(changes);
+            self.take_held(now, out);
+        }
+    }
+
+    /// Takes the changes that came, if it is known of each of their collections where the lake ends.
+    pub(super) fn take_held(&mut self, now: Now, out: &mut Actions) {
+        let Some(changes) = self.held.take() else {
+            return;
+        };
+        let lanes = if self.config.only_origin().is_some() {
+            vec![LaneId::ONLY]
+        } else {
+            let origins = changes.origins().iter();
+            let lanes = origins.map(|origin| self.lanes.of(origin, &self.config));
+            lanes.collect()
+        };
+        if !lanes.iter().all(|lane| self.lanes[*lane].is_known()) {
+            self.held = Some(changes);
+            return;
+        }
+        match self.take_all(&changes, &lanes, now, out) {
+            Ok(()) => self.stream_worked(out),
+            Err(refusal) => {
+                out.push(Action::Close);
+                self.refused(refusal, now, out);
+            }
+        }
+    }
+
+    fn take_all(
+        &mut self,
+        changes: &Changes,
+        lanes: &[LaneId],
+        now: Now,
+        out: &mut Actions,
+    ) -> Result<(), Refusal> {
+        let read = self.progress.read().clone();
+        let mut before = Before {
+            read: &read,
+            previous: None,
+        };
+        let mut outcome = Ok(());
+        for change in changes.iter() {
+            // A lane of its own each, so that there is always one.
+            let Some(lane) = lanes.get(change.origin) else {
+                continue;
+            };
+            outcome = self.take(*lane, &change, &before, now, out);
+            if outcome.is_err() {
+                break;
+            }
+            before.previous = Some(change);
+        }
+        let point = before.point();
+        self.progress.set_read(point);
+        outcome
+    }
+
+    fn take(
+        &mut self,
+        id: LaneId,
+        change: &Change<'_>,
+        before: &Before<'_>,
+        now: Now,
+        out: &mut Actions,
+    ) -> Result<(), Refusal> {
+        let number = self.progress.count();
+        let lane = &mut self.lanes[id];
+        let passed_over = lane.skip.as_ref().map(|skip| skip.unsure_since);
+        let voice = &mut Voice::of_lane(out, id);
+        let taken = lane.take(change, number, &self.config.limits, now, voice)?;
+        if let Some(unsure_since) = passed_over
+            && lane.skip.is_none()
+        {
+            self.progress.end(PASSED_OVER);
+            if let Some(number) = unsure_since {
+                self.progress.end(number);
+            }
+            self.is_save_urgent = true;
+        }
+        if matches!(taken, Taken::Begins | Taken::PassedUnsure) {
+            self.progress.begin(number, id, before.point());
+        }
+        if taken != Taken::Joins {
+            self.lanes.settle(id);
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, refusal: Refusal, now: Now, out: &mut Actions) {
+        match refusal {
+            Refusal::LakeBehind(failure) => {
+                // The lake or the checkpoint may be put right: from there it begins anew.
+                self.stream = Stream::Closed(Try::Ready);
+                self.reload = Some(Reload::Halted(failure));
+            }
+            Refusal::TimeRanBack(failure) => self.stream_failed(&failure, now, out),
+        }
+    }
+
+    pub(super) fn idle(&mut self, token: ResumeToken, out: &mut Actions) {
+        if self.stream == Stream::Open && self.reload.is_none() {
+            self.stream_worked(out);
+            let read_until = self.progress.read().read_until;
+            self.progress.set_read(Point {
+                position: Position::After(token),
+                read_until,
+            });
+        }
+    }
+}

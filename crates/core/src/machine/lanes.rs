@@ -1,0 +1,131 @@
+//! All lanes of a feed: one for a feed of one collection, else one for each that had a change.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::{Index, IndexMut};
+
+use super::Config;
+use super::lane::Lane;
+use crate::batch::FlushReason;
+use crate::namespace::origin::Origin;
+use crate::position::ClusterTime;
+
+/// A lane of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub(super) usize);
+
+impl LaneId {
+    /// The lane of a feed of one collection.
+    pub const ONLY: Self = Self(0);
+}
+
+/// The lanes.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    all: Vec<Lane>,
+    by_origin: HashMap<Origin, LaneId>,
+    /// Those that may have something to do. Of hundreds of collections most are idle.
+    busy: BTreeSet<LaneId>,
+}
+
+impl Lanes {
+    /// The lane of a collection, made if it is new.
+    pub fn of(&mut self, origin: &Origin, config: &Config) -> LaneId {
+        if let Some(id) = self.by_origin.get(origin) {
+            return *id;
+        }
+        let id = LaneId(self.all.len());
+        self.all.push(Lane::new(id, origin.clone(), config));
+        self.by_origin.insert(origin.clone(), id);
+        self.busy.insert(id);
+        id
+    }
+
+    pub fn get(&self, id: LaneId) -> Option<&Lane> {
+        self.all.get(id.0)
+    }
+
+    /// The lane of a collection, if it has one.
+    pub fn find(&self, origin: &Origin) -> Option<&Lane> {
+        self.by_origin.get(origin).map(|id| &self[*id])
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Lane> {
+        self.all.iter()
+    }
+
+    /// Those that may have something to do.
+    pub fn busy(&self) -> impl Iterator<Item = &Lane> {
+        self.busy.iter().map(|id| &self[*id])
+    }
+
+    pub fn busy_ids(&self) -> Vec<LaneId> {
+        self.busy.iter().copied().collect()
+    }
+
+    /// Notes whether a lane has still something to do.
+    pub fn settle(&mut self, id: LaneId) {
+        if self[id].is_busy() {
+            self.busy.insert(id);
+        } else {
+            self.busy.remove(&id);
+        }
+    }
+
+    pub fn seal_open(&mut self, reason: FlushReason) {
+        for id in self.busy_ids() {
+            self[id].seal_open(reason);
+        }
+    }
+
+    pub fn hurry(&mut self) {
+        for id in self.busy_ids() {
+            self[id].hurry();
+        }
+    }
+
+    /// What was to be passed over up to a change before this time is lost.
+    pub fn drop_skips_before(&mut self, time: ClusterTime) {
+        for lane in &mut self.all {
+            lane.skip.take_if(|skip| skip.until.cluster_time < time);
+        }
+    }
+
+    /// The time of the first change that was passed over and isn't sure to be in the lake.
+    pub fn unsure_time(&self) -> Option<ClusterTime> {
+        let skips = self.all.iter().filter_map(|lane| lane.skip.as_ref());
+        let unsure = skips.filter(|skip| skip.unsure_since.is_some());
+        unsure.map(|skip| skip.until.cluster_time).min()
+    }
+
+    /// Whether all that was read is in the lake.
+    pub fn are_archived(&self) -> bool {
+        self.busy().all(Lane::is_archived)
+    }
+
+    /// Whether what a lane holds is passed over as it is read again.
+    pub fn are_passing_over(&self) -> bool {
+        self.iter().any(|lane| lane.skip.is_some())
+    }
+
+    pub fn committing(&self) -> usize {
+        self.busy().filter(|lane| !lane.commit.is_idle()).count()
+    }
+}
+
+impl Index<LaneId> for Lanes {
+    type Output = Lane;
+
+    fn index(&self, id: LaneId) -> &Lane {
+        &self.all[id.0]
+    }
+}
+
+impl IndexMut<LaneId> for Lanes {
+    fn index_mut(&mut self, id: LaneId) -> &mut Lane {
+        &mut self.all[id.0]
+    }
+}

@@ -1,0 +1,98 @@
+//! How far a feed has read, and how far all of that is in the lake.
+
+use std::collections::BTreeMap;
+
+use super::LaneId;
+use crate::position::{ClusterTime, Position};
+
+/// What a feed of one collection passes over holds its position back as a batch would that began before
+/// the first change: there is nothing to save before the lake's end is met.
+pub(super) const PASSED_OVER: u64 = 0;
+
+/// A place in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Point {
+    /// Where a stream can be opened.
+    pub position: Position,
+    /// All changes of an earlier cluster time lie before it, if that is known.
+    pub read_until: Option<ClusterTime>,
+}
+
+impl Point {
+    pub fn at(time: ClusterTime) -> Self {
+        Self {
+            position: Position::At(time),
+            read_until: Some(time),
+        }
+    }
+}
+
+/// The changes of a stream are numbered as they are read. Those of several collections come to the lake
+/// in another order than they were read in: the position that may be saved is the one before the oldest
+/// batch that the lake isn't known to have.
+#[derive(Debug)]
+pub(super) struct Progress {
+    read: Point,
+    changes: u64,
+    /// What isn't in the lake: by the number of a batch's first change, whose it is and what lies before.
+    open: BTreeMap<u64, (LaneId, Point)>,
+}
+
+impl Progress {
+    pub fn from(read: Point) -> Self {
+        Self {
+            read,
+            changes: 0,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// All that was read lies before this.
+    pub fn read(&self) -> &Point {
+        &self.read
+    }
+
+    pub fn set_read(&mut self, read: Point) {
+        self.read = read;
+    }
+
+    /// All that lies before this is in the lake.
+    pub fn safe(&self) -> &Point {
+        let oldest = self.open.first_key_value();
+        oldest.map_or(&self.read, |(_, (_, before))| before)
+    }
+
+    /// The number of the next change.
+    pub fn count(&mut self) -> u64 {
+        self.changes += 1;
+        self.changes
+    }
+
+    /// A batch begins with this change.
+    pub fn begin(&mut self, number: u64, lane: LaneId, before: Point) {
+        self.open.insert(number, (lane, before));
+    }
+
+    /// The lake has the batch that began with this change.
+    pub fn end(&mut self, number: u64) {
+        self.open.remove(&number);
+    }
+
+    /// Nothing waits any more: it is in the lake, or is read again.
+    pub fn clear(&mut self) {
+        self.open.clear();
+    }
+
+    /// The oldest batch that the lake isn't known to have: whose it is, and how many changes were read
+    /// since it began.
+    pub fn oldest(&self) -> Option<(LaneId, u64)> {
+        let (number, (lane, _)) = self.open.first_key_value()?;
+        Some((*lane, self.changes - number))
+    }
+
+    /// Whether a change lies behind the position that may be saved.
+    pub fn is_ahead(&self, number: u64) -> bool {
+        let oldest = self.open.first_key_value();
+        oldest.is_some_and(|(oldest, _)| number > *oldest)
+    }
+}

@@ -1,0 +1,116 @@
+//! The lake: files of changes, and commits that compare and set.
+
+use std::collections::BTreeMap;
+
+use super::faults::failure;
+use super::gaps::Gaps;
+use super::source::Source;
+use crate::batch::Batch;
+use crate::failure::{Disposition, Failure};
+use crate::file::hour_file::{Compression, FileFormat, Hour, HourFile, HourFileName, OutputFormat};
+use crate::machine::{Tail, WriteOrder};
+
+pub(super) const FORMAT: FileFormat = FileFormat {
+    output: OutputFormat::Ndjson,
+    compression: Compression::None,
+};
+const FRAME_BYTES: u64 = 100;
+
+/// The changes of a batch.
+pub(super) fn indexes(batch: &Batch) -> Vec<usize> {
+    let text = std::str::from_utf8(&batch.lines).unwrap();
+    text.lines()
+        .map(|line| line[..8].parse().unwrap())
+        .collect()
+}
+
+/// An hour file in the lake.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    pub name: HourFileName,
+    pub changes: Vec<usize>,
+    pub commits: u32,
+    pub len_bytes: u64,
+    /// It may be too long: its last commit couldn't be made smaller.
+    pub is_excused: bool,
+}
+
+/// The lake's side.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lake {
+    /// Changes before this one were in files which aren't there any more.
+    pub gone: usize,
+    pub gaps: Gaps,
+    pub files: BTreeMap<(Hour, u32, &'static str), File>,
+    pub is_forbidden: bool,
+}
+
+impl Lake {
+    fn key(name: HourFileName) -> (Hour, u32, &'static str) {
+        (name.hour, name.part, name.format.extension())
+    }
+
+    /// What the feeds know of a file.
+    fn describe(source: &Source, file: &File) -> HourFile {
+        HourFile {
+            name: file.name,
+            len_bytes: file.len_bytes,
+            head_len_bytes: 0,
+            foot_len_bytes: 0,
+            commits: file.commits,
+            changes: file.changes.len() as u64,
+            first_cluster_time: None,
+            last: source.last_change(*file.changes.last().unwrap()),
+        }
+    }
+
+    pub fn tail(&self, source: &Source) -> Tail {
+        let newest = self.files.values().next_back();
+        newest.map(|file| Self::describe(source, file))
+    }
+
+    /// A commit: refused unless the file is what the order says it is.
+    pub fn commit(&mut self, source: &Source, order: &WriteOrder) -> Result<HourFile, Failure> {
+        let key = Self::key(order.name);
+        let there = self.files.get(&key);
+        let is_as_known = match (there, &order.base) {
+            (None, None) => true,
+            (Some(there), Some(base)) => Self::describe(source, there) == *base,
+            _ => false,
+        };
+        if !is_as_known {
+            return Err(failure(Disposition::Reload));
+        }
+        let file = self.files.entry(key).or_insert_with(|| File {
+            name: order.name,
+            changes: Vec::new(),
+            commits: 0,
+            len_bytes: FRAME_BYTES,
+            is_excused: false,
+        });
+        file.changes.extend(indexes(&order.batch));
+        file.commits += 1;
+        file.len_bytes += order.batch.len_bytes();
+        file.is_excused = order.batch.changes == 1;
+        Ok(Self::describe(source, file))
+    }
+
+    /// Somebody deletes all files.
+    pub fn clear(&mut self) {
+        self.gone = self.changes().last().map_or(self.gone, |last| last + 1);
+        self.files.clear();
+    }
+
+    /// All changes, in the files' order.
+    pub fn changes(&self) -> impl Iterator<Item = usize> {
+        self.files
+            .values()
+            .flat_map(|file| file.changes.iter().copied())
+    }
+}
+
+pub(super) fn summary(order: &WriteOrder) -> String {
+    let base = order.base.as_ref().map(|base| base.commits);
+    let changes = indexes(&order.batch);
+    format!("{changes:?} to {} behind {base:?}", order.name)
+}

@@ -1,0 +1,237 @@
+//! The world of a feed that carries many collections.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::super::lake::Lake;
+use super::super::source::{BEGIN, Place, Source};
+use super::super::store::{Save, Store};
+use crate::gap::{Gap, Record};
+use crate::machine::{Now, WriteOrder};
+use crate::namespace::origin::{Layout, Origin};
+use crate::position::{Checkpoint, Position};
+
+/// Which collection each change belongs to: one has many changes, one has few.
+const SHARES: [usize; 8] = [0, 0, 0, 1, 0, 1, 2, 3];
+
+/// A number that looks drawn at random, the same for each change every time.
+fn scatter(index: usize) -> usize {
+    (index + 1).wrapping_mul(0x9E37_79B9) >> 7
+}
+
+/// The collection of a change.
+pub(super) fn origin_of(index: usize) -> Origin {
+    let share = SHARES[scatter(index) % SHARES.len()];
+    Origin::laid_out("mydb", &format!("c{share}"), Layout::Collection)
+}
+
+/// Whether a stream with the narrow filter leaves the change out.
+pub(super) fn is_odd(index: usize) -> bool {
+    (scatter(index) / SHARES.len()).is_multiple_of(3)
+}
+
+/// A write that lands after its caller has given it up.
+#[derive(Debug)]
+pub(super) enum Late {
+    Commit(Origin, WriteOrder),
+    Save(Save),
+}
+
+/// All of it, and the time.
+#[derive(Debug)]
+pub(super) struct World {
+    pub source: Source,
+    pub lakes: BTreeMap<Origin, Lake>,
+    /// One of the collections may not be written.
+    pub is_forbidden: bool,
+    pub store: Store,
+    pub late: Vec<Late>,
+    pub now: Now,
+    /// Whether some process reads without some of the changes.
+    pub has_narrow_streams: bool,
+    /// Changes that are on record as lost.
+    pub lost: BTreeSet<usize>,
+    /// The newest place ever saved, and how often the stream had changed before.
+    newest: Option<(u32, Place)>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            source: Source::new(),
+            lakes: BTreeMap::new(),
+            is_forbidden: false,
+            store: Store::default(),
+            late: Vec::new(),
+            now: Now {
+                monotonic_ms: 1_000_000,
+                unix_ms: i64::from(BEGIN.seconds) * 1000,
+            },
+            has_narrow_streams: false,
+            lost: BTreeSet::new(),
+            newest: None,
+        }
+    }
+
+    pub fn is_refused(&self, origin: &Origin) -> bool {
+        self.is_forbidden && origin.collection == "c1"
+    }
+
+    pub fn land(&mut self, write: Late) {
+        // Nobody hears the answer.
+        let _ = match write {
+            Late::Commit(origin, order) => {
+                let lake = self.lakes.entry(origin).or_default();
+                lake.commit(&self.source, &order).map(|_| ())
+            }
+            Late::Save(save) => self.store.write(save),
+        };
+    }
+
+    /// Records of a gap land in the lake.
+    pub fn record(&mut self, records: &[(Origin, Record)], read: Place) -> Result<()> {
+        let gaps = records.iter().map(|(origin, record)| match record {
+            Record::Lost(gap) => Ok((origin, gap)),
+            Record::TooLarge(event) => anyhow::bail!("records {event}"),
+        });
+        let gaps: Vec<(&Origin, &Gap)> = gaps.collect::<Result<_>>()?;
+        let (all, gap) = gaps.first().context("no record")?;
+        ensure!(
+            all.collection.is_empty(),
+            "nobody tells of unknown collections"
+        );
+        let until = gap.until.context("an open end")?;
+        let until = self.source.place(&Position::At(until)).changes;
+        // Of changes that have the time where the gap begins some may be lost.
+        let from = |gap: &Gap| {
+            gap.from
+                .map_or(0, |from| self.source.place(&Position::At(from)).changes)
+        };
+        ensure!(from(gap) <= read.changes, "{gap} begins behind {read:?}");
+        let own: BTreeMap<&Origin, usize> = gaps
+            .iter()
+            .map(|(origin, gap)| (*origin, from(gap)))
+            .collect();
+        let is_lost = |index: &usize| match own.get(&origin_of(*index)) {
+            Some(from) => index >= from,
+            // Nobody knows of the collection, or the lake is further.
+            None => !self.holds_behind(&origin_of(*index), until),
+        };
+        let lost: Vec<usize> = (from(gap)..until).filter(is_lost).collect();
+        self.lost.extend(lost);
+        Ok(())
+    }
+
+    /// Whether the lake holds a change of a collection behind this place.
+    fn holds_behind(&self, origin: &Origin, place: usize) -> bool {
+        let lake = self.lakes.get(origin);
+        lake.is_some_and(|lake| lake.changes().any(|index| index >= place))
+    }
+
+    /// Whether a change must come to the lake.
+    fn is_owed(&self, index: usize) -> bool {
+        let is_optional = self.has_narrow_streams && is_odd(index);
+        !is_optional && !self.lost.contains(&index)
+    }
+
+    /// In every collection the changes are in order, none twice, and none that is owed is missing between
+    /// them.
+    pub fn check(&mut self) -> Result<()> {
+        for (origin, lake) in &self.lakes {
+            let mut next = 0;
+            for index in lake.changes() {
+                ensure!(index >= next, "{origin} has {index} in the place of {next}");
+                ensure!(origin_of(index) == *origin, "{index} isn't {origin}'s");
+                let missing =
+                    (next..index).find(|at| self.is_owed(*at) && origin_of(*at) == *origin);
+                ensure!(
+                    missing.is_none(),
+                    "{origin} has {index} without {missing:?}"
+                );
+                next = index + 1;
+            }
+        }
+        if let Some(stored) = self.store.load() {
+            self.check_checkpoint(&stored.checkpoint)?;
+            let place = self.source.place(&stored.checkpoint.position);
+            let place = Some((self.store.streams, place));
+            ensure!(
+                self.newest <= place,
+                "the checkpoint went back from {:?} to {place:?}",
+                self.newest
+            );
+            self.newest = place;
+        }
+        Ok(())
+    }
+
+    /// All that lies before a saved position is in the lake, and what a mark says is so.
+    pub fn check_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let place = self.source.place(&checkpoint.position);
+        let archived: BTreeSet<usize> = self.lakes.values().flat_map(Lake::changes).collect();
+        let missing = (0..place.changes).find(|at| self.is_owed(*at) && !archived.contains(at));
+        ensure!(missing.is_none(), "{place:?} lies behind {missing:?}");
+        ensure!(
+            checkpoint.read_until.is_none_or(|time| time <= place.time),
+            "{:?} isn't read yet at {place:?}",
+            checkpoint.read_until
+        );
+        for mark in &checkpoint.collections {
+            let last = Source::end(&mark.last_change);
+            ensure!(archived.contains(&(last - 1)), "{mark:?} isn't in the lake");
+            let is_ahead = last > place.changes;
+            // Of what a narrow stream leaves out it isn't known whether it lies behind the position.
+            let is_unknown = self.has_narrow_streams && is_odd(last - 1);
+            ensure!(
+                mark.is_ahead == is_ahead || is_unknown,
+                "{mark:?} beside {place:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether all that is owed is in the lake, and the store knows.
+    pub fn is_complete(&self) -> bool {
+        let archived: BTreeSet<usize> = self.lakes.values().flat_map(Lake::changes).collect();
+        let mut all = 0..self.source.len();
+        let stored = self.store.load();
+        let is_stored = stored.is_some_and(|stored| {
+            let place = self.source.place(&stored.checkpoint.position);
+            place.changes >= self.source.len()
+        });
+        is_stored && all.all(|index| !self.is_owed(index) || archived.contains(&index))
+    }
+
+    pub fn summary(&self) -> String {
+        let lakes = self.lakes.iter();
+        let lakes = lakes.map(|(origin, lake)| {
+            let changes: Vec<_> = lake.changes().collect();
+            format!("{} {changes:?}", origin.collection)
+        });
+        let lakes: Vec<_> = lakes.collect();
+        let stored = self.store.load().map(|stored| {
+            let marks = stored.checkpoint.collections.iter();
+            let marks = marks.map(|mark| {
+                let ahead = if mark.is_ahead { "!" } else { "" };
+                format!(
+                    "{}:{}{ahead}",
+                    mark.collection,
+                    Source::end(&mark.last_change) - 1
+                )
+            });
+            let place = self.source.place(&stored.checkpoint.position);
+            let marks: Vec<_> = marks.collect();
+            format!(
+                "{} {marks:?} {}",
+                place.changes, stored.checkpoint.stream_hash
+            )
+        });
+        format!(
+            "{} changes, lakes {lakes:?}, lost {:?}, stored {stored:?}, late {:?}",
+            self.source.len(),
+            self.lost,
+            self.late.len()
+        )
+    }
+}

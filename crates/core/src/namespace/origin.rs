@@ -1,0 +1,106 @@
+//! Whose changes a file holds, and which folder they go to.
+
+use std::fmt;
+
+use crate::namespace::names;
+
+/// How the lake's folders are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layout {
+    /// `<collection>/`: one database is watched.
+    #[default]
+    Collection,
+    /// `<database>/<collection>/`: several are.
+    DatabaseAndCollection,
+}
+
+/// Whose changes a file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// The database.
+    pub database: String,
+    /// The collection; empty for what happens to the database as a whole.
+    pub collection: String,
+    /// How folders are laid out.
+    pub layout: Layout,
+}
+
+impl Origin {
+    /// A collection of the only database that is watched.
+    #[must_use]
+    pub fn new(database: &str, collection: &str) -> Self {
+        Self::laid_out(database, collection, Layout::Collection)
+    }
+
+    /// A collection in a lake with this layout.
+    #[must_use]
+    pub fn laid_out(database: &str, collection: &str, layout: Layout) -> Self {
+        Self {
+            database: database.to_owned(),
+            collection: collection.to_owned(),
+            layout,
+        }
+    }
+
+    /// What people and logs call it: the collection, behind its database if there are several.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.layout {
+            Layout::Collection if !self.collection.is_empty() => self.collection.clone(),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Its folder below the lake's root.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        let collection = if self.collection.is_empty() {
+            names::DATABASE_FOLDER.to_owned()
+        } else {
+            names::encode(&self.collection)
+        };
+        match self.layout {
+            Layout::Collection => collection,
+            // What happens to no database in particular.
+            Layout::DatabaseAndCollection if self.database.is_empty() => collection,
+            Layout::DatabaseAndCollection => {
+                format!("{}/{collection}", names::encode(&self.database))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// `database.collection`, or the database alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.database)?;
+        if !self.collection.is_empty() {
+            write!(f, ".{}", self.collection)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_follow_the_layout_and_never_meet() {
+        let folder =
+            |database, collection, layout| Origin::laid_out(database, collection, layout).folder();
+        let (flat, deep) = (Layout::Collection, Layout::DatabaseAndCollection);
+        assert_eq!(folder("mydb", "users", flat), "users");
+        assert_eq!(folder("mydb", "a/b", deep), "mydb/a%2Fb");
+        assert_eq!(folder("mydb", "", flat), "_database");
+        assert_eq!(folder("mydb", "_database", flat), "%5Fdatabase");
+        assert_eq!(folder("_silt", "x", deep), "%5Fsilt/x");
+        assert_eq!(folder("", "", deep), "_database");
+    }
+
+    #[test]
+    fn people_read_it_as_a_namespace() {
+        assert_eq!(Origin::new("mydb", "a.b").to_string(), "mydb.a.b");
+        assert_eq!(Origin::new("mydb", "").to_string(), "mydb");
+    }
+}

@@ -1,0 +1,367 @@
+//! Which databases and collections are watched: names, patterns, and exceptions from them.
+
+use std::fmt;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::namespace::names;
+use crate::namespace::origin::{Layout, Origin};
+
+/// Whether a database is the server's own. No pattern means it.
+#[must_use]
+pub fn is_servers_database(name: &str) -> bool {
+    matches!(name, "admin" | "config" | "local")
+}
+
+/// Whether a collection is the server's own. No pattern means it.
+#[must_use]
+pub fn is_servers_collection(name: &str) -> bool {
+    name.starts_with("system.")
+}
+
+/// One word of a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Written", try_from = "Written")]
+pub enum Matcher {
+    /// This name and no other.
+    Name(String),
+    /// All names that match an anchored regular expression.
+    Pattern {
+        /// As it was written: `orders_*`, `/regex/`, `*`.
+        written: String,
+        /// The same as a regular expression, anchored at both ends, in the syntax that the server
+        /// (PCRE) and silt share.
+        regex: Regex,
+    },
+}
+
+impl Matcher {
+    /// Whether a name is meant.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Name(own) => own == name,
+            Self::Pattern { regex, .. } => regex.is_match(name),
+        }
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        Written::from(self.clone()) == Written::from(other.clone())
+    }
+}
+
+impl Eq for Matcher {}
+
+/// A word as a checkpoint holds it: a name is plain text.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Name(String),
+    Pattern { written: String, regex: String },
+}
+
+impl From<Matcher> for Written {
+    fn from(matcher: Matcher) -> Self {
+        match matcher {
+            Matcher::Name(name) => Self::Name(name),
+            Matcher::Pattern { written, regex } => Self::Pattern {
+                written,
+                regex: regex.as_str().to_owned(),
+            },
+        }
+    }
+}
+
+impl TryFrom<Written> for Matcher {
+    type Error = regex::Error;
+
+    fn try_from(written: Written) -> Result<Self, regex::Error> {
+        Ok(match written {
+            Written::Name(name) => Self::Name(name),
+            Written::Pattern { written, regex } => Self::Pattern {
+                written,
+                regex: Regex::new(&regex)?,
+            },
+        })
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Pattern { written, .. } => f.write_str(written),
+        }
+    }
+}
+
+/// A list of names and patterns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameSet {
+    /// What is meant.
+    pub includes: Vec<Matcher>,
+    /// What is not meant though `includes` names it: `!*_tmp`.
+    pub excludes: Vec<Matcher>,
+}
+
+impl NameSet {
+    /// These names and no others.
+    #[must_use]
+    pub fn of_names(names: &[&str]) -> Self {
+        let name = |name: &&str| Matcher::Name((*name).to_owned());
+        Self {
+            includes: names.iter().map(name).collect(),
+            excludes: Vec::new(),
+        }
+    }
+
+    /// Whether a name is meant.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let meant = |list: &[Matcher]| list.iter().any(|matcher| matcher.matches(name));
+        meant(&self.includes) && !meant(&self.excludes)
+    }
+
+    /// The names, if there are no patterns and no exceptions.
+    #[must_use]
+    pub fn names(&self) -> Option<Vec<&str>> {
+        if !self.excludes.is_empty() {
+            return None;
+        }
+        let names = self.includes.iter().map(|matcher| match matcher {
+            Matcher::Name(name) => Some(name.as_str()),
+            Matcher::Pattern { .. } => None,
+        });
+        names.collect()
+    }
+}
+
+impl fmt::Display for NameSet {
+    /// As it could be written: `orders_*,!*_tmp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let includes = self.includes.iter().map(|matcher| ("", matcher));
+        let excludes = self.excludes.iter().map(|matcher| ("!", matcher));
+        for (at, (sign, matcher)) in includes.chain(excludes).enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{sign}{matcher}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What one stream carries for several collections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// The databases.
+    pub databases: NameSet,
+    /// The collections, in each of them.
+    pub collections: NameSet,
+    /// Collections that have a stream of their own: database and name.
+    pub apart: Vec<(String, String)>,
+}
+
+impl Selection {
+    /// Whether the stream carries a collection.
+    #[must_use]
+    pub fn matches(&self, database: &str, collection: &str) -> bool {
+        if is_servers_database(database) || is_servers_collection(collection) {
+            return false;
+        }
+        let is_apart = || {
+            self.apart
+                .iter()
+                .any(|(own_database, own)| own_database == database && own == collection)
+        };
+        self.databases.matches(database) && self.collections.matches(collection) && !is_apart()
+    }
+
+    /// The only database, if it is named. Else the stream is one over the whole deployment.
+    #[must_use]
+    pub fn only_database(&self) -> Option<&str> {
+        match self.databases.names()?.as_slice() {
+            [name] => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// What a feed watches.
+#[derive(Clone, Debug)]
+pub enum Watched {
+    /// One collection, by a stream of its own.
+    Collection(Origin),
+    /// Several collections, by one stream.
+    Many {
+        /// Which.
+        selection: Selection,
+        /// How their folders are laid out.
+        layout: Layout,
+    },
+}
+
+impl Watched {
+    /// Whether this is the name of a collection that the feed carries, or would if it were there, in any
+    /// database.
+    #[must_use]
+    pub fn carries(&self, collection: &str) -> bool {
+        match self {
+            Self::Collection(origin) => origin.collection == collection,
+            Self::Many { selection, .. } => match selection.databases.names() {
+                Some(databases) => databases
+                    .iter()
+                    .any(|database| selection.matches(database, collection)),
+                // Whatever is apart in one database isn't in the next that a pattern may mean.
+                None => {
+                    !is_servers_collection(collection) && selection.collections.matches(collection)
+                }
+            },
+        }
+    }
+
+    /// Whether this is the folder of a collection that the feed carries, or would if it were there.
+    #[must_use]
+    pub fn carries_folder(&self, folder: &str) -> bool {
+        let (selection, layout) = match self {
+            Self::Collection(origin) => return origin.folder() == folder,
+            Self::Many { selection, layout } => (selection, layout),
+        };
+        let of = |database: Option<&str>, collection: &str| {
+            database.is_some_and(|database| {
+                if collection == names::DATABASE_FOLDER {
+                    return selection.databases.matches(database);
+                }
+                names::decode(collection).is_some_and(|name| selection.matches(database, &name))
+            })
+        };
+        match (layout, folder.split_once('/')) {
+            (Layout::Collection, None) => of(selection.only_database(), folder),
+            (Layout::DatabaseAndCollection, Some((database, collection))) => {
+                of(names::decode(database).as_deref(), collection)
+            }
+            _ => false,
+        }
+    }
+
+    /// What is selected, of a feed that carries many.
+    #[must_use]
+    pub fn selection(&self) -> Option<&Selection> {
+        match self {
+            Self::Collection(_) => None,
+            Self::Many { selection, .. } => Some(selection),
+        }
+    }
+
+    /// How a feed is listed: by its collection, or by what it selects.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Collection(origin) => origin.clone(),
+            Self::Many { selection, layout } => {
+                let database = selection.databases.to_string();
+                Origin::laid_out(&database, &selection.collections.to_string(), *layout)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> NameSet {
+        NameSet {
+            includes: vec![Matcher::Pattern {
+                written: "*".to_owned(),
+                regex: Regex::new("^(?s:.*)$").unwrap(),
+            }],
+            excludes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_pattern_never_means_what_is_the_servers() {
+        let selection = Selection {
+            databases: all(),
+            collections: all(),
+            apart: vec![("shop".to_owned(), "users".to_owned())],
+        };
+        for (database, collection, is_meant) in [
+            ("shop", "orders", true),
+            ("crm", "users", true),
+            ("shop", "users", false),
+            ("shop", "system.views", false),
+            ("shop", "systems", true),
+            ("admin", "x", false),
+            ("config", "x", false),
+            ("local", "x", false),
+        ] {
+            let matches = selection.matches(database, collection);
+            assert_eq!(matches, is_meant, "{database}.{collection}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_carried_if_it_is_in_any_database() {
+        for (databases, is_carried) in [
+            (NameSet::of_names(&["shop"]), false),
+            (NameSet::of_names(&["shop", "crm"]), true),
+            (all(), true),
+        ] {
+            let watched = Watched::Many {
+                selection: Selection {
+                    databases,
+                    collections: all(),
+                    apart: vec![("shop".to_owned(), "users".to_owned())],
+                },
+                layout: Layout::DatabaseAndCollection,
+            };
+            assert!(watched.carries("orders"));
+            assert!(!watched.carries("system.views"));
+            assert_eq!(watched.carries("users"), is_carried, "{watched:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_belongs_to_who_carries_its_collection() {
+        let watched = |databases: &[&str], layout| Watched::Many {
+            selection: Selection {
+                databases: NameSet::of_names(databases),
+                collections: all(),
+                apart: vec![("shop".to_owned(), "users".to_owned())],
+            },
+            layout,
+        };
+        let one = watched(&["shop"], Layout::Collection);
+        let several = watched(&["shop", "crm"], Layout::DatabaseAndCollection);
+        for (folder, of_one, of_several) in [
+            ("orders", true, false),
+            ("a%2Fb", true, false),
+            ("users", false, false),
+            ("_database", true, false),
+            ("_silt/checkpoints", false, false),
+            ("shop/orders", false, true),
+            ("shop/users", false, false),
+            ("crm/users", false, true),
+            ("other/users", false, false),
+            ("crm/users/_gaps", false, false),
+        ] {
+            assert_eq!(one.carries_folder(folder), of_one, "{folder}");
+            assert_eq!(several.carries_folder(folder), of_several, "{folder}");
+        }
+    }
+
+    #[test]
+    fn the_only_database_is_one_that_is_named() {
+        let of = |databases| Selection {
+            databases,
+            collections: all(),
+            apart: Vec::new(),
+        };
+        assert_eq!(of(NameSet::of_names(&["a"])).only_database(), Some("a"));
+        assert_eq!(of(NameSet::of_names(&["a", "b"])).only_database(), None);
+        assert_eq!(of(all()).only_database(), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! Names: a snapshot's folder, and what is in it beside the parts.
+
+use chrono::{DateTime, NaiveDateTime};
+
+use crate::namespace::origin::Origin;
+use crate::position::ClusterTime;
+
+/// The plan's name.
+pub const PLAN: &str = "plan.json";
+/// The manifest's name. A folder that has one is a finished snapshot.
+pub const MANIFEST: &str = "manifest.json";
+
+const PREFIX: &str = "snapshot-";
+const TIME: &str = "%Y-%m-%d-%H-%M-%S";
+
+/// The name of a snapshot's folder, `snapshot-YYYY-MM-DD-HH-MM-SS`: the second of its position, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FolderName {
+    seconds: u32,
+}
+
+impl FolderName {
+    /// The folder of a snapshot with this position.
+    #[must_use]
+    pub fn of(position: ClusterTime) -> Self {
+        Self {
+            seconds: position.seconds,
+        }
+    }
+
+    /// Reads a name; `None` if it is none of a snapshot's folder.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let time = NaiveDateTime::parse_from_str(name.strip_prefix(PREFIX)?, TIME).ok()?;
+        let seconds = u32::try_from(time.and_utc().timestamp()).ok()?;
+        let parsed = Self { seconds };
+        // Parsing is lenient about padding; names are not.
+        (parsed.to_string() == name).then_some(parsed)
+    }
+
+    /// Its path below the lake's root.
+    #[must_use]
+    pub fn path(self, origin: &Origin) -> String {
+        format!("{}/{self}", origin.folder())
+    }
+
+    /// The second of its position.
+    #[must_use]
+    pub fn seconds(self) -> u32 {
+        self.seconds
+    }
+}
+
+impl std::fmt::Display for FolderName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time = DateTime::from_timestamp(i64::from(self.seconds), 0).unwrap_or_default();
+        write!(f, "{PREFIX}{}", time.format(TIME))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written_or_not_at_all() {
+        for seconds in [0, 1_705_328_123, u32::MAX] {
+            let folder = FolderName { seconds };
+            assert_eq!(FolderName::parse(&folder.to_string()), Some(folder));
+        }
+        let origin = Origin::new("mydb", "a/b");
+        let position = ClusterTime {
+            seconds: 1_705_328_123,
+            increment: 7,
+        };
+        let path = FolderName::of(position).path(&origin);
+        assert_eq!(path, "a%2Fb/snapshot-2024-01-15-14-15-23");
+        for other in [
+            "snapshot-2024-1-15-14-15-23",
+            "snapshot-2024-01-15-14-15",
+            "snapshot-",
+            "_gaps",
+            "snapshot-2024-01-15-14-15-23 ",
+        ] {
+            assert_eq!(FolderName::parse(other), None, "{other}");
+        }
+    }
+}
