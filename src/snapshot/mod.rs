@@ -3,20 +3,9 @@
 //! One task takes one collection after another, several ranges of it at once. It has no state but the lake's,
 //! so it may be dropped at any moment: whoever comes next goes on.
 
-mod begin;
-mod chunk;
-mod collections;
-mod error;
-mod find;
-mod finish;
-mod id;
 mod job;
-mod line;
-mod look;
-pub(crate) mod parts;
-mod range;
-mod reading;
-mod report;
+pub(crate) mod lake;
+mod read;
 mod status;
 mod supervisor;
 
@@ -30,7 +19,7 @@ use crate::clock::Clock;
 use crate::lake::Lake;
 use crate::processors::Processors;
 use crate::source::Deployment;
-pub use collections::collections;
+pub use read::collections::collections;
 use silt_core::extjson::Mode;
 use silt_core::file::frame::GzipLevel;
 use silt_core::file::hour_file::FileFormat;

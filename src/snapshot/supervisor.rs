@@ -8,13 +8,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::begin::{self, Description, describe};
-use super::finish::{Finished, finish, recount};
-use super::job::Job;
-use super::look::{self, is_same, look};
-use super::range::Ended;
+use super::job::finish::{Finished, finish, recount};
+use super::job::range::{self, Ended};
+use super::job::{Job, plan, progress};
+use super::lake::contents::{self, look};
+use super::read::describe::{Description, describe, is_same};
 use super::status::{State, Status, Statuses};
-use super::{Edges, Settings, Target, parts, range, report};
+use super::{Edges, Settings, Target};
 use silt_core::backoff::Backoff;
 use silt_core::failure::{Disposition, Failure};
 use silt_core::limits::RETRY_DELAY_MAX_MS;
@@ -215,9 +215,9 @@ impl Supervisor {
         });
         let plan = match unsure {
             Some(plan) => plan,
-            None => begin::plan(&self.edges, self.settings, target, now.clone()).await?,
+            None => plan::plan(&self.edges, self.settings, target, now.clone()).await?,
         };
-        let put = begin::put(&self.edges, target, &plan).await;
+        let put = plan::put(&self.edges, target, &plan).await;
         if put.is_err() {
             self.unsure.insert(target.origin.clone(), plan);
         }
@@ -251,20 +251,20 @@ impl Supervisor {
     }
 
     async fn job(&self, target: &Target, folder: FolderName) -> Result<Option<Job>, Failure> {
-        let plan = look::plan(&self.edges, target, folder).await?;
+        let plan = contents::plan(&self.edges, target, folder).await?;
         Ok(plan.map(|plan| Job::new(&self.edges, self.settings, target, (folder, plan))))
     }
 
     /// Reads all that is still to be read, and finishes.
     async fn go_on(&mut self, job: &Job) -> Result<Outcome, Failure> {
-        let there = parts::holdings(job).await?;
+        let there = job.folder().progress().await?;
         let begun_with = there.documents;
         job.progress.send_modify(|progress| *progress = there);
         self.tell_begin(job);
         let ranges = (0..job.plan.ranges()).map(|number| range::run(job, number));
         let ended = tokio::select! {
             ended = try_join_all(ranges) => ended,
-            never = report::report(job, &self.statuses) => match never {},
+            never = progress::report(job, &self.statuses) => match never {},
         };
         if job.progress.borrow().documents > begun_with {
             self.backoffs.remove(&job.target.origin);
@@ -291,13 +291,13 @@ impl Supervisor {
         let plan = &job.plan;
         self.note(&job.target, |status| {
             status.state = State::Reading;
-            status.folder = Some(job.folder.to_string());
+            status.folder = Some(job.name.to_string());
             status.position = Some(plan.cluster_time);
         });
         let documents = job.progress.borrow().documents;
         info!(
             collection = %job.target.origin,
-            folder = %job.folder,
+            folder = %job.name,
             position = %plan.cluster_time,
             documents,
             estimated_documents = plan.estimated_documents,
@@ -311,10 +311,10 @@ impl Supervisor {
         let bytes = job.progress.borrow().bytes;
         let whole = Progress::new(manifest.count, manifest.count, bytes);
         job.progress.send_modify(|progress| *progress = whole);
-        report::show(job, &self.statuses);
+        progress::show(job, &self.statuses);
         info!(
             collection = %job.target.origin,
-            folder = %job.folder,
+            folder = %job.name,
             position = %manifest.cluster_time,
             documents = manifest.count,
             bytes = manifest.bytes,

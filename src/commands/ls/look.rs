@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::subject::{OfSnapshot, Subject, Whose};
 use crate::lake::{self, Found, Lake, LakeError, LakePath, Opened};
-use crate::snapshot::parts;
+use crate::snapshot::lake::parts;
 use silt_core::failure::Disposition;
 use silt_core::file::first_change;
 use silt_core::file::hour_file::{Compression, FileFormat, HourFile, HourFileName, OutputFormat};

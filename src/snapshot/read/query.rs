@@ -15,16 +15,16 @@ use silt_core::position::ClusterTime;
 
 /// What one range holds.
 #[derive(Clone, Debug)]
-pub(super) struct IdRange {
+pub(crate) struct IdRange {
     /// Its first `_id`; `None`: from the beginning.
-    pub(super) from: Option<Id>,
+    pub(crate) from: Option<Id>,
     /// Where it ends.
-    pub(super) to: IdEnd,
+    pub(crate) to: IdEnd,
 }
 
 /// Where a range ends.
 #[derive(Clone, Debug)]
-pub(super) enum IdEnd {
+pub(crate) enum IdEnd {
     /// Before this.
     Before(Id),
     /// With this.
@@ -33,19 +33,19 @@ pub(super) enum IdEnd {
 
 /// How to read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct How<'a> {
-    pub(super) collection: &'a str,
+pub(crate) struct How<'a> {
+    pub(crate) collection: &'a str,
     /// No document is read as it was before this.
-    pub(super) read_from: ClusterTime,
+    pub(crate) read_from: ClusterTime,
     /// How long the server may take.
-    pub(super) limit: Duration,
+    pub(crate) limit: Duration,
 }
 
 type Made<T> = bson::error::Result<T>;
 
 /// The documents of a range behind this one, so many at most, but for the one that it ends with: a bound leaves
 /// it out, and a filter wouldn't keep the server from reading all that was inserted behind it ([`last`]).
-pub(super) fn documents(
+pub(crate) fn documents(
     how: How<'_>,
     range: &IdRange,
     after: Option<&Id>,
@@ -67,7 +67,7 @@ pub(super) fn documents(
 }
 
 /// The document that a range ends with, if it lies in the range and behind this one.
-pub(super) fn last(
+pub(crate) fn last(
     how: How<'_>,
     range: &IdRange,
     after: Option<&Id>,
@@ -91,11 +91,11 @@ pub(super) fn last(
 }
 
 /// The name under which the server says what [`order`] asks.
-pub(super) const IS_BEFORE: &str = "isBefore";
+pub(crate) const IS_BEFORE: &str = "isBefore";
 
 /// Asks whether one `_id` comes before another: the server alone knows the order over all types, and refuses bounds
 /// that aren't in order. It says so with any document, and nothing if there are none.
-pub(super) fn order(how: How<'_>, one: &Id, other: &Id) -> Made<RawDocumentBuf> {
+pub(crate) fn order(how: How<'_>, one: &Id, other: &Id) -> Made<RawDocumentBuf> {
     let mut sides = RawArrayBuf::new();
     sides.push(one.under(cstr!("$literal"))?);
     sides.push(other.under(cstr!("$literal"))?);
@@ -108,7 +108,7 @@ pub(super) fn order(how: How<'_>, one: &Id, other: &Id) -> Made<RawDocumentBuf> 
 }
 
 /// The greatest `_id`.
-pub(super) fn last_id(how: How<'_>) -> RawDocumentBuf {
+pub(crate) fn last_id(how: How<'_>) -> RawDocumentBuf {
     let mut command = rawdoc! { "find": how.collection, "projection": { "_id": 1 } };
     close(&mut command, how, -1, 1);
     command

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{debug, warn};
 
-use super::chunk::Chunk;
-use super::id::{Id, unmade};
-use super::job::Job;
-use super::parts;
-use super::reading::{Gathered, Reading};
+use super::super::read::chunk::Chunk;
+use super::super::read::id::Id;
+use super::super::read::request::unmade;
+use super::Job;
+use super::range_reader::{Gathered, Reading};
 use crate::lake::{Base, Version};
 use silt_core::backoff::Backoff;
 use silt_core::failure::{Disposition, Failure};
@@ -19,7 +19,7 @@ use silt_core::snapshot::part::{self, Documents, Part, PartName};
 
 /// How a range ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// All of it is in the lake.
     Read,
     /// Somebody else has finished the snapshot.
@@ -32,7 +32,7 @@ type Newest = Option<(Part, Version)>;
 /// Reads a range to its end, counted from 0. What passes is tried again: whatever is in memory is forgotten,
 /// and the lake says where to go on, so nothing is read into it twice. What doesn't pass soon is left to be tried
 /// when other collections had their turn.
-pub(super) async fn run(job: &Job, range: u32) -> Result<Ended, Failure> {
+pub(crate) async fn run(job: &Job, range: u32) -> Result<Ended, Failure> {
     let first_delay_ms = job.target.limits.retry_delay_ms;
     let mut backoff = Backoff::new(first_delay_ms, fastrand::u64(..));
     loop {
@@ -65,12 +65,12 @@ async fn walk(job: &Job, range: u32, backoff: &mut Backoff) -> Result<Ended, Fai
     let Some(bounds) = job.plan.bounds(range) else {
         return Ok(Ended::Read);
     };
-    let folder = parts::folder(job).await?;
-    if folder.is_finished {
+    let contents = job.folder().contents().await?;
+    if contents.is_finished {
         return Ok(Ended::Overtaken);
     }
-    let mut newest: Newest = match folder.newest(range, job.plan.ranges()) {
-        Some(name) => parts::read(job, name).await?,
+    let mut newest: Newest = match contents.newest(range, job.plan.ranges()) {
+        Some(name) => job.folder().read(name).await?,
         None => None,
     };
     let last = newest.as_ref().map(|(part, _)| Id::from_key(&part.last));

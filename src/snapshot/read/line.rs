@@ -3,7 +3,8 @@
 use bson::raw::cstr;
 use bson::{RawDocument, RawDocumentBuf, Timestamp};
 
-use super::id::{Id, unmade};
+use super::id::Id;
+use super::request::unmade;
 use crate::source;
 use silt_core::extjson::{self, Mode};
 use silt_core::failure::Failure;
@@ -14,7 +15,7 @@ use silt_core::position::ClusterTime;
 /// snapshot's position. It has no `_id`, which is a change's place in the stream: a document that was read
 /// has none, and is one of its snapshot by its `documentKey`.
 #[derive(Clone, Debug)]
-pub(super) struct Liner {
+pub(crate) struct Liner {
     mode: Mode,
     separator: Separator,
     /// What all events have in common.
@@ -24,7 +25,7 @@ pub(super) struct Liner {
 }
 
 impl Liner {
-    pub(super) fn new(
+    pub(crate) fn new(
         (database, collection): (&str, &str),
         position: ClusterTime,
         mode: Mode,
@@ -49,7 +50,7 @@ impl Liner {
     }
 
     /// Appends a document's line, separator included, as it was read at this time.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         id: &Id,
         document: &RawDocument,

@@ -1,18 +1,19 @@
 //! Makes the plan of a snapshot.
 
-use bson::{Bson, Document, doc};
+use bson::{Document, doc};
 use futures::TryStreamExt as _;
 use tracing::debug;
 
-use super::chunk::ids;
-use super::error::{bounded, unreadable};
-use super::find::{self, How};
-use super::id::Id;
-use super::reading::ask;
-use super::{Edges, Settings, Target};
+use super::super::lake::small_file::pretty;
+use super::super::read::chunk::ids;
+use super::super::read::describe::Description;
+use super::super::read::id::Id;
+use super::super::read::query::{self, How};
+use super::super::read::request::{ask, bounded};
+use super::super::{Edges, Settings, Target};
 use crate::lake::{LakeError, LakePath};
 use silt_core::extjson::Mode;
-use silt_core::failure::{Disposition, Failure};
+use silt_core::failure::Failure;
 use silt_core::file::frame::rfc3339;
 use silt_core::snapshot::folder::{FolderName, PLAN};
 use silt_core::snapshot::key::Key;
@@ -24,53 +25,8 @@ const DOCUMENTS_PER_RANGE_LEAST: u64 = 1_000;
 /// twentieth of the collection, or else the server reads it all.
 const SAMPLES_PER_RANGE: u64 = 32;
 
-/// A collection as the deployment describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Description {
-    /// Its UUID; `None` if it isn't there, or may not be seen.
-    pub(super) uuid: Option<String>,
-}
-
-/// Asks what is known of a collection.
-pub(super) async fn describe(edges: &Edges, target: &Target) -> Result<Description, Failure> {
-    let origin = &target.origin;
-    let database = edges.deployment.client().database(&origin.database);
-    let filter = doc! { "name": &origin.collection };
-    let command = doc! { "listCollections": 1, "filter": filter };
-    let listing = bounded(
-        &edges.deployment,
-        origin,
-        database.run_cursor_command(command),
-    )
-    .await;
-    let mut listing = match listing {
-        Ok(listing) => listing,
-        Err(failure) if failure.cause == "mongodb_unauthorized" => {
-            debug!(collection = %origin, "its UUID may not be seen");
-            return Ok(Description::default());
-        }
-        Err(failure) => return Err(failure),
-    };
-    let found = bounded(&edges.deployment, origin, listing.try_next()).await?;
-    let Some(found) = found else {
-        return Ok(Description::default());
-    };
-    match found.get_str("type") {
-        Ok("collection") | Err(_) => {}
-        Ok(kind) => return Err(unreadable(origin, &format!("it is a {kind}"))),
-    }
-    let info = found.get_document("info").ok();
-    let uuid = info.and_then(|info| match info.get("uuid") {
-        Some(Bson::Binary(uuid)) => uuid.to_uuid().ok(),
-        _ => None,
-    });
-    Ok(Description {
-        uuid: uuid.map(|uuid| uuid.to_string()),
-    })
-}
-
 /// Plans a snapshot from this moment on.
-pub(super) async fn plan(
+pub(crate) async fn plan(
     edges: &Edges,
     settings: Settings,
     target: &Target,
@@ -87,7 +43,7 @@ pub(super) async fn plan(
         read_from: position,
         limit: edges.deployment.request_limit(),
     };
-    let greatest = ask(&edges.deployment, &target.origin, find::last_id(how)).await?;
+    let greatest = ask(&edges.deployment, &target.origin, query::last_id(how)).await?;
     let greatest = ids(&greatest)?;
     let limits = &target.limits;
     Ok(Plan {
@@ -114,7 +70,7 @@ pub(super) async fn plan(
 }
 
 /// Puts a plan into the lake. There may be one already, of the same second: it stays.
-pub(super) async fn put(edges: &Edges, target: &Target, plan: &Plan) -> Result<(), Failure> {
+pub(crate) async fn put(edges: &Edges, target: &Target, plan: &Plan) -> Result<(), Failure> {
     let path = LakePath {
         folder: FolderName::of(plan.cluster_time).path(&target.origin),
         name: PLAN.to_owned(),
@@ -123,18 +79,6 @@ pub(super) async fn put(edges: &Edges, target: &Target, plan: &Plan) -> Result<(
         Ok(_) | Err(LakeError::Stale { .. }) => Ok(()),
         Err(error) => Err(Failure::from(&error)),
     }
-}
-
-/// A small file's text.
-pub(super) fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
-    let bytes = serde_json::to_vec_pretty(value);
-    let mut bytes = bytes.map_err(|error| Failure {
-        disposition: Disposition::Halt,
-        cause: "silt_encoding",
-        message: format!("a snapshot's plan or manifest can't be written: {error}"),
-    })?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 /// About how many documents there are, and how long they are.

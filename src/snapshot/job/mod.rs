@@ -1,14 +1,23 @@
 //! One snapshot under way: what its ranges share.
 
+pub(crate) mod finish;
+pub(crate) mod plan;
+pub(crate) mod progress;
+pub(crate) mod range;
+mod range_reader;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::lake::parts::SnapshotFolder;
 use super::{Edges, Settings, Target};
 use crate::lake::LakePath;
 use silt_core::extjson::Mode;
+use silt_core::failure::Failure;
+use silt_core::file::hour_file::{Compression, OutputFormat};
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::manifest::Counted;
 use silt_core::snapshot::part::{Part, PartName};
@@ -21,16 +30,16 @@ const BUDGET_SHARE: u64 = 4;
 
 /// One snapshot under way.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) edges: Edges,
-    pub(super) settings: Settings,
-    pub(super) target: Target,
-    pub(super) folder: FolderName,
-    pub(super) plan: Plan,
-    pub(super) progress: watch::Sender<Progress>,
+pub(crate) struct Job {
+    pub(crate) edges: Edges,
+    pub(crate) settings: Settings,
+    pub(crate) target: Target,
+    pub(crate) name: FolderName,
+    pub(crate) plan: Plan,
+    pub(crate) progress: watch::Sender<Progress>,
     /// Of several ranges one reads a large document at a time, and keeps others from it until the document has
     /// its memory: longer than a turn lasts, which the streams wait for too.
-    pub(super) large: tokio::sync::Mutex<()>,
+    pub(crate) large: tokio::sync::Mutex<()>,
     throttle: Mutex<Throttle>,
     /// What is known of the parts that were written from their beginning: uncompressed `ndjson` doesn't say
     /// how many lines it has.
@@ -38,7 +47,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(
+    pub(crate) fn new(
         edges: &Edges,
         settings: Settings,
         target: &Target,
@@ -49,7 +58,7 @@ impl Job {
             edges: edges.clone(),
             settings,
             target: target.clone(),
-            folder,
+            name: folder,
             plan,
             progress: watch::Sender::new(progress),
             large: tokio::sync::Mutex::default(),
@@ -59,7 +68,7 @@ impl Job {
     }
 
     /// How documents are written.
-    pub(super) fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         match self.plan.json_mode {
             JsonMode::Relaxed => Mode::Relaxed,
             JsonMode::Canonical => Mode::Canonical,
@@ -67,26 +76,40 @@ impl Job {
     }
 
     /// Bytes of lines that a range gathers for a commit.
-    pub(super) fn chunk_limit_bytes(&self) -> u64 {
+    pub(crate) fn chunk_limit_bytes(&self) -> u64 {
         let share = self.edges.budget.limit_bytes() / BUDGET_SHARE / u64::from(self.plan.ranges());
         self.plan.chunk_limit_bytes.min(share).max(1)
     }
 
+    /// The snapshot's folder in the lake.
+    pub(crate) fn folder(&self) -> SnapshotFolder<'_> {
+        SnapshotFolder {
+            lake: self.edges.lake.as_ref(),
+            path: self.name.path(&self.target.origin),
+            plan: &self.plan,
+        }
+    }
+
     /// The path of a file in the snapshot's folder.
-    pub(super) fn path(&self, name: &impl ToString) -> LakePath {
-        LakePath {
-            folder: self.folder.path(&self.target.origin),
-            name: name.to_string(),
+    pub(crate) fn path(&self, name: &impl ToString) -> LakePath {
+        self.folder().file(name)
+    }
+
+    /// Counts a part's documents: from what this job wrote, from the part itself, or by reading its lines.
+    pub(crate) async fn count(&self, name: PartName, len_bytes: u64) -> Result<Counted, Failure> {
+        match self.known(name, len_bytes) {
+            Some(known) if !counts_its_lines(name) => Ok(known),
+            _ => self.folder().count(name).await,
         }
     }
 
     /// Bytes that may be read in a second.
-    pub(super) fn rate_limit_bytes(&self) -> Option<u64> {
+    pub(crate) fn rate_limit_bytes(&self) -> Option<u64> {
         self.settings.rate_limit_bytes
     }
 
     /// Waits until more may be read.
-    pub(super) async fn throttled(&self) {
+    pub(crate) async fn throttled(&self) {
         loop {
             let now_ms = self.edges.clock.now().monotonic_ms;
             let wait_ms = self.throttle(|throttle| throttle.wait_ms(now_ms));
@@ -98,7 +121,7 @@ impl Job {
     }
 
     /// So many bytes were read.
-    pub(super) fn spend(&self, bytes: u64) {
+    pub(crate) fn spend(&self, bytes: u64) {
         let now_ms = self.edges.clock.now().monotonic_ms;
         self.throttle(|throttle| throttle.spend(bytes, now_ms));
     }
@@ -108,7 +131,7 @@ impl Job {
     }
 
     /// Notes what a part holds, if that is known.
-    pub(super) fn note_written(&self, part: &Part) {
+    pub(crate) fn note_written(&self, part: &Part) {
         let Some(documents) = part.documents else {
             return;
         };
@@ -122,9 +145,14 @@ impl Job {
     }
 
     /// What is known of a part of this length.
-    pub(super) fn known(&self, name: PartName, len_bytes: u64) -> Option<Counted> {
+    fn known(&self, name: PartName, len_bytes: u64) -> Option<Counted> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let known = written.get(&name).copied();
         known.filter(|known| known.len_bytes == len_bytes)
     }
+}
+
+/// Whether a part's format carries a count of its lines. Uncompressed `ndjson` doesn't.
+fn counts_its_lines(name: PartName) -> bool {
+    name.format.output != OutputFormat::Ndjson || name.format.compression != Compression::None
 }

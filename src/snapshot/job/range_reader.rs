@@ -3,23 +3,18 @@
 use std::sync::Arc;
 
 use bson::RawDocumentBuf;
-use futures::TryStreamExt as _;
 use futures::future::OptionFuture;
-use mongodb::options::RunCursorCommandOptions;
-use mongodb::raw_batch_cursor::RawBatch;
 use tokio::sync::MutexGuard;
 
-use super::chunk::{Chunk, Reply, is_before};
-use super::error::bounded;
-use super::find::{self, How, IdEnd, IdRange};
-use super::id::{Id, unmade};
-use super::job::Job;
-use super::line::Liner;
+use super::super::read::chunk::{Chunk, Reply, is_before};
+use super::super::read::id::Id;
+use super::super::read::line::Liner;
+use super::super::read::query::{self, How, IdEnd, IdRange};
+use super::super::read::request::{ask, unmade};
+use super::Job;
 use crate::budget::Taken;
-use crate::source::{Deployment, SourceError};
 use silt_core::failure::Failure;
 use silt_core::file::frame::rfc3339;
-use silt_core::namespace::origin::Origin;
 use silt_core::snapshot::plan::{Bounds, End};
 use silt_core::snapshot::reply::ReplySize;
 
@@ -28,7 +23,7 @@ const REPLY_TARGET_BYTES: u64 = 2 * 1024 * 1024;
 
 /// One range as far as it was read.
 #[derive(Debug)]
-pub(super) struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     job: &'a Job,
     liner: Arc<Liner>,
     range: IdRange,
@@ -57,15 +52,15 @@ enum Left {
 
 /// Documents that wait for a commit, and the memory that they hold.
 #[derive(Debug)]
-pub(super) struct Gathered {
-    pub(super) chunk: Chunk,
+pub(crate) struct Gathered {
+    pub(crate) chunk: Chunk,
     /// Given back when it is dropped.
-    pub(super) memory: Taken,
+    pub(crate) memory: Taken,
 }
 
 impl<'a> Reading<'a> {
     /// A range that was read up to this document.
-    pub(super) fn new(
+    pub(crate) fn new(
         job: &'a Job,
         bounds: Bounds<'_>,
         after: Option<Id>,
@@ -101,17 +96,17 @@ impl<'a> Reading<'a> {
     }
 
     /// Takes the memory of a chunk that is in the lake, for the next one.
-    pub(super) fn reuse(&mut self, room: Vec<u8>) {
+    pub(crate) fn reuse(&mut self, room: Vec<u8>) {
         self.room = room;
     }
 
     /// Whether it was read to its end.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.left == Left::Nothing && self.rest.is_none()
     }
 
     /// Gathers a chunk. It is good although what was to come behind it may have failed.
-    pub(super) async fn gather(&mut self) -> (Gathered, Result<(), Failure>) {
+    pub(crate) async fn gather(&mut self) -> (Gathered, Result<(), Failure>) {
         let limit_bytes = self.job.chunk_limit_bytes();
         let mut gathered = Gathered {
             memory: self.job.edges.budget.spare(limit_bytes).await,
@@ -170,7 +165,7 @@ impl<'a> Reading<'a> {
         }
         if self.left == Left::Between {
             let documents = self.size.documents();
-            let command = find::documents(self.how(), &self.range, self.after.as_ref(), documents);
+            let command = query::documents(self.how(), &self.range, self.after.as_ref(), documents);
             let reply = self.ask(command).await?;
             if reply.documents > 0 {
                 return Ok(Some(reply));
@@ -191,7 +186,7 @@ impl<'a> Reading<'a> {
         let (Some(begin), IdEnd::With(last)) = (begin, &self.range.to) else {
             return Ok(Left::Between);
         };
-        let command = find::order(self.how(), begin, last);
+        let command = query::order(self.how(), begin, last);
         let command = command.map_err(|error| unmade(&error.to_string()))?;
         let answer = ask(&self.job.edges.deployment, &self.job.target.origin, command).await?;
         Ok(if is_before(&answer)? {
@@ -206,7 +201,7 @@ impl<'a> Reading<'a> {
         let IdEnd::With(last) = &self.range.to else {
             return Ok(None);
         };
-        let command = find::last(self.how(), &self.range, self.after.as_ref(), last);
+        let command = query::last(self.how(), &self.range, self.after.as_ref(), last);
         let reply = self.ask(command).await?;
         Ok(Some(reply).filter(|reply| reply.documents > 0))
     }
@@ -252,24 +247,4 @@ impl<'a> Reading<'a> {
             },
         }
     }
-}
-
-/// Asks for one batch, of the member that `MONGODB_URI` prefers for reading.
-pub(super) async fn ask(
-    deployment: &Deployment,
-    origin: &Origin,
-    command: RawDocumentBuf,
-) -> Result<RawBatch, Failure> {
-    let client = deployment.client();
-    let database = client.database(&origin.database);
-    let options = RunCursorCommandOptions::builder()
-        .selection_criteria(client.selection_criteria().cloned())
-        .build();
-    let asking = database
-        .run_raw_cursor_command(command)
-        .with_options(options);
-    let mut cursor = bounded(deployment, origin, asking.batch()).await?;
-    // It is in the reply that opened the cursor.
-    let batch = bounded(deployment, origin, cursor.try_next()).await?;
-    batch.ok_or_else(|| Failure::from(&SourceError::Closed))
 }

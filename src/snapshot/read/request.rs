@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use bson::RawDocumentBuf;
+use futures::TryStreamExt as _;
 use mongodb::error::{Error, ErrorKind};
+use mongodb::options::RunCursorCommandOptions;
+use mongodb::raw_batch_cursor::RawBatch;
 
 use crate::source::{Deployment, SourceError};
 use silt_core::failure::{Disposition, Failure};
@@ -14,7 +18,7 @@ use silt_core::namespace::origin::Origin;
 const REFUSALS: [i32; 9] = [2, 9, 27, 168, 17007, 40415, 51173, 51174, 51175];
 
 /// Waits for an answer as long as requests may take.
-pub(super) async fn bounded<T>(
+pub(crate) async fn bounded<T>(
     deployment: &Deployment,
     origin: &Origin,
     request: impl IntoFuture<Output = mongodb::error::Result<T>>,
@@ -38,7 +42,7 @@ fn failure(origin: &Origin, error: Error) -> Failure {
 }
 
 /// A collection that can't be read in the order of its `_id` index.
-pub(super) fn unreadable(origin: &Origin, why: &str) -> Failure {
+pub(crate) fn unreadable(origin: &Origin, why: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
         cause: "snapshot_unreadable",
@@ -47,4 +51,32 @@ pub(super) fn unreadable(origin: &Origin, why: &str) -> Failure {
              it (SNAPSHOT=never)"
         ),
     }
+}
+
+pub(crate) fn unmade(reason: &str) -> Failure {
+    Failure {
+        disposition: Disposition::Halt,
+        cause: "snapshot_key",
+        message: format!("an _id can't be written as a key: {reason}"),
+    }
+}
+
+/// Asks for one batch, of the member that `MONGODB_URI` prefers for reading.
+pub(crate) async fn ask(
+    deployment: &Deployment,
+    origin: &Origin,
+    command: RawDocumentBuf,
+) -> Result<RawBatch, Failure> {
+    let client = deployment.client();
+    let database = client.database(&origin.database);
+    let options = RunCursorCommandOptions::builder()
+        .selection_criteria(client.selection_criteria().cloned())
+        .build();
+    let asking = database
+        .run_raw_cursor_command(command)
+        .with_options(options);
+    let mut cursor = bounded(deployment, origin, asking.batch()).await?;
+    // It is in the reply that opened the cursor.
+    let batch = bounded(deployment, origin, cursor.try_next()).await?;
+    batch.ok_or_else(|| Failure::from(&SourceError::Closed))
 }

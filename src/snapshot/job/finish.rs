@@ -2,10 +2,11 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::begin::{describe, pretty};
-use super::job::Job;
-use super::look::{is_same, lost, strange};
-use super::parts::{self, LOOKS_MAX, count};
+use super::super::lake::contents::lost;
+use super::super::lake::parts::LOOKS_MAX;
+use super::super::lake::small_file::{pretty, strange};
+use super::super::read::describe::{describe, is_same};
+use super::Job;
 use crate::lake::LakeError;
 use silt_core::failure::{Disposition, Failure};
 use silt_core::file::tail::Damage;
@@ -17,7 +18,7 @@ const COUNTS_MAX: u32 = 20;
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) enum Finished {
+pub(crate) enum Finished {
     /// The lake has a manifest that says what is there.
     Whole(Box<Manifest>),
     /// Documents and changes don't give the collection any more: why.
@@ -25,7 +26,7 @@ pub(super) enum Finished {
 }
 
 /// Counts the parts of a snapshot whose ranges are all read to their end, and writes the manifest.
-pub(super) async fn finish(job: &Job) -> Result<Finished, Failure> {
+pub(crate) async fn finish(job: &Job) -> Result<Finished, Failure> {
     if let Some(why) = void(job).await? {
         return Ok(Finished::Void(why));
     }
@@ -33,7 +34,7 @@ pub(super) async fn finish(job: &Job) -> Result<Finished, Failure> {
 }
 
 /// Makes the manifest say what is there.
-pub(super) async fn recount(job: &Job) -> Result<Manifest, Failure> {
+pub(crate) async fn recount(job: &Job) -> Result<Manifest, Failure> {
     for _ in 0..COUNTS_MAX {
         if let Some(manifest) = try_finish(job).await? {
             return Ok(manifest);
@@ -67,8 +68,8 @@ async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
     let lake = job.edges.lake.as_ref();
     let path = job.path(&MANIFEST);
     let there = lake.get(&path).await.map_err(failed)?;
-    let parts = parts::folder(job).await?.parts.into_iter();
-    let counting = parts.map(|(name, len_bytes)| count(job, name, len_bytes));
+    let parts = job.folder().contents().await?.parts.into_iter();
+    let counting = parts.map(|(name, len_bytes)| job.count(name, len_bytes));
     let counted: Vec<Counted> = stream::iter(counting)
         .buffer_unordered(LOOKS_MAX)
         .try_collect()
@@ -97,7 +98,7 @@ async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
         Err(LakeError::Stale { .. }) => return Ok(None),
         Err(error) => return Err(failed(error)),
     }
-    let folder = parts::folder(job).await?;
+    let folder = job.folder().contents().await?;
     let names: Vec<(String, u64)> = folder
         .parts
         .iter()

@@ -14,7 +14,7 @@ const ID: &CStr = cstr!("_id");
 
 /// The value of an `_id`: bytes, since it may hold text that is no UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Id {
+pub(crate) struct Id {
     element_type: ElementType,
     value: Vec<u8>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Id {
 /// A key that can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the key {key} can't be read: {reason}")]
-pub(super) struct BadKey {
+pub(crate) struct BadKey {
     key: String,
     reason: String,
 }
@@ -39,7 +39,7 @@ impl From<BadKey> for Failure {
 
 impl Id {
     /// The `_id` of a document, if it has one.
-    pub(super) fn of(document: &RawDocument) -> Option<Self> {
+    pub(crate) fn of(document: &RawDocument) -> Option<Self> {
         let (element_type, value) = field(document, ID)?;
         Some(Self {
             element_type,
@@ -48,7 +48,7 @@ impl Id {
     }
 
     /// A document of it alone, under this name.
-    pub(super) fn under(&self, name: &CStr) -> bson::error::Result<RawDocumentBuf> {
+    pub(crate) fn under(&self, name: &CStr) -> bson::error::Result<RawDocumentBuf> {
         // Its length, its type, the name's end and its own.
         let len = 4 + 1 + name.len() + 1 + self.value.len() + 1;
         let mut bytes = Vec::with_capacity(len);
@@ -62,26 +62,26 @@ impl Id {
     }
 
     /// Its document key: `{_id: …}`.
-    pub(super) fn document_key(&self) -> bson::error::Result<RawDocumentBuf> {
+    pub(crate) fn document_key(&self) -> bson::error::Result<RawDocumentBuf> {
         self.under(ID)
     }
 
     /// Whether nothing comes behind it.
-    pub(super) fn is_max_key(&self) -> bool {
+    pub(crate) fn is_max_key(&self) -> bool {
         self.element_type == ElementType::MaxKey
     }
 
     /// Whether nothing comes before it.
-    pub(super) fn is_min_key(&self) -> bool {
+    pub(crate) fn is_min_key(&self) -> bool {
         self.element_type == ElementType::MinKey
     }
 
     /// The key that this is found again by.
-    pub(super) fn key(&self) -> Result<Key, Failure> {
+    pub(crate) fn key(&self) -> Result<Key, Failure> {
         if let Some(key) = self.canonical_key().filter(|_| self.comes_back()) {
             return Ok(key);
         }
-        let unmade = |error: String| unmade(&error);
+        let unmade = |error: String| super::request::unmade(&error);
         let document_key = self.document_key();
         let document_key = document_key.map_err(|error| unmade(error.to_string()))?;
         let mut event = RawDocumentBuf::new();
@@ -98,7 +98,7 @@ impl Id {
 
     /// Whether what Extended JSON says of it, if it can say it, is read as the same value again. A stored
     /// document may be spelled like a value of another type (`{"$numberLong":"1"}`).
-    pub(super) fn comes_back(&self) -> bool {
+    pub(crate) fn comes_back(&self) -> bool {
         match self.element_type {
             ElementType::EmbeddedDocument | ElementType::JavaScriptCodeWithScope => {
                 let key = self.canonical_key();
@@ -116,7 +116,7 @@ impl Id {
     }
 
     /// The `_id` of a key.
-    pub(super) fn from_key(key: &Key) -> Result<Self, BadKey> {
+    pub(crate) fn from_key(key: &Key) -> Result<Self, BadKey> {
         Self::read(key).map_err(|reason| BadKey {
             key: key.as_json().to_owned(),
             reason,
@@ -178,16 +178,8 @@ fn text(document: &RawDocument, mode: Mode) -> Result<String, String> {
     String::from_utf8(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn unmade(reason: &str) -> Failure {
-    Failure {
-        disposition: Disposition::Halt,
-        cause: "snapshot_key",
-        message: format!("an _id can't be written as a key: {reason}"),
-    }
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use bson::oid::ObjectId;
     use bson::{DateTime, DbPointer, Decimal128, JavaScriptCodeWithScope, Regex, Timestamp, doc};

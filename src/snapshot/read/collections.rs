@@ -3,7 +3,7 @@
 use bson::{Document, doc};
 use futures::TryStreamExt as _;
 
-use super::error::bounded;
+use super::request::bounded;
 use crate::source::Deployment;
 use silt_core::failure::Failure;
 use silt_core::namespace::origin::{Layout, Origin};

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use super::begin::Description;
-use super::{Edges, Target};
+use super::super::read::describe::{Description, is_same};
+use super::super::{Edges, Target};
+use super::small_file::{small, strange};
 use crate::lake::{Found, Lake, LakeError, LakePath, Unread};
 use silt_core::failure::Failure;
 use silt_core::gap;
@@ -55,14 +55,14 @@ impl Names {
 
 /// What a collection's snapshots are, and whether the manifest of the newest finished one is still true.
 #[derive(Debug, Default)]
-pub(super) struct Looked {
-    pub(super) holdings: Holdings,
+pub(crate) struct Looked {
+    pub(crate) holdings: Holdings,
     /// The newest finished one, and what its files are beside its manifest.
-    pub(super) finished: Option<(FolderName, Fit)>,
+    pub(crate) finished: Option<(FolderName, Fit)>,
 }
 
 /// Looks.
-pub(super) async fn look(
+pub(crate) async fn look(
     edges: &Edges,
     target: &Target,
     now: &Description,
@@ -98,16 +98,8 @@ pub(super) async fn look(
     Ok(looked)
 }
 
-/// Whether a snapshot is of the collection that has its name now, as far as that can be seen.
-pub(super) fn is_same(uuid: Option<&str>, now: &Description) -> bool {
-    match (uuid, &now.uuid) {
-        (Some(then), Some(now)) => then == now,
-        _ => true,
-    }
-}
-
 /// The plan of a snapshot.
-pub(super) async fn plan(
+pub(crate) async fn plan(
     edges: &Edges,
     target: &Target,
     folder: FolderName,
@@ -117,7 +109,7 @@ pub(super) async fn plan(
 }
 
 /// Where the latest gap of a collection ends, as it is now.
-pub(super) async fn lost(edges: &Edges, target: &Target) -> Result<Option<ClusterTime>, Failure> {
+pub(crate) async fn lost(edges: &Edges, target: &Target) -> Result<Option<ClusterTime>, Failure> {
     let lake = edges.lake.as_ref();
     let mut latest = None;
     for folder in gap_folders(target) {
@@ -172,25 +164,6 @@ async fn names(lake: &dyn Lake, folder: &str) -> Result<Names, LakeError> {
         });
     }
     Ok(names)
-}
-
-/// Reads a small file; `None` if it has gone.
-async fn small<T: DeserializeOwned>(
-    lake: &dyn Lake,
-    path: &LakePath,
-) -> Result<Option<T>, LakeError> {
-    let Some(object) = lake.get(path).await? else {
-        return Ok(None);
-    };
-    let read = serde_json::from_slice(&object.bytes);
-    read.map(Some).map_err(|error| strange(path, &error))
-}
-
-pub(super) fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
-    LakeError::Blocked {
-        path: path.to_string(),
-        reason: format!("it isn't what silt writes there: {error}"),
-    }
 }
 
 async fn lost_until(lake: &dyn Lake, folder: String) -> Result<Option<ClusterTime>, LakeError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
-use super::job::Job;
-use super::status::Statuses;
+use super::super::status::Statuses;
+use super::Job;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks between two lines of the log.
@@ -15,7 +15,7 @@ const LOOKS_PER_LINE: u32 = 10;
 
 /// Shows the figures every second and logs a line every ten, until it is dropped. What held it up is over as soon as
 /// it has more documents than it began with.
-pub(super) async fn report(job: &Job, statuses: &watch::Sender<Statuses>) -> Infallible {
+pub(crate) async fn report(job: &Job, statuses: &watch::Sender<Statuses>) -> Infallible {
     let begun_with = job.progress.borrow().documents;
     let mut looks: u32 = 0;
     loop {
@@ -36,7 +36,7 @@ pub(super) async fn report(job: &Job, statuses: &watch::Sender<Statuses>) -> Inf
 }
 
 /// Shows the figures of this moment.
-pub(super) fn show(job: &Job, statuses: &watch::Sender<Statuses>) {
+pub(crate) fn show(job: &Job, statuses: &watch::Sender<Statuses>) {
     let now_ms = job.edges.clock.now().monotonic_ms;
     job.progress.send_modify(|progress| progress.tick(now_ms));
     let progress = job.progress.borrow().clone();

@@ -3,41 +3,42 @@
 use bson::RawDocument;
 use mongodb::raw_batch_cursor::RawBatch;
 
-use super::find::IS_BEFORE;
-use super::id::{Id, unmade};
+use super::id::Id;
 use super::line::Liner;
+use super::query::IS_BEFORE;
+use super::request::unmade;
 use crate::source::SourceError;
 use silt_core::failure::{Disposition, Failure};
 
 /// Documents that wait for a commit.
 #[derive(Debug)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     /// Their lines.
-    pub(super) lines: Vec<u8>,
+    pub(crate) lines: Vec<u8>,
     /// How many.
-    pub(super) documents: u32,
+    pub(crate) documents: u32,
     /// Their length as BSON.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// The last.
-    pub(super) last: Option<Id>,
+    pub(crate) last: Option<Id>,
     limit_bytes: usize,
 }
 
 /// A reply of the server, from a document on.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     batch: RawBatch,
     next: usize,
     received: String,
     /// Documents in all of it.
-    pub(super) documents: u32,
+    pub(crate) documents: u32,
     /// Their length.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Reply {
     /// A reply that was received at this time.
-    pub(super) fn new(batch: RawBatch, received: String) -> Result<Self, Failure> {
+    pub(crate) fn new(batch: RawBatch, received: String) -> Result<Self, Failure> {
         let mut reply = Self {
             batch,
             next: 0,
@@ -92,13 +93,13 @@ fn documents(
 }
 
 /// The `_id`s of a reply.
-pub(super) fn ids(batch: &RawBatch) -> Result<Vec<Id>, Failure> {
+pub(crate) fn ids(batch: &RawBatch) -> Result<Vec<Id>, Failure> {
     let ids = documents(batch)?.filter_map(|document| document.map(Id::of).transpose());
     ids.collect()
 }
 
 /// Whether the first document of a reply says that one `_id` comes before another. Without documents none does.
-pub(super) fn is_before(batch: &RawBatch) -> Result<bool, Failure> {
+pub(crate) fn is_before(batch: &RawBatch) -> Result<bool, Failure> {
     let Some(document) = documents(batch)?.next().transpose()? else {
         return Ok(false);
     };
@@ -109,7 +110,7 @@ pub(super) fn is_before(batch: &RawBatch) -> Result<bool, Failure> {
 
 impl Chunk {
     /// Room for so many bytes of lines, in this memory if there is as much.
-    pub(super) fn new(limit_bytes: u64, mut room: Vec<u8>) -> Self {
+    pub(crate) fn new(limit_bytes: u64, mut room: Vec<u8>) -> Self {
         let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
         room.clear();
         // That of one long document isn't kept.
@@ -124,17 +125,17 @@ impl Chunk {
     }
 
     /// Whether nothing more has room.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.lines.len() >= self.limit_bytes
     }
 
     /// Its length, if a single document is longer than the limit.
-    pub(super) fn more_than_its_limit(&self) -> Option<u64> {
+    pub(crate) fn more_than_its_limit(&self) -> Option<u64> {
         (self.lines.len() > self.limit_bytes).then_some(self.lines.len() as u64)
     }
 
     /// Takes as many documents of a reply as have room, and one at least. Returns the reply if some are left.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         &mut self,
         mut reply: Reply,
         liner: &Liner,

@@ -1,0 +1,37 @@
+//! The small JSON files of a snapshot: plan and manifest.
+
+use serde::de::DeserializeOwned;
+
+use crate::lake::{Lake, LakeError, LakePath};
+use silt_core::failure::{Disposition, Failure};
+
+/// A small file's text.
+pub(crate) fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+    let bytes = serde_json::to_vec_pretty(value);
+    let mut bytes = bytes.map_err(|error| Failure {
+        disposition: Disposition::Halt,
+        cause: "silt_encoding",
+        message: format!("a snapshot's plan or manifest can't be written: {error}"),
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Reads a small file; `None` if it has gone.
+pub(crate) async fn small<T: DeserializeOwned>(
+    lake: &dyn Lake,
+    path: &LakePath,
+) -> Result<Option<T>, LakeError> {
+    let Some(object) = lake.get(path).await? else {
+        return Ok(None);
+    };
+    let read = serde_json::from_slice(&object.bytes);
+    read.map(Some).map_err(|error| strange(path, &error))
+}
+
+pub(crate) fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
+    LakeError::Blocked {
+        path: path.to_string(),
+        reason: format!("it isn't what silt writes there: {error}"),
+    }
+}
