@@ -48,7 +48,7 @@ def anchors(path):
 
 def rows():
     """Names and texts of the rows of the table of settings."""
-    table = text_of(ROOT / "src/settings/table.rs")
+    table = text_of(ROOT / "src/settings/table/mod.rs")
     return re.findall(r"^    ([A-Z][A-Z0-9_]*) \{$(.*?)^    \}$", table, re.MULTILINE | re.DOTALL)
 
 

@@ -25,7 +25,11 @@ fn main() -> ExitCode {
         }
     };
     logging::start(loaded.log, is_terminal);
-    // A check has them in its table.
+    if matches!(loaded.command, Command::Run(_)) {
+        let settings = loaded.explicit_settings.join(" ");
+        tracing::info!(settings, "settings loaded; all others have their defaults");
+    }
+    // `check` shows warnings in its table.
     if !matches!(loaded.command, Command::Check(_)) {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");

@@ -23,7 +23,7 @@ def text(path):
 def settings():
     """Name and default of every setting, NAME_FILE of secrets included; None where it has no default."""
     found = {}
-    for name, row in re.findall(r"^    ([A-Z][A-Z0-9_]+) \{\n(.*?)^    \}", text("src/settings/table.rs"), re.M | re.S):
+    for name, row in re.findall(r"^    ([A-Z][A-Z0-9_]+) \{\n(.*?)^    \}", text("src/settings/table/mod.rs"), re.M | re.S):
         default = re.search(r'fallback: Fallback::Value\("([^"]*)"\)', row)
         found[name] = default.group(1) if default else None
         if "Secrecy::Secret" in row:

@@ -5,22 +5,24 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::choices::{LogFormat, LogFormatWord, StoreWord};
-use super::command_line::Verb;
-use super::feeds::{self, FeedKind};
-use super::load::Surroundings;
-use super::mongodb_uri::MongodbUri;
-use super::namespaces::{check_namespace, parse_collection, parse_database};
-use super::places::Section;
-use super::problems::Fault;
-use super::schedule::{Schedule, next_flush, parse_timezone};
-use super::scope::Scope;
-use super::secret::Secret;
-use super::setting::size_text;
-use super::values::{Values, parse_size};
-use super::{
+use crate::settings::command_line::Verb;
+use crate::settings::feeds::{self, FeedKind};
+use crate::settings::lake;
+use crate::settings::mongodb::uri::MongodbUri;
+use crate::settings::places::Section;
+use crate::settings::problems::Fault;
+use crate::settings::schedule::{Schedule, next_flush, parse_timezone};
+use crate::settings::secret::Secret;
+use crate::settings::surroundings::Surroundings;
+use crate::settings::table;
+use crate::settings::table::choices::{LogFormat, LogFormatWord, StoreWord};
+use crate::settings::table::setting::size_text;
+use crate::settings::values::{Values, parse_size};
+use crate::settings::watched::Scope;
+use crate::settings::watched::namespaces::{check_namespace, parse_collection, parse_database};
+use crate::settings::{
     CheckpointSettings, Command, HttpSettings, InstanceSettings, LakeSettings, LogSettings,
-    Settings, SnapshotSettings, SourceSettings, lake_location, table,
+    Settings, SnapshotSettings, SourceSettings,
 };
 
 /// Reads what the command needs, and how to log. `None` only if problems were noted with that.
@@ -91,7 +93,7 @@ fn settings(values: &mut Values, sections: &[Section], now_unix_ms: i64) -> Opti
 }
 
 fn lake(values: &mut Values) -> Option<LakeSettings> {
-    let location = lake_location::read(values);
+    let location = lake::read(values);
     let timeout_seconds = values.number(&table::LAKE_TIMEOUT_SECONDS);
     let concurrency = values.number_u32(&table::LAKE_CONCURRENCY);
     let (location, url_for_people) = location?;

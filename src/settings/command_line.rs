@@ -8,8 +8,9 @@ use clap::builder::OsStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::setting::{Fallback, Heading, Kind, Secrecy, Setting};
-use super::{Exit, ListSettings, table};
+use crate::settings::table;
+use crate::settings::table::setting::{Fallback, Heading, Kind, Secrecy, Setting};
+use crate::settings::{Exit, ListSettings};
 
 const ENV_FILE: &str = "env-file";
 const CHECK: &str = "check";

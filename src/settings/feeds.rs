@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use bson::Bson;
 use chrono::DateTime;
 
-use super::choices::Words as _;
-use super::places::Section;
-use super::problems::{Fault, Problem};
-use super::scope::Scope;
-use super::setting::size_text;
-use super::values::Values;
-use super::{
-    CheckpointSettings, FeedSettings, FileSettings, FullDocument, StreamSettings, operations,
-    pipeline, table,
+use crate::settings::mongodb::operations;
+use crate::settings::mongodb::pipeline;
+use crate::settings::places::Section;
+use crate::settings::problems::{Fault, Problem};
+use crate::settings::table;
+use crate::settings::table::choices::Words as _;
+use crate::settings::table::setting::size_text;
+use crate::settings::values::Values;
+use crate::settings::watched::Scope;
+use crate::settings::{
+    CheckpointSettings, FeedSettings, FileSettings, FullDocument, StreamSettings,
 };
 use silt_core::file::frame::GzipLevel;
 use silt_core::file::hour_file::FileFormat;

@@ -5,47 +5,42 @@
 //! reported together. Nothing here prints, and only [`load_from_process`] looks at the process.
 
 mod assemble;
-mod azure;
-mod choices;
+mod command;
 mod command_line;
-mod common_regex;
-mod connection_string;
-mod describe;
-mod env_file;
+mod exit;
 mod feeds;
-mod hints;
-mod lake_location;
+mod lake;
 mod load;
-mod mongodb_uri;
-mod namespaces;
-mod operations;
-mod patterns;
-mod pipeline;
+mod mongodb;
 mod places;
 mod problems;
 mod schedule;
-mod scope;
 mod secret;
-mod secret_file;
-mod setting;
-mod settings_file;
+mod suggest;
+mod surroundings;
 mod table;
 #[cfg(test)]
 mod tests;
 mod values;
+mod watched;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bson::Document;
 
-pub use azure::{AzureCredential, EntraIdentity};
-pub use choices::{FullDocument, FullDocumentBeforeChange, JsonMode, LogFormat, WireCompression};
-pub use lake_location::LakeLocation;
-pub use load::{Command, Exit, Loaded, Surroundings, load, load_from_process};
+pub use command::{Command, InstanceSettings, ListSettings};
+pub use exit::Exit;
+pub use lake::LakeLocation;
+pub use lake::azure::{AzureCredential, EntraIdentity};
+pub use load::{Loaded, load, load_from_process};
 pub use problems::{Problem, Problems};
 pub use schedule::{Schedule, next_flush};
 pub use secret::Secret;
+pub use surroundings::Surroundings;
+pub use table::choices::{
+    FullDocument, FullDocumentBeforeChange, JsonMode, LogFormat, WireCompression,
+};
 
 use silt_core::file::frame::GzipLevel;
 use silt_core::file::hour_file::FileFormat;
@@ -100,28 +95,6 @@ pub struct HttpSettings {
     pub address: Option<SocketAddr>,
     /// Who has it may flush. Without one nobody may.
     pub token: Option<Secret>,
-}
-
-/// How to reach the silt that runs on this machine.
-#[derive(Clone, Debug)]
-pub struct InstanceSettings {
-    /// Where it answers.
-    pub address: SocketAddr,
-    /// What it asks for before it flushes.
-    pub token: Option<Secret>,
-}
-
-/// What of the lake is listed, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListSettings {
-    /// Whether machines are to read it.
-    pub as_json: bool,
-    /// Whether each file is listed. It is, if collections are named.
-    pub has_files: bool,
-    /// Whether lines are counted in files that don't say how many they have.
-    pub counts_lines: bool,
-    /// These collections alone, or all if there is none.
-    pub collections: Vec<String>,
 }
 
 /// Where changes come from.
@@ -222,4 +195,16 @@ pub struct LogSettings {
     pub level: tracing::Level,
     /// How a line is written.
     pub format: LogFormat,
+}
+
+impl std::fmt::Display for CheckpointSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::MongoDb {
+                database,
+                collection,
+            } => write!(f, "mongodb {database}.{collection}"),
+            Self::Lake => f.write_str("lake"),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::secret::looks_secret;
+use crate::settings::secret::looks_secret;
 
 /// Longest value that a message shows, in characters.
 const SHOWN_MAX_CHARS: usize = 80;

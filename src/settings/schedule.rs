@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-use super::problems::{Fault, quoted};
+use crate::settings::problems::{Fault, quoted};
 
 /// A pattern's fields and their bounds, for messages.
 const FIELDS: [(&str, &str); 6] = [

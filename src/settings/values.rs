@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::choices::Words;
-use super::problems::{Fault, Problem, Problems, shown};
-use super::setting::{Fallback, Kind, SIZE_UNITS, Secrecy, Setting, size_text};
-use super::table;
+use crate::settings::problems::{Fault, Problem, Problems, shown};
+use crate::settings::table;
+use crate::settings::table::choices::Words;
+use crate::settings::table::setting::{Fallback, Kind, SIZE_UNITS, Secrecy, Setting, size_text};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,6 +275,30 @@ impl Values {
         self.parse(setting, |text| {
             T::of_word(text).ok_or_else(|| Fault::new("not one of its words"))
         })
+    }
+
+    /// The settings that are set anywhere, as `NAME=value` in the order of `--help`: first those for all
+    /// collections, then those of sections. Secrets are shown as `***`.
+    pub(super) fn explicit_settings(&self) -> Vec<String> {
+        let of = |usable: &HashMap<&'static str, Value>, heading: &str| -> Vec<String> {
+            let set = table::ALL.iter().filter_map(|setting| {
+                let value = usable.get(setting.name)?;
+                let text = match setting.secrecy {
+                    Secrecy::Public => shown(&value.text),
+                    Secrecy::Secret | Secrecy::SecretWithFlag => "***".to_owned(),
+                };
+                let is_set = value.origin != Origin::Default;
+                is_set.then(|| format!("{heading}{}={text}", setting.name))
+            });
+            set.collect()
+        };
+        let sections = self.sections.iter();
+        let of_sections =
+            sections.flat_map(|section| of(&section.usable, &format!("{} ", section.heading)));
+        of(&self.usable, "")
+            .into_iter()
+            .chain(of_sections)
+            .collect()
     }
 
     /// All problems, in the order of `--help`, those of files first; and all warnings.

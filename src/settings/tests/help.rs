@@ -1,7 +1,7 @@
 //! What `--help` and clap say.
 
-use super::super::setting::Secrecy;
 use super::*;
+use crate::settings::table::setting::Secrecy;
 
 fn answer(args: &[&str]) -> String {
     match Given::default().args(args).load() {

@@ -81,11 +81,11 @@ fn odd_names_in_the_file_are_warned_of() {
     let given = Given::of(&LOCAL).env_file("BATCHSIZE=5\nTEMP_DIR=./temp\nHOME=/x\n");
     let warnings = given.load().unwrap().warnings;
     assert_eq!(warnings.len(), 2);
-    assert!(warnings[0].ends_with("line 1: BATCHSIZE is no setting; is BATCH_SIZE meant?"));
-    assert!(warnings[1].contains("line 2: TEMP_DIR isn't needed any more"));
+    assert!(warnings[0].ends_with("line 1: BATCHSIZE is not a setting; did you mean BATCH_SIZE?"));
+    assert!(warnings[1].contains("line 2: TEMP_DIR is no longer needed"));
 
     let given = Given::of(&LOCAL).and(&[("TEMP_DIR", "./temp")]);
-    assert!(given.load().unwrap().warnings[0].starts_with("TEMP_DIR isn't needed"));
+    assert!(given.load().unwrap().warnings[0].starts_with("TEMP_DIR is no longer needed"));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::super::setting::Setting;
 use super::*;
+use crate::settings::table::setting::Setting;
 
 /// A file with this content, for as long as the test takes.
 fn file(content: impl AsRef<[u8]>) -> tempfile::TempPath {

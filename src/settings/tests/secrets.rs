@@ -1,7 +1,7 @@
 //! No secret is ever shown.
 
-use super::super::setting::Secrecy;
 use super::*;
+use crate::settings::table::setting::Secrecy;
 
 const CANARY: &str = "cAnArY";
 
@@ -12,7 +12,7 @@ fn assert_silent(text: &str) {
 /// All that can be printed of a result.
 fn printed(result: &Result<Loaded, Exit>) -> String {
     match result {
-        Ok(loaded) => format!("{loaded:?} {:?}", of(loaded.clone()).describe()),
+        Ok(loaded) => format!("{loaded:?}"),
         Err(exit) => format!("{exit} {exit:?}"),
     }
 }

@@ -4,8 +4,8 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use proptest::prelude::*;
 
-use super::super::setting::{Fallback, Kind, Secrecy, Setting};
 use super::*;
+use crate::settings::table::setting::{Fallback, Kind, Secrecy, Setting};
 
 /// Values that no setting of a number, a size or a few words takes.
 fn bad_values() -> Vec<OsString> {

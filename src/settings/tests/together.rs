@@ -220,23 +220,27 @@ fn strange_collections_are_taken_or_refused_by_name() {
 }
 
 #[test]
-fn the_description_names_what_is_in_effect() {
-    let described: HashMap<_, _> = Given::of(&AZURE)
-        .and(&[
-            ("MONGODB_URI", "mongodb://u:p@h1,h2/?x=y"),
-            ("BATCH_BYTES", "8388608"),
-        ])
-        .settings()
-        .describe()
-        .into_iter()
-        .collect();
-    for (key, value) in [
-        ("mongodb", "mongodb://h1,h2"),
-        ("lake", "abfss://changestreams@acct.dfs.core.windows.net"),
-        ("credential", "Entra ID"),
-        ("batch_bytes", "8 MiB"),
-        ("schedule", "0 * * * *"),
-    ] {
-        assert_eq!(described[key], value);
-    }
+fn explicit_settings_are_listed_without_secrets() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"TZ = 'UTC'\n[collections.users]\nBATCH_SIZE = 7\n")
+        .unwrap();
+    let path = file.path().to_str().unwrap();
+    let given = Given::of(&AZURE).and(&[
+        ("MONGODB_URI", "mongodb://u:canary@h1"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", "Y2FuYXJ5"),
+        ("BATCH_BYTES", "8388608"),
+        ("SILT_CONFIG", path),
+    ]);
+    assert_eq!(
+        given.load().unwrap().explicit_settings,
+        [
+            "MONGODB_URI=***",
+            "AZURE_STORAGE_ACCOUNT_NAME=acct",
+            "AZURE_STORAGE_ACCOUNT_KEY=***",
+            "TZ=UTC",
+            "BATCH_BYTES=8388608",
+            &format!("SILT_CONFIG={path}"),
+            "[collections.users] BATCH_SIZE=7",
+        ]
+    );
 }

@@ -1,16 +1,20 @@
 //! The places that values come from: command line, environment, `.env` file, settings file.
 
+pub(in crate::settings) mod env_file;
+mod secret_file;
+mod settings_file;
+mod unknown_names;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 
-use super::command_line::Arguments;
-use super::env_file::{self, Entry};
-use super::hints;
-use super::load::Surroundings;
-use super::problems::{Fault, Problem, shown};
-use super::values::{Given, NotText, Origin, Values};
-use super::{secret_file, settings_file, table};
+use crate::settings::command_line::Arguments;
+use crate::settings::problems::{Fault, Problem, shown};
+use crate::settings::surroundings::Surroundings;
+use crate::settings::table;
+use crate::settings::values::{Given, NotText, Origin, Values};
+use env_file::Entry;
 
 /// The places that values come from.
 struct Places<'a> {
@@ -38,7 +42,7 @@ impl Places<'_> {
 }
 
 /// Takes each setting's value from the first place that has one. Returns the sections of the settings file.
-pub(super) fn take_all(
+pub(in crate::settings) fn take_all(
     values: &mut Values,
     arguments: &mut Arguments,
     surroundings: &Surroundings<'_>,
@@ -67,7 +71,7 @@ pub(super) fn take_all(
             values.take(setting, given);
         }
     }
-    for (name, why) in hints::RETIRED {
+    for (name, why) in unknown_names::RETIRED {
         if (surroundings.environment)(name).is_some() {
             values.warn(format!("{name} {why}"));
         }
@@ -117,7 +121,7 @@ fn read_env_file(
         let mend = "write NAME=VALUE";
         values.refuse_other(file_problem(&file, Some(bad.line), bad.what, mend));
     }
-    for warning in hints::warnings(&file, &entries) {
+    for warning in unknown_names::warnings(&file, &entries) {
         values.warn(warning);
     }
     (file, entries)
@@ -160,15 +164,15 @@ fn given_in(file: &str, entry: Entry) -> (Given, Origin) {
 
 /// A section of the settings file.
 #[derive(Clone, Debug)]
-pub(super) struct Section {
+pub(in crate::settings) struct Section {
     /// Its place in messages: the file, the line, the heading.
-    pub(super) place: String,
+    pub(in crate::settings) place: String,
     /// The collection that it is for, as it is written.
-    pub(super) key: String,
+    pub(in crate::settings) key: String,
     /// Its number among the values.
-    pub(super) number: usize,
+    pub(in crate::settings) number: usize,
     /// Whether it sets nothing.
-    pub(super) is_empty: bool,
+    pub(in crate::settings) is_empty: bool,
 }
 
 /// Reads the settings file, if one is named: what it sets for all, and its sections.

@@ -8,15 +8,15 @@ mod lookups;
 
 use bson::{Bson, Document};
 
-use super::hints;
-use super::problems::{Fault, shown};
+use crate::settings::problems::{Fault, shown};
+use crate::settings::suggest::closest;
 use lookups::Tainted;
 
 /// The stages that leave a change what it is.
 const STAGES: [&str; 5] = ["$match", "$project", "$addFields", "$set", "$unset"];
 
 /// Reads a pipeline: an array of stages in relaxed or canonical Extended JSON.
-pub(super) fn parse(text: &str) -> Result<Vec<Document>, Fault> {
+pub(in crate::settings) fn parse(text: &str) -> Result<Vec<Document>, Fault> {
     let json: serde_json::Value = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let why = error.to_string();
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Document>, Fault> {
 /// # Errors
 ///
 /// All faults of all stages.
-pub(super) fn check(stages: &[Document], looks_up: bool) -> Result<(), Vec<Fault>> {
+pub(in crate::settings) fn check(stages: &[Document], looks_up: bool) -> Result<(), Vec<Fault>> {
     let mut tainted = Tainted::of_event(looks_up);
     let mut faults = Vec::new();
     for (at, stage) in stages.iter().enumerate() {
@@ -118,7 +118,7 @@ fn refused(name: &str) -> Fault {
         }
         _ => {
             let what = format!("silt takes {} alone", STAGES.join(", "));
-            let meant = hints::nearest(name, STAGES.into_iter());
+            let meant = closest(name, STAGES.into_iter());
             let mend = meant.map_or("leave it out".to_owned(), |meant| {
                 format!("is {meant} meant?")
             });

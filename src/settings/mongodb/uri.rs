@@ -1,14 +1,14 @@
 //! The shape of a MongoDB connection string. The driver checks the rest, and names resolve there.
 
-use super::problems::Fault;
+use crate::settings::problems::Fault;
 
 /// What is known of a connection string.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MongodbUri {
+pub(in crate::settings) struct MongodbUri {
     /// Whether it holds a password, or a token of another kind.
-    pub(super) has_password: bool,
+    pub(in crate::settings) has_password: bool,
     /// Scheme and hosts: safe to show.
-    pub(super) for_people: String,
+    pub(in crate::settings) for_people: String,
 }
 
 /// Characters that mean something in a connection string and must be escaped in user and password.
@@ -16,7 +16,7 @@ const RESERVED: [char; 7] = [':', '/', '?', '#', '[', ']', '@'];
 
 impl MongodbUri {
     /// Takes the string apart as the driver does. No message quotes any of it.
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+    pub(in crate::settings) fn parse(text: &str) -> Result<Self, Fault> {
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(Fault::new("there is white space in it"));
         }

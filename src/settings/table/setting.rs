@@ -2,36 +2,36 @@
 
 /// A setting: one row of the table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
+pub(in crate::settings) struct Setting {
     /// The environment variable.
-    pub(super) name: &'static str,
+    pub(in crate::settings) name: &'static str,
     /// The long flag, without its dashes; it follows from the name.
-    pub(super) flag: &'static str,
+    pub(in crate::settings) flag: &'static str,
     /// The variable that names a file with the value, if the setting is a secret.
-    pub(super) file_name: &'static str,
+    pub(in crate::settings) file_name: &'static str,
     /// The flag that does.
-    pub(super) file_flag: &'static str,
+    pub(in crate::settings) file_flag: &'static str,
     /// Where `--help` lists it.
-    pub(super) heading: Heading,
+    pub(in crate::settings) heading: Heading,
     /// What its value must look like.
-    pub(super) kind: Kind,
+    pub(in crate::settings) kind: Kind,
     /// The value's name in `--help`.
-    pub(super) value_name: &'static str,
+    pub(in crate::settings) value_name: &'static str,
     /// What holds when it isn't set.
-    pub(super) fallback: Fallback,
+    pub(in crate::settings) fallback: Fallback,
     /// Who may see it.
-    pub(super) secrecy: Secrecy,
+    pub(in crate::settings) secrecy: Secrecy,
     /// What an empty value means, if the setting is no secret.
-    pub(super) empty: Empty,
+    pub(in crate::settings) empty: Empty,
     /// Whether a section of the settings file may set it for one collection alone.
-    pub(super) is_per_collection: bool,
+    pub(in crate::settings) is_per_collection: bool,
     /// What it is for, in a sentence or two.
-    pub(super) help: &'static str,
+    pub(in crate::settings) help: &'static str,
 }
 
 /// Groups of settings in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heading {
+pub(in crate::settings) enum Heading {
     Source,
     Lake,
     Files,
@@ -44,7 +44,7 @@ pub(super) enum Heading {
 }
 
 impl Heading {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(in crate::settings) fn as_str(self) -> &'static str {
         match self {
             Self::Source => "Source",
             Self::Lake => "Lake",
@@ -61,7 +61,7 @@ impl Heading {
 
 /// What a value must look like.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(in crate::settings) enum Kind {
     /// Text with rules of its own; `needs` completes "set it to".
     Text { needs: &'static str },
     /// The same, with commas between its words. The settings file may have an array.
@@ -82,7 +82,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Completes "set it to".
-    pub(super) fn needs(self) -> String {
+    pub(in crate::settings) fn needs(self) -> String {
         match self {
             Self::Text { needs } | Self::List { needs } | Self::Json { needs } => needs.to_owned(),
             Self::Whole { least, most, unit } => format!("{least} to {most} {unit}"),
@@ -106,7 +106,7 @@ impl Kind {
 
 /// What holds when a setting isn't set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fallback {
+pub(in crate::settings) enum Fallback {
     /// Nothing: it must be set.
     Required,
     /// No value; the text says what happens then.
@@ -117,7 +117,7 @@ pub(super) enum Fallback {
 
 /// Who may see a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Secrecy {
+pub(in crate::settings) enum Secrecy {
     /// Everybody.
     Public,
     /// Nobody. It has no flag, since a command line is visible to every process of the machine.
@@ -128,7 +128,7 @@ pub(super) enum Secrecy {
 
 /// What an empty value means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Empty {
+pub(in crate::settings) enum Empty {
     /// A mistake.
     Refused,
     /// The same as no value: files of settings often carry `KEY=`.
@@ -137,7 +137,7 @@ pub(super) enum Empty {
 
 impl Setting {
     /// What most settings have in common.
-    pub(super) const BASE: Self = Self {
+    pub(in crate::settings) const BASE: Self = Self {
         name: "",
         flag: "",
         file_name: "",
@@ -153,23 +153,23 @@ impl Setting {
     };
 
     /// Whether this is its variable, or the one that names its file.
-    pub(super) fn is_named(&self, name: &str) -> bool {
+    pub(in crate::settings) fn is_named(&self, name: &str) -> bool {
         self.name == name || self.may_be_in_file() && self.file_name == name
     }
 
     /// Whether the value may come from a file that [`Setting::file_name`] names. A secret may: Docker
     /// and Kubernetes hand them over as files.
-    pub(super) fn may_be_in_file(&self) -> bool {
+    pub(in crate::settings) fn may_be_in_file(&self) -> bool {
         self.secrecy != Secrecy::Public
     }
 
     /// Whether an empty value means the same as none. It does for secrets.
-    pub(super) fn may_be_empty(&self) -> bool {
+    pub(in crate::settings) fn may_be_empty(&self) -> bool {
         self.empty == Empty::Unsets || self.secrecy != Secrecy::Public
     }
 
     /// The default's text, if the setting has one.
-    pub(super) fn default_text(&self) -> Option<&'static str> {
+    pub(in crate::settings) fn default_text(&self) -> Option<&'static str> {
         match self.fallback {
             Fallback::Value(text) => Some(text),
             Fallback::Required | Fallback::Unset(_) => None,
@@ -177,7 +177,7 @@ impl Setting {
     }
 
     /// What to set it to, as the end of a message.
-    pub(super) fn mend(&self) -> String {
+    pub(in crate::settings) fn mend(&self) -> String {
         let needs = self.kind.needs();
         match self.default_text() {
             Some(default) => format!("set it to {needs} (default {default})"),
@@ -187,7 +187,7 @@ impl Setting {
 }
 
 /// Bytes for people: exact, in the largest unit that divides them.
-pub(super) fn size_text(bytes: u64) -> String {
+pub(in crate::settings) fn size_text(bytes: u64) -> String {
     for (unit, factor) in SIZE_UNITS.iter().rev() {
         if bytes >= *factor && bytes.is_multiple_of(*factor) {
             return format!("{} {unit}", bytes / factor);
@@ -197,11 +197,11 @@ pub(super) fn size_text(bytes: u64) -> String {
 }
 
 /// Units of sizes, the smallest first.
-pub(super) const SIZE_UNITS: [(&str, u64); 3] =
+pub(in crate::settings) const SIZE_UNITS: [(&str, u64); 3] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// The flag's letters for a variable's name: `BATCH_SIZE` becomes `batch-size`.
-pub(super) const fn flag_bytes<const LEN: usize>(name: &str) -> [u8; LEN] {
+pub(in crate::settings) const fn flag_bytes<const LEN: usize>(name: &str) -> [u8; LEN] {
     let name = name.as_bytes();
     let mut flag = [0; LEN];
     let mut at = 0;
@@ -217,8 +217,8 @@ pub(super) const fn flag_bytes<const LEN: usize>(name: &str) -> [u8; LEN] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::choices::{FullDocument, JsonMode, words};
     use super::*;
+    use crate::settings::table::choices::{FullDocument, JsonMode, words};
 
     #[test]
     fn kinds_say_what_they_need() {

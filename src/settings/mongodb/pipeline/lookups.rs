@@ -6,8 +6,8 @@
 
 use bson::{Bson, Document};
 
-use super::super::problems::{Fault, shown};
 use super::fields::{Kept, below, is_fields};
+use crate::settings::problems::{Fault, shown};
 
 /// Why a value may be another one next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +29,13 @@ struct Found {
 
 /// The fields of an event that may differ when it is read again.
 #[derive(Clone, Debug)]
-pub(super) struct Tainted {
+pub(in crate::settings) struct Tainted {
     paths: Vec<(String, Reason)>,
 }
 
 impl Tainted {
     /// Those of an event as the server makes it.
-    pub(super) fn of_event(looks_up: bool) -> Self {
+    pub(in crate::settings) fn of_event(looks_up: bool) -> Self {
         let looked_up = looks_up.then(|| ("fullDocument".to_owned(), Reason::LookedUp));
         Self {
             paths: looked_up.into_iter().collect(),
@@ -43,7 +43,7 @@ impl Tainted {
     }
 
     /// Refuses a `$match` that hangs on one of them.
-    pub(super) fn check_query(&self, query: &Document) -> Result<(), Fault> {
+    pub(in crate::settings) fn check_query(&self, query: &Document) -> Result<(), Fault> {
         let Some(Found { what, reason }) = self.in_query(query) else {
             return Ok(());
         };
@@ -70,13 +70,13 @@ impl Tainted {
     }
 
     /// Takes in what `$addFields` does.
-    pub(super) fn add(&mut self, added: &Document) {
+    pub(in crate::settings) fn add(&mut self, added: &Document) {
         let before = self.clone();
         self.add_below("", added, &before);
     }
 
     /// Takes in what `$project` does.
-    pub(super) fn project(&mut self, projection: &Document, kept: Kept) {
+    pub(in crate::settings) fn project(&mut self, projection: &Document, kept: Kept) {
         let before = self.clone();
         if kept == Kept::Named {
             self.paths.clear();
@@ -85,7 +85,7 @@ impl Tainted {
     }
 
     /// Takes in that a field is removed.
-    pub(super) fn remove(&mut self, path: &str) {
+    pub(in crate::settings) fn remove(&mut self, path: &str) {
         self.paths.retain(|(own, _)| !is_within(own, path));
     }
 

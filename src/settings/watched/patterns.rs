@@ -4,18 +4,18 @@ use std::collections::HashSet;
 
 use regex::Regex;
 
-use super::common_regex;
-use super::problems::{Fault, quoted};
+use crate::settings::problems::{Fault, quoted};
+use crate::settings::watched::common_regex;
 use silt_core::namespace::selection::{Matcher, NameSet};
 
 /// What a list is of: says what is wrong with a name.
-pub(super) struct Rules {
+pub(in crate::settings) struct Rules {
     /// What no server takes, in a name or in the fixed letters of a pattern.
-    pub(super) fault: fn(&str) -> Option<String>,
+    pub(in crate::settings) fault: fn(&str) -> Option<String>,
     /// The same of a whole name, such as its length.
-    pub(super) fault_of_whole: fn(&str) -> Option<String>,
+    pub(in crate::settings) fault_of_whole: fn(&str) -> Option<String>,
     /// What is the server's own. An exception may name it: it isn't watched anyway.
-    pub(super) fault_of_own: fn(&str) -> Option<String>,
+    pub(in crate::settings) fault_of_own: fn(&str) -> Option<String>,
 }
 
 /// Reads a list. A list of exceptions alone means all but these.
@@ -23,7 +23,7 @@ pub(super) struct Rules {
 /// # Errors
 ///
 /// All faults of all its words.
-pub(super) fn parse(list: &str, rules: &Rules) -> Result<NameSet, Vec<Fault>> {
+pub(in crate::settings) fn parse(list: &str, rules: &Rules) -> Result<NameSet, Vec<Fault>> {
     let words = split(list);
     let mut faults = Vec::new();
     let mut set = NameSet::default();
@@ -60,7 +60,7 @@ pub(super) fn parse(list: &str, rules: &Rules) -> Result<NameSet, Vec<Fault>> {
 }
 
 /// Cuts a list at its commas, but for those within a regular expression.
-pub(super) fn split(list: &str) -> Vec<&str> {
+pub(in crate::settings) fn split(list: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = list;
     loop {

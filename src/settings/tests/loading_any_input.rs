@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::setting::Secrecy;
 use super::*;
+use crate::settings::table::setting::Secrecy;
 
 const CANARY: &str = "canary7f3a";
 

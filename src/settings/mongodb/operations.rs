@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::hints;
-use super::problems::{Fault, quoted};
+use crate::settings::problems::{Fault, quoted};
+use crate::settings::suggest::closest;
 
 /// What a change stream tells of anyway.
 const ORDINARY: [&str; 8] = [
@@ -36,7 +36,10 @@ const ALL: &str = "all";
 /// # Errors
 ///
 /// All faults of all its words.
-pub(super) fn parse(list: &str, shows_expanded: bool) -> Result<Vec<String>, Vec<Fault>> {
+pub(in crate::settings) fn parse(
+    list: &str,
+    shows_expanded: bool,
+) -> Result<Vec<String>, Vec<Fault>> {
     if list.eq_ignore_ascii_case(ALL) {
         return Ok(Vec::new());
     }
@@ -65,7 +68,7 @@ fn parse_word(word: &str, list: &str, shows_expanded: bool) -> Result<&'static s
     let known = |name: &&str| name.eq_ignore_ascii_case(word);
     let Some(operation) = all().find(known) else {
         let what = format!("{} is no operation", quoted(word, list));
-        let fault = match hints::nearest(word, all()) {
+        let fault = match closest(word, all()) {
             Some(meant) => Fault::mended_by(what, format!("is {meant} meant?")),
             None => Fault::new(what),
         };

@@ -6,69 +6,69 @@
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::hints;
-use super::patterns;
-use super::problems::{Fault, Problem, shown};
-use super::setting::{Kind, Setting};
-use super::table;
+use crate::settings::problems::{Fault, Problem, shown};
+use crate::settings::suggest::closest;
+use crate::settings::table;
+use crate::settings::table::setting::{Kind, Setting};
+use crate::settings::watched::patterns;
 
 /// The table of sections.
 const SECTIONS: &str = "collections";
 
 /// A file, taken apart.
 #[derive(Debug, Default)]
-pub(super) struct SettingsFile {
+pub(in crate::settings) struct SettingsFile {
     /// What holds for all.
-    pub(super) entries: Vec<Entry>,
+    pub(in crate::settings) entries: Vec<Entry>,
     /// What holds for one collection.
-    pub(super) sections: Vec<Section>,
+    pub(in crate::settings) sections: Vec<Section>,
     /// What can't be used.
-    pub(super) bad: Vec<Bad>,
+    pub(in crate::settings) bad: Vec<Bad>,
 }
 
 /// A key that is a setting's variable, and its value as text.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) setting: &'static Setting,
+pub(in crate::settings) struct Entry {
+    pub(in crate::settings) setting: &'static Setting,
     /// The key: the setting's variable, or the one that names its file.
-    pub(super) name: &'static str,
-    pub(super) text: String,
-    pub(super) line: usize,
+    pub(in crate::settings) name: &'static str,
+    pub(in crate::settings) text: String,
+    pub(in crate::settings) line: usize,
 }
 
 /// A section.
 #[derive(Debug)]
-pub(super) struct Section {
+pub(in crate::settings) struct Section {
     /// The collection, with its database or without.
-    pub(super) key: String,
-    pub(super) line: usize,
-    pub(super) entries: Vec<Entry>,
+    pub(in crate::settings) key: String,
+    pub(in crate::settings) line: usize,
+    pub(in crate::settings) entries: Vec<Entry>,
 }
 
 impl Section {
     /// Its heading, for messages.
-    pub(super) fn heading(&self) -> String {
+    pub(in crate::settings) fn heading(&self) -> String {
         heading(&self.key)
     }
 }
 
 /// A place that can't be used. No value is shown: it may be a secret.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Bad {
-    pub(super) line: usize,
+pub(in crate::settings) struct Bad {
+    pub(in crate::settings) line: usize,
     /// Where in the line, if it is no TOML at all.
-    pub(super) column: Option<usize>,
+    pub(in crate::settings) column: Option<usize>,
     /// The section's heading.
-    pub(super) section: Option<String>,
+    pub(in crate::settings) section: Option<String>,
     /// The key.
-    pub(super) key: Option<String>,
-    pub(super) what: String,
-    pub(super) mend: String,
+    pub(in crate::settings) key: Option<String>,
+    pub(in crate::settings) what: String,
+    pub(in crate::settings) mend: String,
 }
 
 impl Bad {
     /// What is told of it.
-    pub(super) fn problem(self, file: &str) -> Problem {
+    pub(in crate::settings) fn problem(self, file: &str) -> Problem {
         let section = self
             .section
             .map_or(String::new(), |section| format!(", {section}"));
@@ -91,7 +91,7 @@ impl Bad {
 }
 
 /// Takes a file apart.
-pub(super) fn parse(text: &str) -> SettingsFile {
+pub(in crate::settings) fn parse(text: &str) -> SettingsFile {
     let mut file = SettingsFile::default();
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -234,7 +234,7 @@ fn unknown(name: &str, section: Option<&str>, value: &DeValue<'_>) -> Fault {
     let is_table = matches!(value, DeValue::Table(_));
     let all = table::ALL.iter();
     let fitting = all.filter(|setting| section.is_none() || setting.is_per_collection);
-    let meant = hints::nearest(name, fitting.map(|setting| setting.name));
+    let meant = closest(name, fitting.map(|setting| setting.name));
     let what = "it is no setting";
     match (meant, section) {
         (Some(meant), _) => Fault::mended_by(what, format!("is {meant} meant?")),

@@ -6,23 +6,23 @@
 
 /// A line that sets something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) key: String,
+pub(in crate::settings) struct Entry {
+    pub(in crate::settings) key: String,
     /// Whatever bytes there are; the setting that they are for judges them.
-    pub(super) value: Vec<u8>,
+    pub(in crate::settings) value: Vec<u8>,
     /// The line, from 1.
-    pub(super) line: usize,
+    pub(in crate::settings) line: usize,
 }
 
 /// A line that can't be read. Its text isn't shown: it may hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
-    pub(super) line: usize,
-    pub(super) what: &'static str,
+pub(in crate::settings) struct BadLine {
+    pub(in crate::settings) line: usize,
+    pub(in crate::settings) what: &'static str,
 }
 
 /// Reads a whole file.
-pub(super) fn parse(bytes: &[u8]) -> (Vec<Entry>, Vec<BadLine>) {
+pub(in crate::settings) fn parse(bytes: &[u8]) -> (Vec<Entry>, Vec<BadLine>) {
     let (mut entries, mut bad_lines) = (Vec::new(), Vec::new());
     let mut rest = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut line = 1;

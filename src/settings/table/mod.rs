@@ -1,12 +1,17 @@
 //! Every setting, once. The command line, `--help`, the defaults and most messages follow from here.
 
+pub(in crate::settings) mod choices;
+pub(in crate::settings) mod setting;
+
 use tracing::Level;
 
-use super::choices::{
+use crate::settings::table::choices::{
     FullDocument, FullDocumentBeforeChange, JsonMode, LogFormatWord, StoreWord, Streams,
     WireCompression, words,
 };
-use super::setting::{Empty, Fallback, Heading, Kind, Secrecy, Setting, flag_bytes};
+use crate::settings::table::setting::{
+    Empty, Fallback, Heading, Kind, Secrecy, Setting, flag_bytes,
+};
 use silt_core::file::frame::GzipLevel;
 use silt_core::file::hour_file::{Compression, OutputFormat};
 use silt_core::limits::COMMITS_PER_FILE_MAX;
@@ -31,7 +36,7 @@ macro_rules! flag {
 /// Makes a static of each row, and the list of them all.
 macro_rules! settings {
     ($($name:ident { $($field:ident: $value:expr,)* })*) => {
-        $(pub(super) static $name: Setting = Setting {
+        $(pub(in crate::settings) static $name: Setting = Setting {
             name: stringify!($name),
             flag: flag!(stringify!($name)),
             file_name: concat!(stringify!($name), "_FILE"),
@@ -41,7 +46,7 @@ macro_rules! settings {
         };)*
 
         /// All settings, in the order of `--help`.
-        pub(super) static ALL: &[&Setting] = &[$(&$name),*];
+        pub(in crate::settings) static ALL: &[&Setting] = &[$(&$name),*];
     };
 }
 

@@ -2,7 +2,7 @@
 
 use bson::{Bson, Document};
 
-use super::super::problems::{Fault, shown};
+use crate::settings::problems::{Fault, shown};
 
 /// What silt needs of an event: which it is, what it is, when it was, whose it is.
 const NEEDED: [&str; 4] = ["_id", "operationType", "clusterTime", "ns"];
@@ -12,7 +12,7 @@ const SPLIT: &str = "splitEvent";
 
 /// What a `$project` keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(in crate::settings) enum Kept {
     /// What it names.
     Named,
     /// What it doesn't name.
@@ -27,7 +27,7 @@ enum Leaf {
 }
 
 /// The names that `$unset` has.
-pub(super) fn unset_names(spec: &Bson) -> Result<Vec<&str>, Fault> {
+pub(in crate::settings) fn unset_names(spec: &Bson) -> Result<Vec<&str>, Fault> {
     let names = match spec {
         Bson::String(name) => Some(vec![name.as_str()]),
         Bson::Array(names) => names.iter().map(Bson::as_str).collect(),
@@ -39,16 +39,16 @@ pub(super) fn unset_names(spec: &Bson) -> Result<Vec<&str>, Fault> {
     })
 }
 
-pub(super) fn check_unset(names: &[&str]) -> Result<(), Fault> {
+pub(in crate::settings) fn check_unset(names: &[&str]) -> Result<(), Fault> {
     names.iter().try_for_each(|name| refuse_removed(name))
 }
 
-pub(super) fn check_added(added: &Document) -> Result<(), Fault> {
+pub(in crate::settings) fn check_added(added: &Document) -> Result<(), Fault> {
     added.keys().try_for_each(|name| refuse_computed(name))
 }
 
 /// Checks a `$project`, and says what it keeps.
-pub(super) fn check_projection(projection: &Document) -> Result<Kept, Fault> {
+pub(in crate::settings) fn check_projection(projection: &Document) -> Result<Kept, Fault> {
     let mut leaves = Vec::new();
     collect("", projection, &mut leaves);
     let kept = kept(&leaves)?;
@@ -118,12 +118,12 @@ fn of_truth(is_kept: bool) -> Leaf {
 }
 
 /// Whether a document stands for the fields of a field, and not for an expression.
-pub(super) fn is_fields(document: &Document) -> bool {
+pub(in crate::settings) fn is_fields(document: &Document) -> bool {
     !document.is_empty() && document.keys().all(|name| !name.starts_with('$'))
 }
 
 /// The path of a field within another.
-pub(super) fn below(above: &str, name: &str) -> String {
+pub(in crate::settings) fn below(above: &str, name: &str) -> String {
     if above.is_empty() {
         name.to_owned()
     } else {

@@ -3,8 +3,8 @@
 //! <https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions>, as servers on Unix
 //! apply it; what only a server on Windows refuses, it says itself.
 
-use super::patterns::{self, Rules};
-use super::problems::Fault;
+use crate::settings::problems::Fault;
+use crate::settings::watched::patterns::{self, Rules};
 use silt_core::namespace::names::{self, COMPONENT_MAX_BYTES};
 use silt_core::namespace::selection::{self, NameSet};
 
@@ -19,7 +19,7 @@ const NAMESPACE_MAX_BYTES: usize = 255;
 /// # Errors
 ///
 /// All faults of all its words.
-pub(super) fn parse_databases(list: &str) -> Result<NameSet, Vec<Fault>> {
+pub(in crate::settings) fn parse_databases(list: &str) -> Result<NameSet, Vec<Fault>> {
     let rules = Rules {
         fault: fault_of_database_letters,
         fault_of_whole: fault_of_database_length,
@@ -33,7 +33,7 @@ pub(super) fn parse_databases(list: &str) -> Result<NameSet, Vec<Fault>> {
 /// # Errors
 ///
 /// All faults of all its words.
-pub(super) fn parse_collections(list: &str) -> Result<NameSet, Vec<Fault>> {
+pub(in crate::settings) fn parse_collections(list: &str) -> Result<NameSet, Vec<Fault>> {
     let rules = Rules {
         fault: fault_of_collection_letters,
         fault_of_whole: fault_of_collection_length,
@@ -43,7 +43,7 @@ pub(super) fn parse_collections(list: &str) -> Result<NameSet, Vec<Fault>> {
 }
 
 /// Reads the name of a database that can hold user data: none of the server's own.
-pub(super) fn parse_database(name: &str) -> Result<String, Fault> {
+pub(in crate::settings) fn parse_database(name: &str) -> Result<String, Fault> {
     let fault = fault_of_database_letters(name)
         .or_else(|| fault_of_database_length(name))
         .or_else(|| fault_of_own_database(name));
@@ -51,7 +51,7 @@ pub(super) fn parse_database(name: &str) -> Result<String, Fault> {
 }
 
 /// Reads the name of one collection.
-pub(super) fn parse_collection(name: &str) -> Result<String, Fault> {
+pub(in crate::settings) fn parse_collection(name: &str) -> Result<String, Fault> {
     let fault = fault_of_collection_letters(name)
         .or_else(|| fault_of_own_collection(name))
         .or_else(|| fault_of_collection_length(name));
@@ -59,7 +59,7 @@ pub(super) fn parse_collection(name: &str) -> Result<String, Fault> {
 }
 
 /// Says whether database and collection are too long together.
-pub(super) fn check_namespace(database: &str, collection: &str) -> Result<(), Fault> {
+pub(in crate::settings) fn check_namespace(database: &str, collection: &str) -> Result<(), Fault> {
     if database.len() + 1 + collection.len() > NAMESPACE_MAX_BYTES {
         let what = format!("longer than {NAMESPACE_MAX_BYTES} bytes together with its database");
         return Err(Fault::new(what));

@@ -1,19 +1,22 @@
 //! Where the lake is: `LAKE_URL` and the `AZURE_` variables, which must not contradict each other.
 
+pub(in crate::settings) mod azure;
+mod connection_string;
+
 use std::path::PathBuf;
 
 use url::Url;
 
-use super::azure::{
+use crate::settings::lake::azure::{
     AzureCredential, EntraIdentity, PUBLIC_CLOUD, account_of_endpoint, blob_host_of_dfs,
     endpoint_of, is_domain, parse_account, parse_client_secret, parse_endpoint, parse_filesystem,
     parse_id, parse_key, parse_sas, parse_token_file,
 };
-use super::connection_string::Connection;
-use super::problems::Fault;
-use super::setting::Setting;
-use super::table;
-use super::values::Values;
+use crate::settings::lake::connection_string::Connection;
+use crate::settings::problems::Fault;
+use crate::settings::table;
+use crate::settings::table::setting::Setting;
+use crate::settings::values::Values;
 use silt_core::namespace::names::percent_decode;
 
 /// Longest prefix. A blob's name has 1,024 characters; collection and file take up to 300.
@@ -60,7 +63,7 @@ struct AzureUrl {
 }
 
 /// Reads where the lake is, and its address for logs and messages, which holds no secret.
-pub(super) fn read(values: &mut Values) -> Option<(LakeLocation, String)> {
+pub(in crate::settings) fn read(values: &mut Values) -> Option<(LakeLocation, String)> {
     let url = values.parse(&table::LAKE_URL, parse_url);
     if let Some(LakeUrl::Local { root, url }) = url {
         refuse_azure_settings(values);

@@ -3,11 +3,11 @@
 
 use url::Url;
 
-use super::azure::{
+use crate::settings::lake::azure::{
     AzureCredential, DEVELOPMENT_ENDPOINT, PUBLIC_CLOUD, account_of_endpoint, endpoint_of,
     parse_account, parse_endpoint, parse_key, parse_sas,
 };
-use super::problems::Fault;
+use crate::settings::problems::Fault;
 
 /// Azurite's documented account, which every copy of it has:
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
@@ -17,12 +17,12 @@ const DEVELOPMENT_KEY: &str =
 
 /// What a connection string says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Connection {
-    pub(super) account: String,
-    pub(super) endpoint: Url,
+pub(in crate::settings) struct Connection {
+    pub(in crate::settings) account: String,
+    pub(in crate::settings) endpoint: Url,
     /// Whether it spells the endpoint out, so that no other setting may say otherwise.
-    pub(super) is_endpoint_fixed: bool,
-    pub(super) credential: AzureCredential,
+    pub(in crate::settings) is_endpoint_fixed: bool,
+    pub(in crate::settings) credential: AzureCredential,
 }
 
 /// The fields of a connection string that silt needs.
@@ -85,7 +85,7 @@ impl<'a> Fields<'a> {
 
 impl Connection {
     /// Takes a connection string apart. No message quotes any of it.
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+    pub(in crate::settings) fn parse(text: &str) -> Result<Self, Fault> {
         let fields = Fields::of(text)?;
         if let Some(development) = fields.development {
             return Self::development(development, &fields);

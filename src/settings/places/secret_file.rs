@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use super::problems::{Fault, Problem, shown};
-use super::setting::Setting;
-use super::values::{Given, NotText, Origin, Values};
+use crate::settings::problems::{Fault, Problem, shown};
+use crate::settings::table::setting::Setting;
+use crate::settings::values::{Given, NotText, Origin, Values};
 
 /// A secret is no longer than this; a file that is was named by mistake.
 const LEN_MAX_BYTES: u64 = 64 * 1024;
 
 /// Takes a secret's value as it was given, or that of the file that was named instead.
-pub(super) fn take(
+pub(in crate::settings) fn take(
     values: &mut Values,
     setting: &'static Setting,
     value: Option<(Given, Origin)>,

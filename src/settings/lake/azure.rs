@@ -4,14 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::{Host, Url};
 
-use super::problems::Fault;
-use super::secret::Secret;
+use crate::settings::problems::Fault;
+use crate::settings::secret::Secret;
 
 /// Where Azurite listens if nobody says otherwise, with its documented account.
-pub(super) const DEVELOPMENT_ENDPOINT: &str = "http://127.0.0.1:10000/devstoreaccount1";
+pub(in crate::settings) const DEVELOPMENT_ENDPOINT: &str =
+    "http://127.0.0.1:10000/devstoreaccount1";
 
 /// Suffix of the public cloud's addresses.
-pub(super) const PUBLIC_CLOUD: &str = "core.windows.net";
+pub(in crate::settings) const PUBLIC_CLOUD: &str = "core.windows.net";
 
 /// How silt shows who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl AzureCredential {
 }
 
 /// Reads a storage account's name.
-pub(super) fn parse_account(name: &str) -> Result<String, Fault> {
+pub(in crate::settings) fn parse_account(name: &str) -> Result<String, Fault> {
     let is_name = (3..=24).contains(&name.len())
         && name
             .bytes()
@@ -65,7 +66,7 @@ pub(super) fn parse_account(name: &str) -> Result<String, Fault> {
 }
 
 /// Reads the id or the domain of a tenant, or the id of a client.
-pub(super) fn parse_id(id: &str) -> Result<String, Fault> {
+pub(in crate::settings) fn parse_id(id: &str) -> Result<String, Fault> {
     let is_id = id
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
@@ -79,7 +80,7 @@ pub(super) fn parse_id(id: &str) -> Result<String, Fault> {
 }
 
 /// Reads a client secret.
-pub(super) fn parse_client_secret(secret: &str) -> Result<Secret, Fault> {
+pub(in crate::settings) fn parse_client_secret(secret: &str) -> Result<Secret, Fault> {
     let is_word = |character: char| !character.is_whitespace() && !character.is_control();
     if secret.chars().all(is_word) {
         Ok(Secret::new(secret))
@@ -89,7 +90,7 @@ pub(super) fn parse_client_secret(secret: &str) -> Result<Secret, Fault> {
 }
 
 /// Reads the path of a workload identity's token.
-pub(super) fn parse_token_file(path: &str) -> Result<String, Fault> {
+pub(in crate::settings) fn parse_token_file(path: &str) -> Result<String, Fault> {
     if path.starts_with('/') && !path.contains('\0') {
         Ok(path.to_owned())
     } else {
@@ -98,7 +99,7 @@ pub(super) fn parse_token_file(path: &str) -> Result<String, Fault> {
 }
 
 /// Reads a file system's (container's) name.
-pub(super) fn parse_filesystem(name: &str) -> Result<String, Fault> {
+pub(in crate::settings) fn parse_filesystem(name: &str) -> Result<String, Fault> {
     let is_word = |word: &str| {
         !word.is_empty()
             && word
@@ -115,7 +116,7 @@ pub(super) fn parse_filesystem(name: &str) -> Result<String, Fault> {
 }
 
 /// Reads an account key. No message quotes any of it.
-pub(super) fn parse_key(text: &str) -> Result<Secret, Fault> {
+pub(in crate::settings) fn parse_key(text: &str) -> Result<Secret, Fault> {
     match STANDARD.decode(text) {
         Ok(key) if !key.is_empty() => Ok(Secret::new(text)),
         _ => Err(Fault::new("the account key is not base64")),
@@ -123,7 +124,7 @@ pub(super) fn parse_key(text: &str) -> Result<Secret, Fault> {
 }
 
 /// Reads a shared access signature. No message quotes any of it.
-pub(super) fn parse_sas(text: &str) -> Result<Secret, Fault> {
+pub(in crate::settings) fn parse_sas(text: &str) -> Result<Secret, Fault> {
     let sas = text.strip_prefix('?').unwrap_or(text);
     if sas.contains("://") {
         let what = "the shared access signature is a whole address";
@@ -144,7 +145,7 @@ pub(super) fn parse_sas(text: &str) -> Result<Secret, Fault> {
 }
 
 /// Reads the address of a blob service; `https`, or `http` to this machine only.
-pub(super) fn parse_endpoint(text: &str) -> Result<Url, Fault> {
+pub(in crate::settings) fn parse_endpoint(text: &str) -> Result<Url, Fault> {
     let mut url = Url::parse(text).map_err(|_| Fault::new("it is not an address"))?;
     let Some(host) = url.host().map(|host| host.to_owned()) else {
         return Err(Fault::new("it names no host"));
@@ -205,7 +206,7 @@ fn names_no_account(host: &Host) -> bool {
 }
 
 /// The address of an account's blob service in a cloud.
-pub(super) fn endpoint_of(account: &str, suffix: &str) -> Result<Url, Fault> {
+pub(in crate::settings) fn endpoint_of(account: &str, suffix: &str) -> Result<Url, Fault> {
     if !is_domain(suffix) {
         return Err(Fault::new("EndpointSuffix is not a domain"));
     }
@@ -213,7 +214,7 @@ pub(super) fn endpoint_of(account: &str, suffix: &str) -> Result<Url, Fault> {
 }
 
 /// Whether a text is made of labels and dots, and nothing that means more in an address.
-pub(super) fn is_domain(text: &str) -> bool {
+pub(in crate::settings) fn is_domain(text: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
     text.split('.')
         .all(|label| !label.is_empty() && label.chars().all(is_inner))
@@ -221,7 +222,7 @@ pub(super) fn is_domain(text: &str) -> bool {
 
 /// The blob service's host for a dfs service's: `a.dfs.S` to `a.blob.S`, `a.z1.dfs.S` to
 /// `a.z1.blob.S`; `None` if it is no dfs service's.
-pub(super) fn blob_host_of_dfs(host: &str) -> Option<String> {
+pub(in crate::settings) fn blob_host_of_dfs(host: &str) -> Option<String> {
     let mut labels: Vec<&str> = host.split('.').collect();
     let at = labels.iter().position(|label| *label == "dfs")?;
     if !matches!(at, 1 | 2) || labels.len() < at + 2 {
@@ -232,7 +233,7 @@ pub(super) fn blob_host_of_dfs(host: &str) -> Option<String> {
 }
 
 /// The account that an address names: by its path, or by its host.
-pub(super) fn account_of_endpoint(endpoint: &Url) -> Option<String> {
+pub(in crate::settings) fn account_of_endpoint(endpoint: &Url) -> Option<String> {
     let path = endpoint.path().trim_matches('/');
     if !path.is_empty() {
         return Some(path.to_owned());

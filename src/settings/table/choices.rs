@@ -63,27 +63,27 @@ pub enum LogFormat {
 
 /// `LOG_FORMAT` as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LogFormatWord {
+pub(in crate::settings) enum LogFormatWord {
     Auto,
     Fixed(LogFormat),
 }
 
 /// `CHECKPOINT_STORE` as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StoreWord {
+pub(in crate::settings) enum StoreWord {
     MongoDb,
     Lake,
 }
 
 /// `STREAMS` as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Streams {
+pub(in crate::settings) enum Streams {
     PerCollection,
     Shared,
 }
 
 /// A type whose values have a word each.
-pub(super) trait Words: Copy + PartialEq + 'static {
+pub(in crate::settings) trait Words: Copy + PartialEq + 'static {
     /// The words, in the order of the help.
     const WORDS: &'static [(&'static str, Self)];
 
@@ -103,7 +103,7 @@ pub(super) trait Words: Copy + PartialEq + 'static {
 }
 
 /// The words of a type, for the table of settings.
-pub(super) fn words<T: Words>() -> Vec<&'static str> {
+pub(in crate::settings) fn words<T: Words>() -> Vec<&'static str> {
     T::WORDS.iter().map(|(word, _)| *word).collect()
 }
 

@@ -1,28 +1,32 @@
 //! What is watched: databases, collections, and how many streams that takes.
 
+mod common_regex;
+pub(in crate::settings) mod namespaces;
+pub(in crate::settings) mod patterns;
+
 use std::collections::BTreeSet;
 
-use super::CheckpointSettings;
-use super::choices::Streams;
-use super::namespaces::{check_namespace, parse_collections, parse_databases};
-use super::problems::{Fault, shown};
-use super::table;
-use super::values::Values;
+use crate::settings::CheckpointSettings;
+use crate::settings::problems::{Fault, shown};
+use crate::settings::table;
+use crate::settings::table::choices::Streams;
+use crate::settings::values::Values;
+use crate::settings::watched::namespaces::{check_namespace, parse_collections, parse_databases};
 use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{Matcher, NameSet, Selection, Watched};
 
 /// What is watched.
 #[derive(Clone, Debug)]
-pub(super) struct Scope {
-    pub(super) databases: NameSet,
-    pub(super) collections: NameSet,
-    pub(super) layout: Layout,
+pub(in crate::settings) struct Scope {
+    pub(in crate::settings) databases: NameSet,
+    pub(in crate::settings) collections: NameSet,
+    pub(in crate::settings) layout: Layout,
     streams: Streams,
 }
 
 impl Scope {
     /// Reads it. `None` only if problems were noted.
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(in crate::settings) fn read(values: &mut Values) -> Option<Self> {
         let databases = values.parse_list(&table::MONGODB_DATABASE, parse_databases);
         let collections = values.parse_list(&table::MONGODB_COLLECTIONS, parse_collections);
         let streams = streams(values, databases.as_ref(), collections.as_ref());
@@ -45,20 +49,24 @@ impl Scope {
     }
 
     /// Whether a collection is watched because it is named.
-    pub(super) fn names(&self, database: &str, collection: &str) -> bool {
+    pub(in crate::settings) fn names(&self, database: &str, collection: &str) -> bool {
         let is_named =
             |include: &Matcher| matches!(include, Matcher::Name(name) if name == collection);
         self.matches(database, collection) && self.collections.includes.iter().any(is_named)
     }
 
     /// Whether a collection is watched.
-    pub(super) fn matches(&self, database: &str, collection: &str) -> bool {
+    pub(in crate::settings) fn matches(&self, database: &str, collection: &str) -> bool {
         self.selection(Vec::new()).matches(database, collection)
     }
 
     /// What each feed watches: first the shared one, if there is one, then those of a collection each.
     /// `apart` has a stream of its own. A pattern doesn't mean the checkpoints.
-    pub(super) fn feeds(&self, apart: &[Origin], checkpoints: &CheckpointSettings) -> Vec<Watched> {
+    pub(in crate::settings) fn feeds(
+        &self,
+        apart: &[Origin],
+        checkpoints: &CheckpointSettings,
+    ) -> Vec<Watched> {
         if self.streams == Streams::PerCollection {
             return self
                 .origins()
@@ -91,7 +99,7 @@ impl Scope {
     }
 
     /// The collection that a section is for: `users`, or `shop.users`.
-    pub(super) fn find(
+    pub(in crate::settings) fn find(
         &self,
         key: &str,
         checkpoints: Option<&CheckpointSettings>,

@@ -7,14 +7,14 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::problems::Fault;
+use crate::settings::problems::Fault;
 
 /// The longest that the server takes.
 /// <https://www.mongodb.com/docs/manual/reference/operator/query/regex/>
-pub(super) const LEN_MAX_BYTES: usize = 32_764;
+pub(in crate::settings) const LEN_MAX_BYTES: usize = 32_764;
 
 /// Reads what stands between the slashes, and spells out what the two would read differently.
-pub(super) fn parse(body: &str) -> Result<String, Fault> {
+pub(in crate::settings) fn parse(body: &str) -> Result<String, Fault> {
     if body.is_empty() {
         return Err(Fault::new("it is empty"));
     }

@@ -1,0 +1,17 @@
+//! The parts of the process that settings are loaded from.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// All that [`load`](super::load()) knows of the process besides its arguments.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Looks up an environment variable.
+    pub environment: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The file of settings that is read, if it is there, when the command line names none.
+    pub default_env_file: Option<&'a Path>,
+    /// Whether the log goes to a terminal.
+    pub is_terminal: bool,
+    /// The time, in milliseconds since 1970.
+    pub now_unix_ms: i64,
+}
