@@ -5,7 +5,7 @@
             print(file.collection, file.hour, token(change), change["operationType"])
 
 `file.changes()` raises LakeError where the file is not whole, doesn't count what it holds, or holds a change
-of another hour. Knows nothing of silt's code: what it understands is what README.md promises.
+of another hour. Knows nothing of silt's code: what it understands is what docs/files.md promises.
 """
 
 import gzip

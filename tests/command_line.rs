@@ -64,9 +64,9 @@ fn help_documents_every_setting() {
 }
 
 #[test]
-fn the_readme_names_every_setting() {
+fn the_settings_page_names_every_setting() {
     let template = include_str!("../.env.template");
-    let readme = include_str!("../README.md");
+    let page = include_str!("../docs/settings.md");
     for line in template.lines() {
         let Some((name, _)) = line.trim_start_matches('#').split_once('=') else {
             continue;
@@ -75,7 +75,7 @@ fn the_readme_names_every_setting() {
             .bytes()
             .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
         {
-            assert!(readme.contains(&format!("`{name}`")), "{name}");
+            assert!(page.contains(&format!("`{name}`")), "{name}");
         }
     }
 }

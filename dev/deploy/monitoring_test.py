@@ -18,7 +18,7 @@ from deploy import project
 
 RULES = "k8s/components/prometheus/prometheusrule.yaml"
 DASHBOARD = "k8s/components/grafana/silt.json"
-RUNBOOKS = ["docs/operations.md", "docs/troubleshooting.md"]
+RUNBOOKS = ["docs/alerts.md"]
 LABELS = {"database", "collection", "state", "reason", "outcome", "cause", "version", "le"}
 TARGET_LABELS = {"job", "namespace", "pod", "instance"}  # which Prometheus adds
 # What Grafana puts in before it asks Prometheus.

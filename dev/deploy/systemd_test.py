@@ -28,7 +28,7 @@ class UnitTest(unittest.TestCase):
     def test_it_starts_again_unless_that_is_no_use(self):
         self.assertEqual(self.one("Restart"), "on-failure")
         self.assertEqual(self.one("RestartPreventExitStatus"), "2")
-        self.assertRegex(project.text("README.md"), r"\| 2 \| settings need mending")
+        self.assertRegex(project.text("docs/commands.md"), r"\| 2 \| a setting or the command line is wrong")
 
     def test_a_reload_is_a_flush(self):
         self.assertEqual(self.one("ExecReload"), "/bin/kill -USR1 $MAINPID")

@@ -21,9 +21,9 @@ const DOCUMENT_LEN_BYTES: usize = 4000;
 const PAUSE: Duration = Duration::from_millis(15);
 /// Documents that don't fit the budget several times over.
 const ENOUGH: i64 = 4 * (BUFFER_LIMIT_BYTES as i64) / (DOCUMENT_LEN_BYTES as i64);
-/// README.md: half the budget again, and 20 MiB.
+/// docs/capacity.md: half the budget again, and 20 MiB.
 const MEMORY_LIMIT_BYTES: u64 = BUFFER_LIMIT_BYTES * 3 / 2 + (20 << 20);
-/// README.md: what a feed takes that catches up.
+/// docs/capacity.md: what a feed takes that catches up.
 const CATCHING_UP_BYTES: u64 = 64 << 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 

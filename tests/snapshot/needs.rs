@@ -366,7 +366,7 @@ async fn a_shared_streams_collections_are_those_of_its_selection() {
     );
 }
 
-/// What README asks for: the role `read`, or `find` and `changeStream` alone.
+/// What docs/permissions.md asks for: the role `read`, or `find` and `changeStream` alone.
 #[tokio::test]
 async fn a_role_that_may_only_read_is_enough() {
     let server = Server::mongod_with(&["--auth"]);

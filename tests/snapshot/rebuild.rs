@@ -123,7 +123,7 @@ async fn archived(world: &World, silt: &mut Silt) -> Vec<Value> {
     }
 }
 
-/// What README tells a user to do.
+/// What docs/snapshots.md tells a user to do.
 async fn rebuild(into: &Collection<Document>, snapshot: &Snapshot, changes: &[Value]) -> usize {
     let as_it_was = into.clone_with_type::<RawDocumentBuf>();
     for some in snapshot.documents.chunks(2_000) {
@@ -227,7 +227,7 @@ async fn compare(world: &World, mut silt: Silt, writes: u32) -> Snapshot {
     let [users, rebuilt] = digests(&world.scene, ["users", "rebuilt"]).await;
     assert_eq!(users, rebuilt, "after {applied} changes of {writes} writes");
     if world.scene.settings.contains_key("LAKE_URL") {
-        // The same by what README gives to users.
+        // The same with docs/rebuild.py.
         let recipe = include_str!("../../docs/rebuild.py");
         let folder = world.scene.lake().join("users");
         let (folder, database) = (folder.to_str().unwrap(), world.scene.database.name());
