@@ -1,12 +1,12 @@
 # docker build -t silt .
 # docker run --env-file .env silt
 
-# The compiler of rust-toolchain.toml. That file stays outside: it would make rustup fetch what only developers need.
+# The compiler of rust-toolchain.toml. The file itself isn't copied: rustup would download components that only developers need.
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 
-# The dependencies alone, in a layer that stays until Cargo.toml or Cargo.lock changes. What was built of the
-# stand-in for silt is removed again: Cargo goes by dates, and could take it for newer than the source.
+# The dependencies alone, in a layer that is cached until Cargo.toml or Cargo.lock changes. The build of the
+# placeholder for silt is removed: Cargo compares dates, and could consider it newer than the source.
 COPY Cargo.toml Cargo.lock ./
 COPY crates/core/Cargo.toml crates/core/
 RUN mkdir src crates/core/src \
@@ -20,8 +20,8 @@ COPY crates crates
 COPY src src
 RUN cargo build --release --locked --bin silt
 
-# The final image's files: silt, what it is linked to, the roots for TLS to Azure (MongoDB's are in the binary), and
-# what a scanner needs to know the packages they are from.
+# The final image's files: silt, the libraries it links to, the root certificates for TLS to Azure (MongoDB's are in the
+# binary), and what a scanner needs to identify their packages.
 RUN mkdir -p /image/etc/ssl/certs /image/usr/local/bin /image/var/lib/dpkg/status.d \
     && cp target/release/silt /image/usr/local/bin/ \
     && ldd target/release/silt | grep -o '/[^ ]*' | xargs -I {} cp --dereference --parents {} /image \
@@ -32,7 +32,7 @@ RUN mkdir -p /image/etc/ssl/certs /image/usr/local/bin /image/var/lib/dpkg/statu
            dpkg-query --status "$package" > "/image/var/lib/dpkg/status.d/$package" || exit 1; \
        done
 
-# No shell and no tools: `silt check`, `silt flush` and `silt healthcheck` are what there is to run.
+# No shell and no tools; only silt and its commands can run.
 FROM scratch
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="silt" \

@@ -1,4 +1,4 @@
-# Makes of silt's Deployment a Job that runs `silt check` in the same pod: its image, settings, secrets and identity.
+# Turns silt's Deployment into a Job that runs `silt check` in the same pod: with its image, settings, secrets and identity.
 {
   apiVersion: "batch/v1",
   kind: "Job",
