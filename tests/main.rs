@@ -33,3 +33,4 @@ mod readers;
 mod snapshot;
 mod streams;
 mod tuning;
+mod uri_options;

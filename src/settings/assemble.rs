@@ -10,7 +10,7 @@ use crate::settings::feeds::{self, FeedKind};
 use crate::settings::lake;
 use crate::settings::mongodb::uri::MongodbUri;
 use crate::settings::places::Section;
-use crate::settings::problems::Fault;
+use crate::settings::problems::{Fault, shown};
 use crate::settings::schedule::{Schedule, next_flush, parse_timezone};
 use crate::settings::secret::Secret;
 use crate::settings::surroundings::Surroundings;
@@ -24,6 +24,7 @@ use crate::settings::{
     CheckpointSettings, Command, HttpSettings, InstanceSettings, LakeSettings, LogSettings,
     Settings, SnapshotSettings, SourceSettings,
 };
+use silt_core::namespace::selection::is_servers_database;
 
 /// Reads what the command needs, and how to log. `None` only if problems were noted with that.
 pub(super) fn command(
@@ -183,18 +184,38 @@ fn snapshot(values: &mut Values) -> Option<SnapshotSettings> {
     })
 }
 
-/// The connection string, and what may be shown of it.
+/// The connection string for the driver, and what may be shown of it.
 fn uri(values: &mut Values) -> Option<(Secret, String)> {
     let setting = &table::MONGODB_URI;
-    let text = values.text(setting)?;
     let parsed = values.parse(setting, MongodbUri::parse)?;
     if parsed.has_password && values.is_flag(setting) {
-        let what = "it holds a password, and a command line is visible to every process";
+        let what = "it holds a password, and every process can see a command line";
         let mend = "set it in the environment or the .env file";
         values.refuse(setting, Fault::mended_by(what, mend));
         return None;
     }
-    Some((Secret::new(text), parsed.for_people))
+    for (option, why) in parsed.ignored {
+        values.warn(format!("{}: {option} is ignored: {why}", setting.name));
+    }
+    if let Some(database) = parsed.database {
+        warn_of_other_database(values, &database);
+    }
+    Some((Secret::new(parsed.for_driver), parsed.for_people))
+}
+
+/// The database in the URI's path is where users log in by default; it isn't watched unless
+/// `MONGODB_DATABASE` names it, too.
+fn warn_of_other_database(values: &mut Values, database: &str) {
+    let setting = &table::MONGODB_DATABASE;
+    let is_default = values.explicit(setting).is_none();
+    let watched = values.text(setting).unwrap_or_default();
+    if is_default && watched != database && !is_servers_database(database) {
+        let (name, database) = (setting.name, shown(database));
+        values.warn(format!(
+            "MONGODB_URI has the database {database} in its path, but {name} isn't set, so its default \
+             {watched} is watched; set {name}={database} to watch that"
+        ));
+    }
 }
 
 fn schedule(values: &mut Values, now_unix_ms: i64) -> Option<Schedule> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bson::{Document, RawDocumentBuf};
 use mongodb::action::Watch;
 use mongodb::change_stream::ChangeStream;
+use mongodb::options::ReadConcern;
 
 use super::{AWAIT_LIMIT_MS, Deployment, SourceError, StreamOptions, filter, token};
 use silt_core::namespace::selection::Watched;
@@ -64,6 +65,8 @@ impl<'a> Opening<'a> {
         stages.extend(self.stages);
         watch = watch
             .pipeline(stages)
+            // The only level that change streams accept; the cluster's default may be another one.
+            .read_concern(ReadConcern::majority())
             .batch_size(self.batch_changes)
             .max_await_time(await_limit(limit));
         if let Some(full_document) = &options.full_document {

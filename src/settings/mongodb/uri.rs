@@ -1,21 +1,57 @@
-//! The shape of a MongoDB connection string. The driver checks the rest, and names resolve there.
+//! `MONGODB_URI`: what is checked before the driver sees it, and what silt changes in it.
+//!
+//! The driver parses the string again and resolves its hosts. Its errors quote the string, which may hold a
+//! password, so silt finds the usual mistakes first and never quotes any of it.
+
+use silt_core::namespace::names::percent_decode;
 
 use crate::settings::problems::Fault;
 
-/// What is known of a connection string.
+/// A connection string, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::settings) struct MongodbUri {
-    /// Whether it holds a password, or a token of another kind.
-    pub(in crate::settings) has_password: bool,
+    /// The string for the driver, which may differ from the one that was set.
+    pub(in crate::settings) for_driver: String,
     /// Scheme and hosts: safe to show.
     pub(in crate::settings) for_people: String,
+    /// Whether it holds a password, or a token of another kind.
+    pub(in crate::settings) has_password: bool,
+    /// The database in its path.
+    pub(in crate::settings) database: Option<String>,
+    /// Options that are ignored, each with the reason.
+    pub(in crate::settings) ignored: Vec<(&'static str, &'static str)>,
 }
 
 /// Characters that mean something in a connection string and must be escaped in user and password.
 const RESERVED: [char; 7] = [':', '/', '?', '#', '[', ']', '@'];
 
+/// Longest application name that a server accepts.
+/// <https://www.mongodb.com/docs/manual/reference/connection-string-options/#mongodb-urioption-urioption.appName>
+const APP_NAME_MAX_BYTES: usize = 128;
+
+/// Options that would change what silt's own operations mean, or that the driver doesn't have. silt takes
+/// them out: their names, and why.
+const IGNORED: [(&str, &str); 7] = [
+    (
+        "readConcernLevel",
+        "change streams and snapshots are always read with majority",
+    ),
+    ("w", "checkpoints are always written with w=majority"),
+    ("journal", "checkpoints are always written with w=majority"),
+    ("wTimeoutMS", "MONGODB_TIMEOUT_SECONDS limits every request"),
+    (
+        "socketTimeoutMS",
+        "MONGODB_TIMEOUT_SECONDS limits every request",
+    ),
+    ("timeoutMS", "MONGODB_TIMEOUT_SECONDS limits every request"),
+    (
+        "uuidRepresentation",
+        "UUIDs are archived byte for byte, with their subtype",
+    ),
+];
+
 impl MongodbUri {
-    /// Takes the string apart as the driver does. No message quotes any of it.
+    /// Splits the string as the driver does. No message quotes any of it.
     pub(in crate::settings) fn parse(text: &str) -> Result<Self, Fault> {
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(Fault::new("there is white space in it"));
@@ -25,23 +61,167 @@ impl MongodbUri {
             .split_once("://")
             .filter(|(found, _)| schemes.contains(found))
             .ok_or_else(|| Fault::new("it doesn't begin with mongodb:// or mongodb+srv://"))?;
-        let (address, options) = after_scheme.split_once('?').unwrap_or((after_scheme, ""));
-        let (user, hosts) = match address.rsplit_once('@') {
-            Some((user, hosts)) => (Some(user), hosts),
+        let (address, options) = match after_scheme.split_once('?') {
+            Some((address, options)) => (address, options),
+            None => (after_scheme, ""),
+        };
+        let (user, location) = match address.rsplit_once('@') {
+            Some((user, location)) => (Some(user), location),
             None => (None, address),
         };
-        let hosts = hosts.split('/').next().unwrap_or("");
-        check_options(options)?;
+        let (hosts, path) = match location.split_once('/') {
+            Some((hosts, path)) => (hosts, Some(path)),
+            None => (location, None),
+        };
+        let mut options = Options::parse(options)?;
         let user_has_password = user.map_or(Ok(false), check_user)?;
         check_hosts(scheme, hosts)?;
+        let has_password = user_has_password || options.hold_secret();
+        let ignored = options.remove_ignored();
+        options.check_mechanism()?;
+        options.check_app_name()?;
+        let user = user
+            .map(|user| options.escape_for_scram(user))
+            .transpose()?;
+        let user = user.map_or(String::new(), |user| format!("{user}@"));
+        let database = path.and_then(percent_decode);
+        let options = options.text();
+        let path = match path {
+            Some(path) => format!("/{path}"),
+            None if options.is_empty() => String::new(),
+            None => "/".to_owned(),
+        };
         Ok(Self {
-            has_password: user_has_password || options_hold_secret(options),
+            for_driver: format!("{scheme}://{user}{hosts}{path}{options}"),
             for_people: format!("{scheme}://{hosts}"),
+            has_password,
+            database: database.filter(|database| !database.is_empty()),
+            ignored,
         })
     }
 }
 
-/// Says whether there is a password.
+/// The options after the `?`: names and values as they are written.
+struct Options<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Options<'a> {
+    fn parse(text: &'a str) -> Result<Self, Fault> {
+        // An `@` here most likely belongs to a password with an unescaped `?`, whose beginning would
+        // then be taken for a host and shown.
+        if text.contains('@') {
+            return Err(unescaped());
+        }
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        let pairs: Option<Vec<_>> = pairs.map(|pair| pair.split_once('=')).collect();
+        let missing = || Fault::new("one of the options after its `?` has no `=`");
+        pairs.map(Self).ok_or_else(missing)
+    }
+
+    fn text(&self) -> String {
+        let pairs = self.0.iter().map(|(name, value)| format!("{name}={value}"));
+        let text = pairs.collect::<Vec<_>>().join("&");
+        if text.is_empty() {
+            text
+        } else {
+            format!("?{text}")
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let mut pairs = self.0.iter();
+        let (_, value) = pairs.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(value)
+    }
+
+    fn remove(&mut self, name: &str) -> Option<&'a str> {
+        let value = self.get(name)?;
+        self.0
+            .retain(|(found, _)| !found.eq_ignore_ascii_case(name));
+        Some(value)
+    }
+
+    /// Passwords of key files and proxies, and session tokens.
+    fn hold_secret(&self) -> bool {
+        self.0.iter().any(|(name, value)| {
+            let both = format!("{name}={value}").to_ascii_lowercase();
+            both.contains("password") || both.contains("token")
+        })
+    }
+
+    /// Removes what silt overrides; `majority` is what silt does anyway and needs no mention.
+    fn remove_ignored(&mut self) -> Vec<(&'static str, &'static str)> {
+        let mut ignored = Vec::new();
+        for (name, why) in IGNORED {
+            match self.remove(name) {
+                None | Some("majority") => {}
+                Some(_) => ignored.push((name, why)),
+            }
+        }
+        ignored
+    }
+
+    fn check_mechanism(&mut self) -> Result<(), Fault> {
+        const NAME: &str = "authMechanism";
+        match self.get(NAME) {
+            // The word of other drivers for what this one does without the option.
+            Some("DEFAULT") => {
+                self.remove(NAME);
+                Ok(())
+            }
+            None | Some("SCRAM-SHA-1" | "SCRAM-SHA-256" | "MONGODB-X509" | "PLAIN") => Ok(()),
+            Some(_) => Err(Fault::mended_by(
+                "silt can't log in by the authMechanism in it",
+                "use SCRAM-SHA-256, SCRAM-SHA-1, MONGODB-X509, PLAIN or DEFAULT",
+            )),
+        }
+    }
+
+    fn check_app_name(&self) -> Result<(), Fault> {
+        let name = self.get("appName").unwrap_or_default();
+        let len = percent_decode(name).map_or(name.len(), |name| name.len());
+        if len > APP_NAME_MAX_BYTES {
+            let what = format!("its appName is longer than {APP_NAME_MAX_BYTES} bytes");
+            return Err(Fault::mended_by(what, "shorten the appName"));
+        }
+        Ok(())
+    }
+
+    /// Escapes `,` and `=` in the user's name, which SCRAM requires (RFC 5802, section 5.1) and the driver
+    /// (3.9.1) forgets. Only SCRAM-SHA-256 leaves the name out of the password's hash, so it is chosen.
+    fn escape_for_scram(&mut self, user: &str) -> Result<String, Fault> {
+        let (name, password) = match user.split_once(':') {
+            Some((name, password)) => (name, Some(password)),
+            None => (user, None),
+        };
+        let mechanism = self.get("authMechanism");
+        let is_scram = matches!(mechanism, None | Some("SCRAM-SHA-1" | "SCRAM-SHA-256"));
+        let upper = name.to_ascii_uppercase();
+        let needs_escape =
+            name.contains([',', '=']) || upper.contains("%2C") || upper.contains("%3D");
+        if !is_scram || !needs_escape {
+            return Ok(user.to_owned());
+        }
+        if mechanism == Some("SCRAM-SHA-1") {
+            return Err(Fault::mended_by(
+                "a user name with a comma or an equals sign can't log in by SCRAM-SHA-1",
+                "use authMechanism=SCRAM-SHA-256, or a user with another name",
+            ));
+        }
+        if mechanism.is_none() {
+            self.0.push(("authMechanism", "SCRAM-SHA-256"));
+        }
+        // `=` first: the escapes bring their own. `%3D` is `=` to the driver.
+        let name = name.replace("%3d", "=").replace("%3D", "=");
+        let name = name.replace("%2c", ",").replace("%2C", ",");
+        let name = name.replace('=', "%3D3D").replace(',', "%3D2C");
+        Ok(match password {
+            Some(password) => format!("{name}:{password}"),
+            None => name,
+        })
+    }
+}
+
+/// Whether there is a password.
 fn check_user(user: &str) -> Result<bool, Fault> {
     let (name, password) = match user.split_once(':') {
         Some((name, password)) => (name, Some(password)),
@@ -67,26 +247,6 @@ fn unescaped() -> Fault {
         "its user, password or options hold a character that must be escaped",
         "write % as %25, : as %3A, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D, @ as %40",
     )
-}
-
-/// An `@` here is rather one of a password with an unescaped `?`, whose beginning would then be
-/// taken for a host and shown.
-fn check_options(options: &str) -> Result<(), Fault> {
-    if options.contains('@') {
-        return Err(unescaped());
-    }
-    let mut pairs = options.split('&').filter(|pair| !pair.is_empty());
-    if pairs.all(|pair| pair.contains('=')) {
-        Ok(())
-    } else {
-        Err(Fault::new("behind its `?` stands an option without `=`"))
-    }
-}
-
-/// Options that carry a secret: passwords of key files and proxies, session tokens.
-fn options_hold_secret(options: &str) -> bool {
-    let lower = options.to_ascii_lowercase();
-    lower.contains("password") || lower.contains("token")
 }
 
 fn check_hosts(scheme: &str, hosts: &str) -> Result<(), Fault> {
@@ -125,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_ones() {
+    fn hosts_are_shown_and_passwords_are_noticed() {
         for (text, for_people, has_password) in [
             ("mongodb://localhost", "mongodb://localhost", false),
             (
@@ -168,13 +328,100 @@ mod tests {
                 true,
             ),
         ] {
-            let for_people = for_people.to_owned();
+            let uri = MongodbUri::parse(text).unwrap();
             assert_eq!(
-                MongodbUri::parse(text),
-                Ok(MongodbUri {
-                    has_password,
-                    for_people
-                })
+                (uri.for_people.as_str(), uri.has_password),
+                (for_people, has_password)
+            );
+        }
+    }
+
+    #[test]
+    fn options_that_silt_overrides_are_removed_and_named() {
+        for (text, for_driver, ignored) in [
+            ("mongodb://h", "mongodb://h", &[][..]),
+            ("mongodb://h/db?a=b&&c=d", "mongodb://h/db?a=b&c=d", &[]),
+            (
+                "mongodb://h/?w=majority&readConcernLevel=majority&retryWrites=true",
+                "mongodb://h/?retryWrites=true",
+                &[],
+            ),
+            (
+                "mongodb://h/?readconcernlevel=local&W=0&journal=true&replicaSet=r&wtimeoutMS=1",
+                "mongodb://h/?replicaSet=r",
+                &["readConcernLevel", "w", "journal", "wTimeoutMS"],
+            ),
+            (
+                "mongodb://h/?timeoutMS=1&socketTimeoutMS=1&uuidRepresentation=standard",
+                "mongodb://h/",
+                &["socketTimeoutMS", "timeoutMS", "uuidRepresentation"],
+            ),
+            (
+                "mongodb://h/?authMechanism=DEFAULT&retryReads=false&readPreference=secondary&readPreferenceTags=a:b&readPreferenceTags=",
+                "mongodb://h/?retryReads=false&readPreference=secondary&readPreferenceTags=a:b&readPreferenceTags=",
+                &[],
+            ),
+        ] {
+            let uri = MongodbUri::parse(text).unwrap();
+            let names: Vec<_> = uri.ignored.iter().map(|(name, _)| *name).collect();
+            assert_eq!((uri.for_driver.as_str(), &names[..]), (for_driver, ignored));
+        }
+    }
+
+    #[test]
+    fn options_that_cannot_work_are_refused() {
+        let long = "x".repeat(129);
+        for (options, what) in [
+            ("authMechanism=MONGODB-AWS", "can't log in by"),
+            ("authMechanism=GSSAPI", "can't log in by"),
+            (&format!("appName={long}"), "longer than 128 bytes"),
+        ] {
+            let fault = MongodbUri::parse(&format!("mongodb://h/?{options}")).unwrap_err();
+            assert!(fault.what.contains(what), "{fault:?}");
+        }
+        let longest = format!("mongodb://h/?appName={}", &long[1..]);
+        assert!(MongodbUri::parse(&longest).is_ok());
+    }
+
+    #[test]
+    fn commas_and_equals_signs_in_a_user_name_are_escaped_for_scram() {
+        for (text, for_driver) in [
+            (
+                "mongodb://a%2Cb%3dc,d=e:p,=w@h/",
+                "mongodb://a%3D2Cb%3D3Dc%3D2Cd%3D3De:p,=w@h/?authMechanism=SCRAM-SHA-256",
+            ),
+            (
+                "mongodb://a,b:p@h/?authMechanism=SCRAM-SHA-256",
+                "mongodb://a%3D2Cb:p@h/?authMechanism=SCRAM-SHA-256",
+            ),
+            (
+                "mongodb://CN=a,O=b@h/?authMechanism=MONGODB-X509",
+                "mongodb://CN=a,O=b@h/?authMechanism=MONGODB-X509",
+            ),
+            ("mongodb://a%20b:p@h/", "mongodb://a%20b:p@h/"),
+        ] {
+            assert_eq!(MongodbUri::parse(text).unwrap().for_driver, for_driver);
+        }
+        let sha1 = "mongodb://a,b:p@h/?authMechanism=SCRAM-SHA-1";
+        assert!(
+            MongodbUri::parse(sha1)
+                .unwrap_err()
+                .what
+                .contains("SCRAM-SHA-1")
+        );
+    }
+
+    #[test]
+    fn the_database_of_the_path_is_known() {
+        for (text, database) in [
+            ("mongodb://h", None),
+            ("mongodb://h/?a=b", None),
+            ("mongodb://h/shop?a=b", Some("shop")),
+            ("mongodb+srv://u:p@h/sh%C3%B6p", Some("shöp")),
+        ] {
+            assert_eq!(
+                MongodbUri::parse(text).unwrap().database.as_deref(),
+                database
             );
         }
     }
