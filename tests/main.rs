@@ -26,6 +26,7 @@ mod lake_conformance;
 mod lake_survey;
 mod lifecycle;
 mod ls;
+mod misspelled;
 mod options;
 mod outages;
 mod page;

@@ -1,5 +1,6 @@
 //! All feeds together: start, triggers, drain.
 
+mod misspelled;
 mod snapshots;
 
 use std::pin::pin;
@@ -118,6 +119,11 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
         .map(|snapshots| snapshots.statuses.clone());
     board.show(facts, shared.budget.clone(), views, progress);
     let oplog = tokio::spawn(watch_oplog(shared.deployment.clone(), board));
+    let names = tokio::spawn(misspelled::warn_of_names(
+        settings.source.databases.clone(),
+        settings.source.collections.clone(),
+        shared.deployment.clone(),
+    ));
     let triggers = Triggers {
         stop: &mut stop,
         flush: &mut flush,
@@ -127,6 +133,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     // Nobody is told twice that it is over.
     drop(exits);
     oplog.abort();
+    names.abort();
     // The next start goes on with them.
     drop(snapshots);
     let drained = drain(feeds, settings.shutdown_timeout, &mut stop).await;

@@ -15,6 +15,7 @@ pub mod preflight;
 #[cfg(test)]
 mod properties;
 mod reader;
+mod similar_names;
 mod token;
 mod version;
 mod whose;

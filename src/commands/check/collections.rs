@@ -133,7 +133,11 @@ impl Feed<'_> {
         let what = self.what("stream");
         let listing = self.listing(listings);
         let (row, is_fit) = self.kind(listing);
-        row.into_iter().for_each(add);
+        let similar = match listing {
+            Listed::Missing => self.similar().await,
+            Listed::There(_) | Listed::Unknown => None,
+        };
+        similar.or(row).into_iter().for_each(add);
         if !is_fit {
             add(Row::skipped(&what, "it is no ordinary collection"));
             return None;
@@ -168,6 +172,19 @@ impl Feed<'_> {
         let unreachable = unreachable(&tried);
         add(self.stream(tried));
         unreachable
+    }
+
+    /// Points out that a collection which doesn't exist may be misspelled.
+    async fn similar(&self) -> Option<Row> {
+        let (database, collection) = (&self.origin.database, &self.origin.collection);
+        let deployment = &self.reached.deployment;
+        let found = deployment.similar_names(database, [collection.as_str()]);
+        let (_, similar) = found.await.ok()?.pop()?;
+        let found = format!("doesn't exist, but {similar} does");
+        let row = Row::warning(&self.origin.name(), found);
+        Some(row.mended_by(format!(
+            "if it is misspelled, write {similar} in MONGODB_COLLECTIONS"
+        )))
     }
 
     /// The name of a row.

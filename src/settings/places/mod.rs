@@ -192,7 +192,9 @@ fn read_settings_file(
         }
     };
     let file = shown(&path);
-    let settings = settings_file::parse(&text);
+    // Windows editors write a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let settings = settings_file::parse(text);
     for bad in settings.bad {
         values.refuse_other(bad.problem(&file));
     }

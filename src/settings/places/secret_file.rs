@@ -7,6 +7,9 @@ use crate::settings::problems::{Fault, Problem, shown};
 use crate::settings::table::setting::Setting;
 use crate::settings::values::{Given, NotText, Origin, Values};
 
+/// Windows editors write it in front of UTF-8 text.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// A secret is no longer than this; a file that is was named by mistake.
 const LEN_MAX_BYTES: u64 = 64 * 1024;
 
@@ -58,5 +61,6 @@ fn read(path: &str) -> io::Result<Given> {
     if bytes.len() as u64 > LEN_MAX_BYTES {
         return Err(io::Error::other("it is larger than 64 KiB"));
     }
-    Ok(String::from_utf8(bytes).map_err(|_| NotText))
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+    Ok(String::from_utf8(text.to_vec()).map_err(|_| NotText))
 }

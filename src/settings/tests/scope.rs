@@ -163,3 +163,64 @@ fn patterns_pass_over_the_checkpoints_and_names_do_not() {
         assert!(problem.starts_with(start), "{problem}");
     }
 }
+
+#[test]
+fn names_that_most_likely_mean_something_else_are_pointed_out() {
+    for (collections, meant) in [
+        ("shop.users", Some("without their database: users")),
+        ("users;orders", Some("separated by commas: users,orders")),
+        ("[\"users\"]", Some("separated by commas: users")),
+        ("users,{orders}", Some("separated by commas: orders")),
+        ("users,crm.users,shop", None),
+        ("users,/a[0-9]/", None),
+    ] {
+        let warnings = of("shop", collections).load().unwrap().warnings;
+        let found = warnings.iter().any(|warning| {
+            warning.starts_with("MONGODB_COLLECTIONS: `")
+                && meant.is_some_and(|meant| warning.ends_with(meant))
+        });
+        assert_eq!(
+            (found, warnings.len()),
+            (meant.is_some(), usize::from(found))
+        );
+    }
+}
+
+#[test]
+fn a_database_in_the_uri_that_is_not_watched_is_pointed_out() {
+    let warnings = |uri: &str, database: &str| {
+        let given = Given::of(&LOCAL).and(&[("MONGODB_URI", uri), ("MONGODB_DATABASE", database)]);
+        let mut given = given;
+        if database.is_empty() {
+            given.environment.remove("MONGODB_DATABASE");
+        }
+        given.load().unwrap().warnings
+    };
+    assert_eq!(
+        warnings("mongodb://h/shop", ""),
+        [
+            "MONGODB_URI has the database shop in its path, but MONGODB_DATABASE isn't set, so its default \
+             mydb is watched; set MONGODB_DATABASE=shop to watch that"
+        ]
+    );
+    for (uri, database) in [
+        ("mongodb://h/shop", "crm"),
+        ("mongodb://h/mydb", ""),
+        ("mongodb://h/admin", ""),
+        ("mongodb://h/", ""),
+    ] {
+        assert_eq!(warnings(uri, database), [""; 0], "{uri}");
+    }
+}
+
+#[test]
+fn options_of_the_uri_that_are_ignored_are_warned_of() {
+    let given = Given::of(&LOCAL).and(&[("MONGODB_URI", "mongodb://h/?readConcernLevel=local")]);
+    assert_eq!(
+        given.load().unwrap().warnings,
+        [
+            "MONGODB_URI: readConcernLevel is ignored: change streams and snapshots are always read with \
+             majority"
+        ]
+    );
+}

@@ -24,12 +24,14 @@ fn secrets() -> impl Iterator<Item = &'static Setting> {
 #[test]
 fn a_file_does_as_well_as_a_variable_wherever_it_is_named() {
     let uri = file("mongodb://u:p@h\n");
+    let with_mark = file("\u{feff}mongodb://u:p@h\r\n");
     let lake = [("LAKE_URL", "file:///lake")];
     let line = format!("MONGODB_URI_FILE={}\n", text(&uri));
     for given in [
         Given::of(&lake).and(&[("MONGODB_URI_FILE", text(&uri))]),
         Given::of(&lake).args(&["--mongodb-uri-file", text(&uri)]),
         Given::of(&lake).env_file(&line),
+        Given::of(&lake).and(&[("MONGODB_URI_FILE", text(&with_mark))]),
         // Files of settings often carry `NAME=`.
         Given::of(&lake).env_file(&line).and(&[("MONGODB_URI", "")]),
     ] {

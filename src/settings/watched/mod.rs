@@ -13,7 +13,7 @@ use crate::settings::table::choices::Streams;
 use crate::settings::values::Values;
 use crate::settings::watched::namespaces::{check_namespace, parse_collections, parse_databases};
 use silt_core::namespace::origin::{Layout, Origin};
-use silt_core::namespace::selection::{Matcher, NameSet, Selection, Watched};
+use silt_core::namespace::selection::{NameSet, Selection, Watched};
 
 /// What is watched.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ impl Scope {
             check_namespaces(databases.as_ref(), &collections)
         })?;
         let databases = databases?;
+        warn_of_odd_names(values, &databases, &collections);
         let is_one = databases.names().is_some_and(|names| names.len() == 1);
         Some(Self {
             layout: if is_one {
@@ -50,9 +51,8 @@ impl Scope {
 
     /// Whether a collection is watched because it is named.
     pub(in crate::settings) fn names(&self, database: &str, collection: &str) -> bool {
-        let is_named =
-            |include: &Matcher| matches!(include, Matcher::Name(name) if name == collection);
-        self.matches(database, collection) && self.collections.includes.iter().any(is_named)
+        let mut names = self.collections.literal_names();
+        self.matches(database, collection) && names.any(|name| name == collection)
     }
 
     /// Whether a collection is watched.
@@ -138,7 +138,7 @@ impl Scope {
     fn meant<'a>(&'a self, key: &'a str) -> BTreeSet<(&'a str, &'a str)> {
         let is_watched = |(database, name): &(&str, &str)| self.matches(database, name);
         let is_named = |(database, name): &(&str, &str)| self.names(database, name);
-        let databases = self.databases.includes.iter().filter_map(name_of);
+        let databases = self.databases.literal_names();
         let alone: Vec<_> = databases.map(|database| (database, key)).collect();
         // A database's name has no dot.
         let with_database = key.split_once('.').filter(is_watched);
@@ -178,10 +178,27 @@ impl Scope {
     }
 }
 
-fn name_of(matcher: &Matcher) -> Option<&str> {
-    match matcher {
-        Matcher::Name(name) => Some(name),
-        Matcher::Pattern { .. } => None,
+/// Names that MongoDB accepts, but that most likely stand for something else.
+fn warn_of_odd_names(values: &mut Values, databases: &NameSet, collections: &NameSet) {
+    let setting = table::MONGODB_COLLECTIONS.name;
+    for name in collections.literal_names() {
+        let without_database = databases
+            .literal_names()
+            .find_map(|database| name.strip_prefix(database)?.strip_prefix('.'));
+        let meant = if name.contains([';', '[', ']', '"', '{', '}']) {
+            let is_separator = |c: char| matches!(c, ';' | '[' | ']' | '"' | '{' | '}');
+            let parts = name.split(is_separator).map(str::trim);
+            let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+            format!("names are separated by commas: {}", parts.join(","))
+        } else if let Some(collection) = without_database {
+            format!("collections are named without their database: {collection}")
+        } else {
+            continue;
+        };
+        let name = shown(name);
+        values.warn(format!(
+            "{setting}: `{name}` is taken as the name of one collection; did you mean something else? {meant}"
+        ));
     }
 }
 
@@ -233,11 +250,8 @@ fn streams(
 
 /// Says whether a collection's name is too long together with that of any database.
 fn check_namespaces(databases: Option<&NameSet>, collections: &NameSet) -> Result<(), Fault> {
-    let databases = databases.map_or(&[][..], |databases| &databases.includes);
-    let longest = databases
-        .iter()
-        .filter_map(name_of)
-        .max_by_key(|name| name.len());
-    let mut names = collections.includes.iter().filter_map(name_of);
+    let databases = databases.into_iter().flat_map(NameSet::literal_names);
+    let longest = databases.max_by_key(|name| name.len());
+    let mut names = collections.literal_names();
     names.try_for_each(|name| check_namespace(longest.unwrap_or_default(), name))
 }

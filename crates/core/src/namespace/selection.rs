@@ -125,6 +125,14 @@ impl NameSet {
         meant(&self.includes) && !meant(&self.excludes)
     }
 
+    /// The included names that are no patterns.
+    pub fn literal_names(&self) -> impl Iterator<Item = &str> {
+        self.includes.iter().filter_map(|matcher| match matcher {
+            Matcher::Name(name) => Some(name.as_str()),
+            Matcher::Pattern { .. } => None,
+        })
+    }
+
     /// The names, if there are no patterns and no exceptions.
     #[must_use]
     pub fn names(&self) -> Option<Vec<&str>> {
