@@ -4,7 +4,7 @@ Each fenced block has a class, by the words after its backticks:
 
     sh              parsed: bash must parse it, and each command of silt, make and Python, and each path of this
                     repository, must exist (`silt --help` is asked)
-    sh run          run, in order, with the other run blocks of its page, against a real replica set
+    sh run          run, in order, against a real replica set; the quickstart's
     sh background   run likewise, but left running: a silt
     js, toml, text  js must parse (node), toml must parse; text is an excerpt or has placeholders
 """
@@ -23,6 +23,8 @@ import unittest
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
+
+from deploy import project
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_OURS = {"target", ".dev", ".git", "node_modules"}
@@ -272,6 +274,8 @@ class CommandTest(unittest.TestCase):
             for kind, _ in blocks(path):
                 with self.subTest(document=path.name):
                     self.assertIn(kind, CLASSES)
+                    # The others would not be run.
+                    self.assertTrue(kind not in ("sh run", "sh background") or path.name == "quickstart.md")
 
     def test_shell_parses(self):
         found = list(self.of_kind("sh", "sh run", "sh background"))
@@ -389,6 +393,43 @@ class QuickstartTest(unittest.TestCase):
         while subprocess.run([silt(), "healthcheck"], capture_output=True, **options).returncode != 0:
             self.assertLess(time.monotonic(), end, "silt isn't ready")
             time.sleep(0.05)
+
+
+class CompareTest(unittest.TestCase):
+    """The scripts of migrating.md find what one of two archives lacks."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def archive(self, name, tokens):
+        event = {"operationType": "insert", "documentKey": {"_id": {"$oid": "65a5"}}}
+        changes = [{"change": {"_id": {"_data": token}, **event}} for token in tokens]
+        path = self.folder / name / "2024-01-15-14.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"changes": changes}))
+
+    def run_block(self, beginning, *arguments):
+        (script,) = [text for kind, text in blocks(ROOT / "docs/migrating.md") if text.startswith(beginning)]
+        done = subprocess.run(["sh", "-c", script, "sh", *arguments], cwd=self.folder, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+    @project.where("jq", "that the comparison of two archives finds what is missing")
+    def test_it_counts_what_one_of_two_archives_lacks(self):
+        # 01 and 09 are outside the span that both saw.
+        self.archive("old", ["01", "02", "04", "05"])
+        self.archive("new", ["02", "03", "04", "04", "05", "09"])
+        lines = self.run_block("#!/bin/sh\n# compare.sh", "old", "new").splitlines()
+        counts = {name.strip(): int(count) for name, count in (line.split(":") for line in lines)}
+        self.assertEqual(counts, {"both": 3, "only in old": 0, "only in new": 2, "twice in new": 1})
+
+    @project.where("jq", "that changes are given the older form")
+    def test_the_filter_unwraps_ids_and_dates(self):
+        (self.folder / "FILE").write_text('{"a": {"$oid": "65a5"}, "b": [{"$date": "2024-01-15T14:00:00Z"}]}')
+        output = self.run_block("jq 'walk")
+        self.assertEqual(json.loads(output), {"a": "65a5", "b": ["2024-01-15T14:00:00Z"]})
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ class RebuildTest(unittest.TestCase):
 
     def test_a_snapshot_without_a_manifest_is_not_taken(self):
         (self.folder / "snapshot-2024-01-15-14-15-23/manifest.json").unlink()
-        self.assertIn("no snapshot", self.refused())
+        self.assertIn("no finished snapshot", self.refused())
 
     def test_what_happens_to_the_whole_collection_is_left_to_people(self):
         self.hour({"operationType": "drop", "clusterTime": LATER})

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """rebuild.py FOLDER URI DATABASE COLLECTION
 
-Fills an empty collection with the newest snapshot and the changes that follow it, up to the last that the lake holds.
-FOLDER is the collection's folder, downloaded, with JSON_MODE=canonical; beside it, as in the lake, `_database/` if
-there is one. Needs pymongo. It stops where the lake doesn't have all: a gap, or an update without its document.
+Fills an empty collection from the newest finished snapshot and all later changes in the lake. FOLDER is the
+collection's downloaded folder, archived with JSON_MODE=canonical, with `_database/` beside it as in the lake, if
+there is one. Needs pymongo. It stops where the lake is incomplete: at a gap, or an update without its document.
+docs/snapshots.md has the requirements.
 """
 
 import gzip
@@ -20,7 +21,7 @@ from bson.timestamp import Timestamp
 from pymongo import DeleteOne, InsertOne, MongoClient, ReplaceOne
 
 OPTIONS = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-# Written as it was, and looked into by pymongo without complaint.
+# Keeps the bytes as they are, and lets pymongo read text that is not UTF-8.
 AS_IT_WAS = CodecOptions(document_class=RawBSONDocument, unicode_decode_error_handler="replace")
 HOUR_FILE = re.compile(r"(\d{4}-\d\d-\d\d-\d\d)(?:\.part(\d+))?\.(nd)?json(\.gz)?")
 
@@ -29,11 +30,11 @@ def changes(path):
     """The changes of a file, whatever its format."""
     raw = path.read_bytes()
     raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    # Lines end with \n alone: what else Python takes for the end of one may stand in a text.
+    # Only \n ends a line: the other characters that Python's splitlines() accepts may occur in a text.
     lines = map(load, filter(None, raw.split(b"\n"))) if ".ndjson" in path.name else load(raw)["changes"]
     for line in lines:
         change = line["change"]
-        # What JSON can't say: the whole event, as it was.
+        # The whole event as BSON, because JSON can't express it.
         yield RawBSONDocument(bytes(change["siltRawEvent"]), AS_IT_WAS) if "siltRawEvent" in change else change
 
 
@@ -42,17 +43,17 @@ def load(raw):
 
 
 def hour_files(folder):
-    """In order: by hour, then by part."""
+    """Hour files, by hour and then by part."""
     found = ((HOUR_FILE.fullmatch(path.name), path) for path in folder.iterdir())
     return [path for match, path in sorted((match and (match[1], int(match[2] or 1)), path)
                                            for match, path in found if match)]
 
 
 def newest_snapshot(folder):
-    """The newest that is finished."""
+    """The newest finished snapshot."""
     finished = [path.parent for path in folder.glob("snapshot-*/manifest.json")]
     if not finished:
-        raise SystemExit(f"{folder} holds no snapshot that is finished")
+        raise SystemExit(f"{folder} has no finished snapshot")
     return max(finished)
 
 
@@ -69,21 +70,21 @@ def rebuild(folder, collection):
     if missing:
         kind, key, time = next(iter(missing.values()))
         raise SystemExit(
-            f"the {kind} of {key} at {time} came without the document, and no later change has it: FULL_DOCUMENT=default, "
+            f"the {kind} of {key} at {time} has no document, and no later change has it: FULL_DOCUMENT=default, "
             "or whenAvailable without an image, or the document's deletion isn't in the lake yet")
 
 
 def refuse_gaps(folder, manifest):
-    """Stops if changes behind the snapshot are on record as lost."""
-    # A stream that many collections share leaves a record for all in `_database/`, beside the collections or the databases.
+    """Stops if a gap record says that changes after the snapshot's position are lost."""
+    # A shared stream's record for all collections is in `_database/`, beside the collections or the databases.
     places = [folder, folder.parent / "_database", folder.parent.parent / "_database"]
     for path in sorted(path for place in places for path in place.glob("_gaps/*.json")):
         gap = load(path.read_bytes())
         is_meant = all(gap[name] in ("", manifest[name]) for name in ("database", "collection"))
         if is_meant and lost_until(gap) > manifest["cluster_time"]:
             raise SystemExit(
-                f"{path}: changes up to {lost_until(gap)} are lost ({gap['reason']}), the snapshot is of "
-                f"{manifest['cluster_time']}: only one that was taken later can be gone on from")
+                f"{path}: changes up to {lost_until(gap)} are lost ({gap['reason']}), and the snapshot's "
+                f"position is {manifest['cluster_time']}: a later snapshot is needed")
 
 
 def lost_until(gap):
@@ -94,10 +95,10 @@ def lost_until(gap):
 
 
 def operation(change, missing):
-    """What a change does. `missing` keeps those without their document, which is well if a later one has it or deletes it."""
+    """The operation that applies a change. `missing` keeps updates without a document until a later change brings or deletes it."""
     kind = change["operationType"]
     if kind in ("drop", "rename", "dropDatabase"):
-        raise SystemExit(f"{kind} at {change['clusterTime']}: decide by hand what it means to you")
+        raise SystemExit(f"{kind} at {change['clusterTime']}: decide how to continue, and apply it by hand")
     if kind not in ("insert", "replace", "update", "delete"):
         return None
     key, document = change["documentKey"], change.get("fullDocument")
