@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CARGO ?= cargo
 
-.PHONY: bench build chaos demo fuzz test lint mutants pictures versions clean-dev help
+.PHONY: bench build chaos demo docs fuzz test lint mutants pictures versions clean-dev help
 
 build: ## build the release binary, target/release/silt
 	$(CARGO) build --release --locked
@@ -47,6 +47,9 @@ FUZZ_CASES ?= 1000000
 
 fuzz: ## the properties on FUZZ_CASES random inputs each: encoder, damaged files, settings, tokens
 	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --locked --profile fuzz --lib -- properties loading_any_input
+
+docs: ## write docs/settings.md and .env.template from the table of settings
+	SILT_WRITE_DOCS=1 $(CARGO) test --locked --lib settings::tests::documents
 
 lint: ## format and lints; warnings are errors
 	$(CARGO) fmt --check

@@ -31,7 +31,7 @@ const APP_NAME_MAX_BYTES: usize = 128;
 
 /// Options that would change what silt's own operations mean, or that the driver doesn't have. silt takes
 /// them out: their names, and why.
-const IGNORED: [(&str, &str); 7] = [
+pub(in crate::settings) const IGNORED: [(&str, &str); 7] = [
     (
         "readConcernLevel",
         "change streams and snapshots are always read with majority",

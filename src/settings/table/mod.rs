@@ -57,28 +57,31 @@ settings! {
         value_name: "URI",
         fallback: Fallback::Required,
         secrecy: Secrecy::SecretWithFlag,
-        help: "Connection string of the replica set or sharded cluster, such as mongodb://host:27017/?replicaSet=rs0. With a password in it, it is taken from the environment or the .env file only.",
+        help: "Connection string of the replica set or sharded cluster, such as mongodb://host:27017/?replicaSet=rs0 or mongodb+srv://host. In user and password, write % as %25, : as %3A, / as %2F and @ as %40. A password in it is refused on the command line.",
+        see: "`readPreference` selects [which member is read](capacity.md#which-member-is-read). [Options that silt overrides](#options-of-mongodb_uri).",
     }
     MONGODB_DATABASE {
         heading: Heading::Source,
-        kind: Kind::List { needs: "the name of a database, several with commas between them, patterns, or *" },
+        kind: Kind::List { needs: "names or patterns of databases, separated by commas, or *" },
         value_name: "NAMES",
         fallback: Fallback::Value("mydb"),
-        help: "Databases whose collections are watched, separated by commas: names, or patterns as in MONGODB_COLLECTIONS, or * for all. Unless it is one name, files go to database/collection/. admin, config and local are never watched.",
+        help: "Databases to watch, separated by commas: names, patterns as in MONGODB_COLLECTIONS, or * for all. Unless it is a single name, files go to database/collection/. admin, config and local are never watched.",
     }
     MONGODB_COLLECTIONS {
         heading: Heading::Source,
-        kind: Kind::List { needs: "names and patterns of collections, with commas between them" },
+        kind: Kind::List { needs: "names or patterns of collections, separated by commas" },
         value_name: "NAMES",
         fallback: Fallback::Value("users,orders"),
-        help: "Collections to watch, separated by commas: names; patterns, in which * stands for any letters and ? for one; /regular expressions/ for whole names; and, with a ! in front, exceptions. Exceptions alone mean all but these. Collections that a pattern means are watched from their first change, also those that are created later. system. collections are never watched.",
+        help: "Collections to watch, separated by commas: names, patterns (* for any characters, ? for one), /regular expressions/ for whole names, and exceptions after a !. Exceptions alone select everything else. New collections that match are archived from their first change. system. collections are never watched.",
+        see: "[Patterns](collections.md).",
     }
     STREAMS {
         heading: Heading::Source,
         kind: Kind::Choice(words::<Streams>),
-        value_name: "WAY",
-        fallback: Fallback::Unset("shared if there is a pattern, else per-collection"),
-        help: "A change stream for each collection (per-collection), or one for all of them (shared), which patterns need.",
+        value_name: "MODE",
+        fallback: Fallback::Unset("shared with a pattern, else per-collection"),
+        help: "per-collection opens a change stream and a connection for each collection; shared opens one stream for all of them, which patterns need and which is better from about a hundred collections on.",
+        see: "[Shared streams](shared-streams.md).",
     }
     FULL_DOCUMENT {
         heading: Heading::Source,
@@ -86,7 +89,8 @@ settings! {
         value_name: "MODE",
         fallback: Fallback::Value("updateLookup"),
         is_per_collection: true,
-        help: "What an update carries besides what it changed: nothing (default), the document as it is by then (updateLookup), or as it was right after the change (whenAvailable, required; the collection must keep post-images).",
+        help: "What an update carries besides its delta: the document at the time of reading (updateLookup), nothing (default), or the document right after the change (whenAvailable, required; the collection must keep post-images).",
+        see: "[Images](changing-settings.md#images).",
     }
     FULL_DOCUMENT_BEFORE_CHANGE {
         heading: Heading::Source,
@@ -94,7 +98,7 @@ settings! {
         value_name: "MODE",
         fallback: Fallback::Value("off"),
         is_per_collection: true,
-        help: "The document as it was before an update, a replacement or a deletion: not at all (off), if the server has it (whenAvailable), or else the feed halts (required). The collection must keep pre-images.",
+        help: "Whether an update, replacement or deletion carries the document before the change: never (off), if the server has it (whenAvailable), or always, else the feed halts (required). The collection must keep pre-images.",
     }
     SHOW_EXPANDED_EVENTS {
         heading: Heading::Source,
@@ -102,7 +106,7 @@ settings! {
         value_name: "BOOL",
         fallback: Fallback::Value("false"),
         is_per_collection: true,
-        help: "Whether what happens to collections and indexes is archived too, such as create and createIndexes. MongoDB 6.0 has it.",
+        help: "Whether to archive events on collections and indexes too, such as create and createIndexes. Needs MongoDB 6.0.",
     }
     OPERATION_TYPES {
         heading: Heading::Source,
@@ -110,7 +114,8 @@ settings! {
         value_name: "NAMES",
         fallback: Fallback::Value("all"),
         is_per_collection: true,
-        help: "Operations that are archived, separated by commas: insert, update, replace, delete, drop, rename, dropDatabase; with SHOW_EXPANDED_EVENTS create, createIndexes, dropIndexes, modify, shardCollection, refineCollectionShardKey and reshardCollection too. invalidate always is.",
+        help: "Operations to archive, separated by commas: insert, update, replace, delete, drop, rename, dropDatabase; with SHOW_EXPANDED_EVENTS also create, createIndexes, dropIndexes, modify, shardCollection, refineCollectionShardKey and reshardCollection. invalidate is always archived.",
+        see: "[Filters](filters.md).",
     }
     PIPELINE {
         heading: Heading::Source,
@@ -118,7 +123,8 @@ settings! {
         value_name: "JSON",
         fallback: Fallback::Value("[]"),
         is_per_collection: true,
-        help: "Stages that the server applies to each change, as an array of Extended JSON: $match, $project, $addFields, $set and $unset. What would keep a stream from being resumed is refused.",
+        help: "Stages that the server applies to each change, as a JSON array of $match, $project, $addFields, $set and $unset. silt refuses a pipeline that would keep the stream from resuming.",
+        see: "[Filters](filters.md).",
     }
     CURSOR_BATCH_SIZE {
         heading: Heading::Source,
@@ -126,21 +132,21 @@ settings! {
         value_name: "CHANGES",
         fallback: Fallback::Value("1000"),
         is_per_collection: true,
-        help: "Changes that the server may send in one reply, which also ends at 16 MiB. Lower it where documents are large and memory is short.",
+        help: "Most changes in one reply of the server, which also ends at 16 MiB. Lower it if documents are large and memory is short.",
     }
     WIRE_COMPRESSION {
         heading: Heading::Source,
         kind: Kind::Choice(words::<WireCompression>),
         value_name: "METHOD",
         fallback: Fallback::Value("none"),
-        help: "Compression of what MongoDB sends, for lines that are slow or paid by the byte, if the server knows it: none, snappy, zlib or zstd. What compressors= in MONGODB_URI names goes before it.",
+        help: "Compression between MongoDB and silt, for slow or metered connections, if the server supports it. compressors= in MONGODB_URI takes precedence.",
     }
     LAKE_URL {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "abfss://filesystem@account.dfs.core.windows.net/prefix or file:///folder" },
         value_name: "URL",
         fallback: Fallback::Unset("built from AZURE_STORAGE_ACCOUNT_NAME and AZURE_ADLS_FILESYSTEM"),
-        help: "Where the lake is: abfss://filesystem@account.dfs.core.windows.net/prefix, or file:///folder.",
+        help: "The lake: abfss://filesystem@account.dfs.core.windows.net/prefix, or file:///folder.",
     }
     AZURE_STORAGE_ACCOUNT_NAME {
         heading: Heading::Lake,
@@ -148,7 +154,7 @@ settings! {
         value_name: "NAME",
         fallback: Fallback::Unset("the account of LAKE_URL or of the connection string"),
         empty: Empty::Unsets,
-        help: "Storage account of the lake.",
+        help: "Storage account of the lake, instead of LAKE_URL.",
     }
     AZURE_ADLS_FILESYSTEM {
         heading: Heading::Lake,
@@ -156,21 +162,21 @@ settings! {
         value_name: "NAME",
         fallback: Fallback::Value("changestreams"),
         empty: Empty::Unsets,
-        help: "File system (container) of the lake, where LAKE_URL doesn't name it.",
+        help: "File system (container) of the lake, if LAKE_URL doesn't name it. It is created if it is missing and the credential permits.",
     }
     AZURE_STORAGE_ACCOUNT_KEY {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "one of the storage account's access keys" },
         value_name: "KEY",
-        fallback: Fallback::Unset("no account key"),
+        fallback: Fallback::Unset("unset"),
         secrecy: Secrecy::Secret,
-        help: "Access key of the storage account.",
+        help: "Access key of the storage account. Without key, signature and connection string, silt logs in by Entra ID.",
     }
     AZURE_STORAGE_SAS_TOKEN {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "a shared access signature: sv=...&sig=..." },
         value_name: "TOKEN",
-        fallback: Fallback::Unset("no shared access signature"),
+        fallback: Fallback::Unset("unset"),
         secrecy: Secrecy::Secret,
         help: "Shared access signature, instead of the account key.",
     }
@@ -178,7 +184,7 @@ settings! {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "a connection string of the storage account, as the Azure portal shows it" },
         value_name: "STRING",
-        fallback: Fallback::Unset("no connection string"),
+        fallback: Fallback::Unset("unset"),
         secrecy: Secrecy::Secret,
         help: "Connection string with account and key or signature, instead of these.",
     }
@@ -186,15 +192,15 @@ settings! {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "the address of the blob service, such as https://account.blob.core.windows.net or http://127.0.0.1:10000/devstoreaccount1" },
         value_name: "URL",
-        fallback: Fallback::Unset("the public cloud's, or that of LAKE_URL or the connection string"),
+        fallback: Fallback::Unset("the public cloud's, or the one in LAKE_URL or the connection string"),
         empty: Empty::Unsets,
-        help: "Address of the blob service, for Azurite (http://127.0.0.1:10000/devstoreaccount1), sovereign clouds and private endpoints. http:// is for this machine only.",
+        help: "Address of the Blob service, for sovereign clouds, private endpoints and Azurite (http://127.0.0.1:10000/devstoreaccount1). http:// is accepted for this machine only.",
     }
     AZURE_TENANT_ID {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "a tenant's id" },
         value_name: "ID",
-        fallback: Fallback::Unset("none"),
+        fallback: Fallback::Unset("unset"),
         empty: Empty::Unsets,
         help: "Entra ID tenant of a client secret or workload identity.",
     }
@@ -202,7 +208,7 @@ settings! {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "an application's or managed identity's client id" },
         value_name: "ID",
-        fallback: Fallback::Unset("the machine's own managed identity"),
+        fallback: Fallback::Unset("the machine's managed identity"),
         empty: Empty::Unsets,
         help: "Entra ID application, workload identity or user-assigned managed identity.",
     }
@@ -210,38 +216,38 @@ settings! {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "the application's client secret" },
         value_name: "SECRET",
-        fallback: Fallback::Unset("no client secret"),
+        fallback: Fallback::Unset("unset"),
         secrecy: Secrecy::Secret,
-        help: "Client secret of the Entra ID application; needs AZURE_TENANT_ID and AZURE_CLIENT_ID.",
+        help: "Client secret of the Entra ID application. Needs AZURE_TENANT_ID and AZURE_CLIENT_ID.",
     }
     AZURE_FEDERATED_TOKEN_FILE {
         heading: Heading::Lake,
         kind: Kind::Text { needs: "the path of a token's file" },
         value_name: "PATH",
-        fallback: Fallback::Unset("none"),
+        fallback: Fallback::Unset("unset"),
         empty: Empty::Unsets,
-        help: "Token file of workload identity, which Kubernetes sets in the pod.",
+        help: "Token file of a workload identity. Kubernetes sets it in the pod.",
     }
     LAKE_CONCURRENCY {
         heading: Heading::Lake,
         kind: Kind::Whole { least: 1, most: 256, unit: "flushes" },
         value_name: "FLUSHES",
         fallback: Fallback::Value("8"),
-        help: "Flushes of different collections that are on their way to the lake at the same time. One collection has one at a time.",
+        help: "Most flushes of different collections at the same time. A collection has one at a time.",
     }
     DUMP_SCHEDULE {
         heading: Heading::Files,
-        kind: Kind::Text { needs: "a cron pattern: minute, hour, day, month, weekday, or six fields with the second in front" },
+        kind: Kind::Text { needs: "a cron pattern: minute, hour, day, month, weekday; or six fields with the second first" },
         value_name: "CRON",
         fallback: Fallback::Value("0 * * * *"),
-        help: "When all that waits is flushed: cron with five fields (minute, hour, day, month, weekday), or six with the second in front.",
+        help: "When to flush everything, as a cron pattern: five fields (minute, hour, day, month, weekday), or six with the second first. The end of an hour always flushes.",
     }
     TZ {
         heading: Heading::Files,
         kind: Kind::Text { needs: "a time zone's IANA name, such as Europe/Berlin or UTC" },
         value_name: "ZONE",
         fallback: Fallback::Value("UTC"),
-        help: "Time zone of DUMP_SCHEDULE by its IANA name, such as Europe/Berlin. Files are named by UTC hours whatever it is.",
+        help: "Time zone of DUMP_SCHEDULE by its IANA name, such as Europe/Berlin. Hours in file names are always UTC.",
     }
     BATCH_SIZE {
         heading: Heading::Files,
@@ -249,7 +255,7 @@ settings! {
         value_name: "CHANGES",
         fallback: Fallback::Value("1000"),
         is_per_collection: true,
-        help: "A batch of this many changes is flushed.",
+        help: "Changes of a collection that trigger a flush.",
     }
     BATCH_BYTES {
         heading: Heading::Files,
@@ -257,14 +263,15 @@ settings! {
         value_name: "SIZE",
         fallback: Fallback::Value("8MiB"),
         is_per_collection: true,
-        help: "A batch of this size is flushed.",
+        help: "Encoded bytes of a collection's changes that trigger a flush.",
     }
     BUFFER_LIMIT_BYTES {
         heading: Heading::Files,
         kind: Kind::Size { least: MIB, most: 1024 * GIB },
         value_name: "SIZE",
         fallback: Fallback::Value("128MiB"),
-        help: "Memory for changes of all collections together. When it is used up, silt flushes, and then stops reading.",
+        help: "Memory for the changes of all collections together. When it is full, silt flushes, and then stops reading until there is room.",
+        see: "The process needs more: [memory](capacity.md).",
     }
     MAX_FILE_SIZE {
         heading: Heading::Files,
@@ -272,7 +279,7 @@ settings! {
         value_name: "SIZE",
         fallback: Fallback::Value("100MiB"),
         is_per_collection: true,
-        help: "An hour's file that would pass this size goes on in the next part.",
+        help: "Size at which the file of an hour is continued in another part. Only a single larger change exceeds it.",
     }
     MAX_FILE_COMMITS {
         heading: Heading::Files,
@@ -280,7 +287,7 @@ settings! {
         value_name: "FLUSHES",
         fallback: Fallback::Value("49998"),
         is_per_collection: true,
-        help: "An hour's file in Azure that holds this many flushes goes on in the next part. A block blob has 50,000 blocks.",
+        help: "Flushes after which the file of an hour in Azure is continued in another part. A block blob has at most 50,000 blocks.",
     }
     OUTPUT_FORMAT {
         heading: Heading::Files,
@@ -288,7 +295,8 @@ settings! {
         value_name: "FORMAT",
         fallback: Fallback::Value("json"),
         is_per_collection: true,
-        help: "One JSON document with metadata (json), or one change a line and nothing else (ndjson).",
+        help: "One JSON document with metadata (json), or one change per line and nothing else (ndjson).",
+        see: "[Formats](files.md#formats).",
     }
     JSON_MODE {
         heading: Heading::Files,
@@ -312,14 +320,15 @@ settings! {
         value_name: "LEVEL",
         fallback: Fallback::Value("1"),
         is_per_collection: true,
-        help: "How hard gzip tries: 1 is quickest, 9 smallest. docs/performance.md has the figures.",
+        help: "Compression level of gzip, from 1 (fastest) to 9 (smallest).",
+        see: "[Measurements](performance.md#gzip).",
     }
     CHECKPOINT_STORE {
         heading: Heading::Checkpoints,
         kind: Kind::Choice(words::<StoreWord>),
         value_name: "STORE",
         fallback: Fallback::Value("mongodb"),
-        help: "Where resume tokens are kept: in MongoDB, or in the lake, for roles that may only read.",
+        help: "Where checkpoints are kept: in MongoDB, or in the lake if the MongoDB role may only read.",
     }
     CHECKPOINT_DATABASE {
         heading: Heading::Checkpoints,
@@ -333,7 +342,7 @@ settings! {
         kind: Kind::Text { needs: "the name of a collection" },
         value_name: "NAME",
         fallback: Fallback::Value("change_stream_state"),
-        help: "Collection of the checkpoints in MongoDB.",
+        help: "Collection of the checkpoints in MongoDB. Two silts that archive the same collections into two lakes need one each.",
     }
     IDLE_CHECKPOINT_SECONDS {
         heading: Heading::Checkpoints,
@@ -341,7 +350,7 @@ settings! {
         value_name: "SECONDS",
         fallback: Fallback::Value("60"),
         is_per_collection: true,
-        help: "How often the position of a collection without changes is saved.",
+        help: "How often to save the position of a collection without changes, so that it doesn't age out of the oplog.",
     }
     START_AT {
         heading: Heading::Checkpoints,
@@ -357,7 +366,8 @@ settings! {
         value_name: "WHEN",
         fallback: Fallback::Value("never"),
         is_per_collection: true,
-        help: "Whether the documents that were there before the stream are read too: never, once (initial), or once and again behind each gap (when-lost, which needs ON_HISTORY_LOST=restart).",
+        help: "Whether to archive the documents that exist before the stream: never, once (initial), or once and again after each gap (when-lost, which needs ON_HISTORY_LOST=restart).",
+        see: "[Snapshots](snapshots.md).",
     }
     SNAPSHOT_RANGES {
         heading: Heading::Snapshots,
@@ -368,10 +378,10 @@ settings! {
     }
     SNAPSHOT_RATE_LIMIT {
         heading: Heading::Snapshots,
-        kind: Kind::Text { needs: "a size such as 20MiB, which is read in a second, or off" },
+        kind: Kind::Text { needs: "bytes per second, such as 20MiB, or off" },
         value_name: "SIZE",
         fallback: Fallback::Value("off"),
-        help: "Bytes of documents that snapshots read in a second, all together; off for as many as there come.",
+        help: "Most bytes of documents per second for all snapshots together, such as 20MiB; off for no limit.",
     }
     ON_HISTORY_LOST {
         heading: Heading::Failures,
@@ -379,7 +389,8 @@ settings! {
         value_name: "ACTION",
         fallback: Fallback::Value("halt"),
         is_per_collection: true,
-        help: "When the oplog no longer holds a collection's position: wait for a person (halt), or go on from what the oplog still holds, or from now where silt may not look, and leave a record of the gap in the lake (restart).",
+        help: "When the oplog no longer holds a collection's position: halt until an operator acts (halt), or record the gap in the lake and continue from the oldest change that is left, or from now if silt can't read the oplog (restart).",
+        see: "[History lost](halts.md).",
     }
     ON_LARGE_EVENT {
         heading: Heading::Failures,
@@ -387,15 +398,16 @@ settings! {
         value_name: "ACTION",
         fallback: Fallback::Value("halt"),
         is_per_collection: true,
-        help: "When a change is larger than the 16 MiB that a server before 6.0.9 can send, or one field of it than any server can: wait for a person (halt), or leave a record of it in the lake and go on behind it (record).",
+        help: "When the server can't send a change because it is larger than 16 MB (before MongoDB 6.0.9; later, because a single field is): halt until an operator acts (halt), or record what is known of the change in the lake and continue (record).",
+        see: "[Large changes](alerts.md#siltchangetoolarge).",
     }
     RETRY_ATTEMPTS {
         heading: Heading::Failures,
-        kind: Kind::Whole { least: 1, most: 100, unit: "tries" },
-        value_name: "TRIES",
+        kind: Kind::Whole { least: 1, most: 100, unit: "attempts" },
+        value_name: "ATTEMPTS",
         fallback: Fallback::Value("3"),
         is_per_collection: true,
-        help: "Tries of a flush before it is reported as failing. It is tried on for as long as it takes: nothing is dropped.",
+        help: "Failed attempts after which a flush is reported as failing. silt keeps the changes and keeps retrying.",
     }
     RETRY_DELAY_MS {
         heading: Heading::Failures,
@@ -403,65 +415,66 @@ settings! {
         value_name: "MS",
         fallback: Fallback::Value("1000"),
         is_per_collection: true,
-        help: "Delay before the second try. It doubles from try to try, up to a minute.",
+        help: "Delay before the second attempt. It doubles with jitter up to a minute.",
     }
     MONGODB_TIMEOUT_SECONDS {
         heading: Heading::Failures,
         kind: Kind::Whole { least: 2, most: 3600, unit: "seconds" },
         value_name: "SECONDS",
         fallback: Fallback::Value("60"),
-        help: "Longest wait for an answer of MongoDB, before a stream is opened anew or a request repeated. A stream waits twice as long each time, up to 16 times: the server may have much oplog to look through.",
+        help: "Longest wait for a reply of MongoDB. A stream's limit doubles with each timeout, up to 16 times: the server may have hours of oplog to scan.",
     }
     LAKE_TIMEOUT_SECONDS {
         heading: Heading::Failures,
         kind: Kind::Whole { least: 1, most: 3600, unit: "seconds" },
         value_name: "SECONDS",
         fallback: Fallback::Value("60"),
-        help: "Longest wait for an answer of the lake. A flush, which takes two requests one after the other, may take twice as long, and a second more for every 32 kB.",
+        help: "Longest wait for a reply of the lake. A flush takes two requests in sequence; each may take a second longer for every 32 kB.",
     }
     SHUTDOWN_TIMEOUT_SECONDS {
         heading: Heading::Failures,
         kind: Kind::Whole { least: 1, most: 3600, unit: "seconds" },
         value_name: "SECONDS",
         fallback: Fallback::Value("25"),
-        help: "Time to flush and save after SIGTERM or SIGINT. What is left then is read again at the next start.",
+        help: "Time to flush and save after SIGTERM or SIGINT. Keep it below the grace period of Kubernetes, 30 s. The next start reads again what wasn't flushed.",
     }
     HTTP_ADDR {
         heading: Heading::Status,
         kind: Kind::Text { needs: "an address and a port such as 127.0.0.1:8080, or off" },
         value_name: "ADDRESS",
         fallback: Fallback::Value("127.0.0.1:8080"),
-        help: "Where silt shows its page, /status, /metrics, /livez and /readyz, such as 0.0.0.0:8080 in a container; off for nowhere. Port 0 takes any free one.",
+        help: "Address and port of the status page, /status, /metrics, /livez and /readyz; off for none. Use 0.0.0.0:8080 in a container, as the image does. Port 0 takes any free port.",
     }
     HTTP_TOKEN {
         heading: Heading::Status,
-        kind: Kind::Text { needs: "at least 16 letters, digits or signs, such as openssl rand -hex 24 makes" },
+        kind: Kind::Text { needs: "at least 16 printable ASCII characters without spaces, such as openssl rand -hex 24 prints" },
         value_name: "TOKEN",
-        fallback: Fallback::Unset("nobody can flush over HTTP"),
+        fallback: Fallback::Unset("unset"),
         secrecy: Secrecy::Secret,
-        help: "Who has it may flush over HTTP, by the page's button or by silt flush.",
+        help: "Bearer token for POST /flush, silt flush and the button on the page; at least 16 characters. Unset disables flushing over HTTP.",
     }
     LOG_LEVEL {
         heading: Heading::Logs,
         kind: Kind::Choice(words::<Level>),
         value_name: "LEVEL",
         fallback: Fallback::Value("info"),
-        help: "What is worth a line.",
+        help: "Least important level that is logged.",
     }
     LOG_FORMAT {
         heading: Heading::Logs,
         kind: Kind::Choice(words::<LogFormatWord>),
         value_name: "FORMAT",
         fallback: Fallback::Value("auto"),
-        help: "text for people, json for machines; auto takes text on a terminal and json elsewhere.",
+        help: "text for reading, json for machines; auto is text on a terminal and json elsewhere.",
     }
     SILT_CONFIG {
         heading: Heading::Config,
         kind: Kind::Text { needs: "the path of a TOML file" },
         value_name: "PATH",
-        fallback: Fallback::Unset("no settings file"),
+        fallback: Fallback::Unset("unset"),
         empty: Empty::Unsets,
-        help: "TOML file of settings by the same names (BATCH_SIZE = 500), with sections for single collections: [collections.users]. Environment, .env file and flags win over what it says for all, a section over all of them.",
+        help: "TOML file with settings by the same names (BATCH_SIZE = 500), and a section for each collection with settings of its own: [collections.users]. A section takes precedence over all other settings, the rest of the file over none.",
+        see: "[Settings file](settings-file.md).",
     }
 }
 

@@ -25,8 +25,14 @@ pub(in crate::settings) struct Setting {
     pub(in crate::settings) empty: Empty,
     /// Whether a section of the settings file may set it for one collection alone.
     pub(in crate::settings) is_per_collection: bool,
-    /// What it is for, in a sentence or two.
+    /// What it is for, in a few sentences of plain text.
     pub(in crate::settings) help: &'static str,
+    /// Where docs/settings.md points to, in Markdown; empty for nowhere.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the test that generates the document reads it")
+    )]
+    pub(in crate::settings) see: &'static str,
 }
 
 /// Groups of settings in `--help`.
@@ -44,6 +50,20 @@ pub(in crate::settings) enum Heading {
 }
 
 impl Heading {
+    /// All of them, in the order of `--help`.
+    #[cfg(test)]
+    pub(in crate::settings) const ALL: [Self; 9] = [
+        Self::Source,
+        Self::Lake,
+        Self::Files,
+        Self::Checkpoints,
+        Self::Snapshots,
+        Self::Failures,
+        Self::Status,
+        Self::Logs,
+        Self::Config,
+    ];
+
     pub(in crate::settings) fn as_str(self) -> &'static str {
         match self {
             Self::Source => "Source",
@@ -150,6 +170,7 @@ impl Setting {
         empty: Empty::Refused,
         is_per_collection: false,
         help: "",
+        see: "",
     };
 
     /// Whether this is its variable, or the one that names its file.

@@ -140,8 +140,7 @@ fn the_rate_of_snapshots_is_a_size_or_off() {
         assert_eq!(
             problem,
             format!(
-                "SNAPSHOT_RATE_LIMIT={text}: {what}; set it to a size such as 20MiB, which is read in a \
-                 second, or off (default off)"
+                "SNAPSHOT_RATE_LIMIT={text}: {what}; set it to bytes per second, such as 20MiB, or off (default off)"
             )
         );
     }

@@ -1,6 +1,7 @@
 //! Tests of loading as a whole.
 
 mod commands;
+mod documents;
 mod filters;
 mod help;
 mod lake;

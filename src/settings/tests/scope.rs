@@ -112,7 +112,7 @@ fn what_no_server_has_is_refused_in_lists_too() {
         (
             "a.b",
             "a",
-            "MONGODB_DATABASE=a.b: `a.b`: a database's name can't hold '.'; set it to the name",
+            "MONGODB_DATABASE=a.b: `a.b`: a database's name can't hold '.'; set it to names or patterns",
         ),
         (
             "shop",
