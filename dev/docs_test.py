@@ -36,6 +36,7 @@ PAGE_BYTES = 12_000
 # Names that look like settings and belong to others, or to the tests.
 NOT_SETTINGS = {
     "CHAOS_MINUTES", "FUZZ_CASES", "SILT_MODEL_CASES", "SILT_TEST_SEED",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "LC_ALL", "NAME_FILE", "RENAME_EXCHANGE", "TEMP_DIR",
 }
 # Phrases in messages that come from the driver, the SDK or the system.

@@ -1,4 +1,4 @@
-//! The edges as the settings want them: MongoDB, the lake, the checkpoints.
+//! Opens what the settings configure: the deployment, the lake, the checkpoint store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use mongodb::options::{Compressor, FullDocumentBeforeChangeType, FullDocumentTyp
 
 use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
 use crate::lake::azure::credential::{self, Access, EntraIdentity};
-use crate::lake::azure::{AzureConfig, AzureLake};
+use crate::lake::azure::{AzureConfig, AzureLake, PAGE_FILES_MAX};
 use crate::lake::local::LocalLake;
 use crate::lake::{Lake, LakeError};
 use crate::settings::{
@@ -18,11 +18,11 @@ use crate::source::{Deployment, SourceError, StreamOptions};
 use silt_core::extjson::Mode;
 use silt_core::snapshot::SnapshotMode;
 
-/// The deployment of these settings. Only a `mongodb+srv` address is looked up here.
+/// Opens the deployment. Nothing is sent, but a `mongodb+srv` address is resolved.
 ///
 /// # Errors
 ///
-/// The connection string is wrong or its host can't be looked up.
+/// The connection string is malformed, or its host can't be resolved.
 pub async fn connect(settings: &Settings) -> Result<Deployment, SourceError> {
     let source = &settings.source;
     let takes_snapshots = |feed: &FeedSettings| feed.snapshot != SnapshotMode::Never;
@@ -31,7 +31,7 @@ pub async fn connect(settings: &Settings) -> Result<Deployment, SourceError> {
     } else {
         0
     };
-    // Each range of a snapshot is a cursor, too.
+    // Each range of a snapshot needs a connection too.
     let streams = settings.feeds.len() + ranges;
     let compressor = match source.wire_compression {
         WireCompression::None => None,
@@ -42,7 +42,7 @@ pub async fn connect(settings: &Settings) -> Result<Deployment, SourceError> {
     Deployment::connect(source.uri.reveal(), streams, source.timeout, compressor).await
 }
 
-/// The store of the checkpoints. Nothing is sent yet.
+/// Opens the checkpoint store. No request is sent yet.
 #[must_use]
 pub fn checkpoints(
     settings: &Settings,
@@ -53,7 +53,7 @@ pub fn checkpoints(
         .unwrap_or_else(|| Arc::new(LakeCheckpoints::new(Arc::clone(lake))))
 }
 
-/// The store of the checkpoints, if it is in MongoDB. Nothing is sent yet.
+/// Opens the checkpoint store if it is in MongoDB. No request is sent yet.
 #[must_use]
 pub fn mongo_checkpoints(
     settings: &Settings,
@@ -71,7 +71,7 @@ pub fn mongo_checkpoints(
     }
 }
 
-/// How a feed's stream is read.
+/// The options of a feed's change stream.
 #[must_use]
 pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
     StreamOptions {
@@ -99,7 +99,7 @@ pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
     }
 }
 
-/// How Extended JSON is written.
+/// The encoder's mode for this setting.
 #[must_use]
 pub fn json_mode(mode: JsonMode) -> Mode {
     match mode {
@@ -108,11 +108,11 @@ pub fn json_mode(mode: JsonMode) -> Mode {
     }
 }
 
-/// The lake of these settings. Nothing is sent yet.
+/// Opens the lake. No request is sent yet.
 ///
 /// # Errors
 ///
-/// The SDK refuses the address or the credential.
+/// The SDK rejects the address or the credential.
 pub fn open_lake(settings: &LakeSettings) -> Result<Arc<dyn Lake>, LakeError> {
     match &settings.location {
         LakeLocation::Local { root } => Ok(Arc::new(LocalLake::new(root.clone()))),
@@ -142,6 +142,7 @@ pub fn open_lake(settings: &LakeSettings) -> Result<Arc<dyn Lake>, LakeError> {
                 prefix: prefix.clone(),
                 access,
                 request_limit_ms: milliseconds(settings.timeout),
+                page_files: PAGE_FILES_MAX,
             };
             Ok(Arc::new(AzureLake::new(&config)?))
         }

@@ -1,6 +1,7 @@
-//! What every lake promises, held against a local folder and Azurite.
+//! The promises of the trait `Lake`, tested on every lake: a local folder and Azurite.
 
 mod azure;
+mod listing;
 mod local;
 
 use std::sync::Arc;
@@ -74,8 +75,19 @@ async fn the_root_is_created_once() {
         let error = lake.list("users").await.unwrap_err();
         assert!(matches!(error, LakeError::NoRoot { .. }), "{error}");
         assert_eq!(lake.prepare().await.unwrap(), Prepared::Created);
-        assert_eq!(lake.prepare().await.unwrap(), Prepared::Found);
+        assert_eq!(lake.prepare().await.unwrap(), Prepared::Existed);
         assert_eq!(lake.list("users").await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn only_azure_limits_the_commits_of_a_file() {
+    for place in Place::all() {
+        let expected = match place {
+            Place::Local(_) => None,
+            Place::Azurite { .. } => Some(49_998),
+        };
+        assert_eq!(place.open().limits().commits_per_file, expected);
     }
 }
 

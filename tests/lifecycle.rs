@@ -85,7 +85,7 @@ async fn a_drain_that_cannot_finish_says_what_is_left_and_exits_with_3() {
         line["message"].as_str().unwrap().starts_with("halted")
     });
     assert!(
-        halted["error"].as_str().unwrap().contains("is not there"),
+        halted["error"].as_str().unwrap().contains("does not exist"),
         "{halted}"
     );
     let before = scene.checkpoint().await.unwrap();

@@ -195,7 +195,7 @@ async fn a_lake_that_is_not_there_is_told() {
     for place in Place::all() {
         let (code, output) = run(&settings_of(&place), &["ls"]);
         assert_eq!(code, 1, "{output}");
-        assert!(output.contains("is not there"), "{output}");
+        assert!(output.contains("does not exist"), "{output}");
     }
     let (code, output) = run(&Settings::new(), &["ls"]);
     assert_eq!(code, 2, "{output}");
@@ -211,7 +211,7 @@ async fn an_error_is_no_listing_and_goes_to_the_standard_error() {
         for arguments in [&["ls", "--json"][..], &["ls"]] {
             let (code, listing, told) = run_apart(&settings_of(&place), arguments);
             assert_eq!((code, listing.as_str()), (1, ""), "{told}");
-            assert!(told.contains("is not there"), "{told}");
+            assert!(told.contains("does not exist"), "{told}");
         }
     }
 }
@@ -245,7 +245,7 @@ async fn a_folder_that_may_not_be_read_is_told_and_the_rest_is_listed() {
         let listing: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(listing["unreadable"][0]["path"], name);
         assert_eq!(named_code, 1, "{named}");
-        assert!(named.contains("the right to read there"), "{named}");
+        assert!(named.contains("permission to read there"), "{named}");
     }
 }
 

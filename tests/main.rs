@@ -23,7 +23,6 @@ mod faults;
 mod flushes;
 mod http;
 mod lake_conformance;
-mod lake_survey;
 mod lifecycle;
 mod ls;
 mod misspelled;

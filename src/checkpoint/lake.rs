@@ -1,6 +1,7 @@
 //! Checkpoints in the lake, one small file a feed: for a MongoDB role that may only read.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
@@ -19,6 +20,8 @@ const LOADS_MAX: usize = 16;
 pub struct LakeCheckpoints {
     lake: Arc<dyn Lake>,
     writer: String,
+    /// Whether leftovers of a killed process have been removed.
+    is_swept: Arc<AtomicBool>,
 }
 
 impl LakeCheckpoints {
@@ -28,6 +31,7 @@ impl LakeCheckpoints {
         Self {
             lake,
             writer: writer_name(),
+            is_swept: Arc::default(),
         }
     }
 
@@ -73,7 +77,7 @@ impl Checkpoints for LakeCheckpoints {
         let files = self.lake.list(&folder()).await;
         let files = files.map_err(CheckpointError::Lake)?.into_iter();
         let feeds = files.filter_map(|file| {
-            let name = file.name.strip_suffix(".json").and_then(names::decode);
+            let name = file.path.name.strip_suffix(".json").and_then(names::decode);
             name.as_deref().and_then(FeedId::parse)
         });
         let loads = feeds.map(async |feed| {
@@ -93,6 +97,9 @@ impl Checkpoints for LakeCheckpoints {
         let conflict = || CheckpointError::Conflict {
             feed: feed.to_string(),
         };
+        if !self.is_swept.swap(true, Ordering::Relaxed) {
+            self.lake.sweep(&folder()).await;
+        }
         let record = Record::new(&self.writer, None, checkpoint, replaces + 1);
         let base = match self.find(feed).await? {
             None if replaces == 0 => None,

@@ -1,129 +1,129 @@
-//! What can go wrong at a lake, by meaning rather than by status code.
+//! Errors of a lake, by what they mean rather than by status code.
 
 use std::io;
 
 use silt_core::failure::{Disposition, Failure};
 use silt_core::file::tail::Damage;
 
-/// Error of the SDK or the operating system underneath.
+/// An error of the SDK or the operating system.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of a lake.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
-    /// The file isn't what the caller thought: somebody else wrote it.
+    /// The file is not in the state that the caller knows: another writer changed it.
     #[error("{path} was changed by another writer")]
     Stale {
         /// The file.
         path: String,
     },
-    /// The root isn't there.
-    #[error("{root} is not there; create it, or let silt create it at its start: {reason}")]
+    /// The root does not exist.
+    #[error("{root} does not exist: {reason}; create it, or restart silt, which creates it")]
     NoRoot {
         /// The file system or folder.
         root: String,
-        /// What the lake said.
+        /// The lake's message.
         reason: String,
     },
-    /// The credential is refused.
-    #[error("the lake refuses the credential: {reason}; {mend}")]
+    /// The lake rejects the credential.
+    #[error("the lake refuses the credential: {reason}; {remedy}")]
     Unauthenticated {
-        /// What the lake said.
+        /// The lake's message.
         reason: String,
-        /// What to look at.
-        mend: &'static str,
+        /// What to check.
+        remedy: &'static str,
     },
-    /// Entra ID gives no token, so the lake wasn't asked.
-    #[error("no token for the lake: {reason}; {mend}")]
+    /// No token from Entra ID, so no request was sent to the lake.
+    #[error("no token for the lake: {reason}; {remedy}")]
     NoToken {
-        /// What the credential said.
+        /// The credential's message.
         reason: String,
-        /// Whether that passes by itself: the network, or a service that can't serve now.
-        is_passing: bool,
-        /// What to look at.
-        mend: &'static str,
+        /// Whether it passes by itself: the network failed, or the login service is busy.
+        is_transient: bool,
+        /// What to check.
+        remedy: &'static str,
     },
-    /// The credential is good but not for this.
-    #[error("the lake forbids it: {reason}; {mend}")]
+    /// The credential is valid but lacks a permission.
+    #[error("the lake forbids it: {reason}; {remedy}")]
     Forbidden {
-        /// What the lake said.
+        /// The lake's message.
         reason: String,
-        /// What to grant.
-        mend: &'static str,
+        /// What to grant or to enable.
+        remedy: &'static str,
     },
-    /// An immutability policy, a lease or a file of another kind stands in the way.
-    #[error(
-        "{path} can't be appended to: {reason}; lift what protects it, or move it out of the lake"
-    )]
+    /// The file is protected, or another tool wrote it.
+    #[error("{path} can't be appended to: {reason}; {remedy}")]
     Blocked {
         /// The file.
         path: String,
-        /// What the lake said.
+        /// The lake's message.
         reason: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
-    /// A file isn't what silt writes.
+    /// The content of a file is not what silt writes.
     #[error("{path}: {damage}")]
     Damaged {
         /// The file.
         path: String,
-        /// How.
+        /// What is wrong with it.
         damage: Damage,
     },
-    /// The lake is busy or broken.
-    #[error("the lake can't serve now: {reason}")]
+    /// The lake is busy, broken or out of reach.
+    #[error("the lake is unavailable: {reason}")]
     Unavailable {
-        /// What the lake said.
+        /// The lake's message.
         reason: String,
-        /// The delay that it asked for, in milliseconds.
+        /// The delay that it asks for, in milliseconds.
         after_ms: Option<u64>,
-        /// What the SDK said.
+        /// The SDK's error, if there was no response.
         #[source]
         source: Option<Source>,
     },
-    /// No answer.
-    #[error("the lake gave no answer within {limit_ms} ms (LAKE_TIMEOUT_SECONDS)")]
+    /// No response within the timeout.
+    #[error("the lake did not respond within {limit_ms} ms (LAKE_TIMEOUT_SECONDS)")]
     TimedOut {
-        /// The limit.
+        /// The timeout.
         limit_ms: u64,
     },
     /// The disk is full.
-    #[error("no space left at {path}; free some, silt goes on by itself")]
+    #[error("no space left at {path}; free some space; silt then resumes by itself")]
     Full {
-        /// Where.
+        /// The file or folder.
         path: String,
     },
-    /// Another silt holds the folder at this moment.
+    /// Another process is writing in the folder.
     #[error("{path} is locked by another process")]
     Locked {
         /// The lock file.
         path: String,
     },
     /// The file system failed.
-    #[error("{path}: {source}; {mend}")]
+    #[error("{path}: {source}; {remedy}")]
     Io {
         /// The file.
         path: String,
-        /// How.
+        /// The system's error.
         source: io::Error,
-        /// What to look at.
-        mend: &'static str,
+        /// What to check.
+        remedy: &'static str,
     },
-    /// The lake refused the request for a reason that silt has no word for.
-    #[error("the lake refused the request: {reason}")]
+    /// The lake rejected the request for a reason that silt doesn't expect.
+    #[error("the lake rejected the request: {reason}")]
     Refused {
-        /// What the lake said.
+        /// The lake's message.
         reason: String,
     },
 }
 
 impl LakeError {
-    /// What a feed does about it.
+    /// What the state machine does about it.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Stale { .. } => Disposition::Reload,
             Self::NoToken {
-                is_passing: true, ..
+                is_transient: true, ..
             } => Disposition::RETRY,
             Self::NoToken { .. }
             | Self::NoRoot { .. }
@@ -141,7 +141,7 @@ impl LakeError {
         }
     }
 
-    /// The variant in a word, for counting.
+    /// The variant as a label value of a metric.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {
@@ -161,43 +161,45 @@ impl LakeError {
         }
     }
 
-    /// Sorts an error of the file system.
-    pub(super) fn from_io(path: &std::path::Path, source: io::Error) -> Self {
-        Self::sorted(path, source, "give silt's user the right to write there")
+    /// Sorts an error of the file system from a write.
+    pub(super) fn from_write(path: &std::path::Path, source: io::Error) -> Self {
+        Self::sorted(path, source, "give silt's user permission to write there")
     }
 
-    /// The same where something was to be read.
-    pub(super) fn from_reading(path: &std::path::Path, source: io::Error) -> Self {
-        Self::sorted(path, source, "give silt's user the right to read there")
+    /// Sorts an error of the file system from a read.
+    pub(super) fn from_read(path: &std::path::Path, source: io::Error) -> Self {
+        Self::sorted(path, source, "give silt's user permission to read there")
     }
 
-    fn sorted(path: &std::path::Path, source: io::Error, mend: &'static str) -> Self {
+    fn sorted(path: &std::path::Path, source: io::Error, remedy: &'static str) -> Self {
         let path = path.display().to_string();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::Forbidden {
                     reason: format!("{path}: {source}"),
-                    mend,
+                    remedy,
                 }
             }
             io::ErrorKind::AlreadyExists => Self::Stale { path },
             kind => Self::Io {
                 path,
                 source,
-                mend: mend_of(kind),
+                remedy: remedy_of(kind),
             },
         }
     }
 }
 
-fn mend_of(kind: io::ErrorKind) -> &'static str {
+fn remedy_of(kind: io::ErrorKind) -> &'static str {
     match kind {
-        io::ErrorKind::NotADirectory => "a file is where a folder should be: move it away",
-        io::ErrorKind::FileTooLarge => {
-            "raise the process's limit (ulimit -f) or that of the file system, or lower MAX_FILE_SIZE"
+        io::ErrorKind::NotADirectory => {
+            "a file has the name of a folder that silt needs: move it away"
         }
-        _ => "look at the disk and its mount",
+        io::ErrorKind::FileTooLarge => {
+            "raise the process's limit (ulimit -f) or the file system's, or lower MAX_FILE_SIZE"
+        }
+        _ => "check the disk and its mount",
     }
 }
 

@@ -1,146 +1,67 @@
-//! Where the files go: one trait, two lakes.
+//! Where files are kept: the [`Lake`] trait and its implementations.
 //!
-//! A file is a head, chunks and a foot. [`Lake::append`] replaces the head, adds one chunk and moves
-//! the foot on, all at once or not at all, and only if the file is still what the caller thinks it
-//! is. `tests/lake_conformance.rs` holds both lakes to that.
+//! An hour file consists of a head, chunks and a foot. [`Lake::append`] replaces the head, adds one chunk
+//! before the foot, and does both atomically, provided that the file is still in the state that the caller
+//! knows. `tests/lake_conformance` runs one suite against every lake.
+//!
+//! Nothing outside an implementation depends on how it stores files: a [`Version`] is an opaque token, what a
+//! lake can't do without bound it says in [`LakeLimits`], and where it can splice a file in [`Segments`].
 
+mod any_hour_file;
 pub mod azure;
 mod error;
-pub mod gaps;
+pub mod gap_records;
 pub mod lines;
 pub mod local;
-mod orphan;
 pub mod tail;
+mod types;
 
 use std::fmt;
-use std::num::NonZeroU16;
 use std::ops::Range;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use futures::stream::BoxStream;
 
+pub use any_hour_file::any_hour_file;
 pub use error::LakeError;
-pub use orphan::orphan;
 use silt_core::file::addition::Addition;
+use silt_core::file::hour_file::HourFileName;
 use silt_core::namespace::names;
+pub use types::{
+    Base, FileInfo, FileState, LakeLimits, LakePath, Prepared, Segments, SmallFile,
+    UnreadableFolder, Version, Walked,
+};
 
-/// A path in the lake, below its root or prefix: `folder/name`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LakePath {
-    /// Folder, `/` between its levels.
-    pub folder: String,
-    /// Name of the file within it.
-    pub name: String,
-}
-
-impl fmt::Display for LakePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.folder, self.name)
-    }
-}
-
-/// The state of a file that a write is made against. Opaque outside the lake that made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    tag: String,
-    /// Block ids of an Azure block blob, in order.
-    blocks: Arc<Vec<Vec<u8>>>,
-}
-
-/// A file that is there.
-#[derive(Clone, Debug)]
-pub struct Opened {
-    /// Its state.
-    pub version: Version,
-    /// Its length.
-    pub len_bytes: u64,
-    /// Lengths of its blocks, where the lake keeps files as blocks of the writer's making. `None` if
-    /// the lake can append to any file.
-    pub block_lens_bytes: Option<Vec<u64>>,
-}
-
-/// What an append builds on.
-#[derive(Clone, Copy, Debug)]
-pub struct Base<'a> {
-    /// The file's state.
-    pub version: &'a Version,
-    /// Length of the head that is replaced.
-    pub head_len_bytes: u64,
-    /// Length of the foot that moves on.
-    pub foot_len_bytes: u64,
-}
-
-/// A file in a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name within the folder.
-    pub name: String,
-    /// Its length.
-    pub len_bytes: u64,
-}
-
-/// A file anywhere below the root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Where it is.
-    pub path: LakePath,
-    /// Its length.
-    pub len_bytes: u64,
-}
-
-/// A folder that may not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
-    /// Its path below the root.
-    pub folder: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// A small file, read whole.
-#[derive(Clone, Debug)]
-pub struct Object {
-    /// Its content.
-    pub bytes: Vec<u8>,
-    /// Its state.
-    pub version: Version,
-}
-
-/// Whether a lake was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prepared {
-    /// It was.
-    Found,
-    /// It was created.
-    Created,
-}
-
-/// A place that keeps files.
+/// A store of files with conditional, atomic writes.
 ///
-/// Each method's errors are those of [`LakeError`], whose disposition says what to do.
+/// Every write names the state that it builds on and fails with [`LakeError::Stale`] if the file is in another
+/// one. That is what keeps two writers from overwriting each other. [`LakeError::disposition`] says what to do
+/// about any other error.
 #[async_trait]
 pub trait Lake: Send + Sync + fmt::Debug {
-    /// Makes sure that the root (the file system, the folder) is there.
+    /// Limits of this kind of lake. By default there are none.
+    fn limits(&self) -> LakeLimits {
+        LakeLimits::default()
+    }
+
+    /// Creates the root (a file system or a folder) unless it exists.
     async fn prepare(&self) -> Result<Prepared, LakeError>;
 
-    /// The files right in a folder, in no order. A folder that isn't there has none.
-    async fn list(&self, folder: &str) -> Result<Vec<Listed>, LakeError>;
+    /// The files directly in a folder, in no particular order. A folder that doesn't exist has none. What it
+    /// returns is durable; nothing is changed.
+    async fn list(&self, folder: &str) -> Result<Vec<FileInfo>, LakeError>;
 
-    /// Sends all files below a folder, those of deeper folders too, in pages of at most this many and
-    /// in no order; an empty folder stands for the whole lake. Changes nothing, and leaves out what is hidden. Ends early
-    /// if nobody takes the pages. Answers with the deeper folders that it may not read.
-    async fn walk(
-        &self,
-        folder: &str,
-        page_files: NonZeroU16,
-        pages: mpsc::Sender<Vec<Found>>,
-    ) -> Result<Vec<Unread>, LakeError>;
+    /// All files below a folder, at any depth and in no particular order; an empty path stands for the whole
+    /// lake. Hidden files are left out. Nothing is changed, and no lock is taken.
+    ///
+    /// Memory doesn't grow with the number of files. Subfolders that can't be read are reported as
+    /// [`Walked::Unreadable`]; if the folder itself can't be read, the stream ends with an error.
+    fn walk<'a>(&'a self, folder: &str) -> BoxStream<'a, Result<Walked, LakeError>>;
 
-    /// The state of a file, or `None` if it isn't there.
-    async fn open(&self, path: &LakePath) -> Result<Option<Opened>, LakeError>;
+    /// The state of a file, or `None` if it doesn't exist.
+    async fn open(&self, path: &LakePath) -> Result<Option<FileState>, LakeError>;
 
-    /// Reads a part of a file in this very state.
+    /// Reads a byte range of a file that must be in this state.
     async fn read(
         &self,
         path: &LakePath,
@@ -148,8 +69,8 @@ pub trait Lake: Send + Sync + fmt::Debug {
         range: Range<u64>,
     ) -> Result<Vec<u8>, LakeError>;
 
-    /// Makes a commit: atomic, durable when it returns, refused with [`LakeError::Stale`] unless the
-    /// file is as `base` says (`None`: not there).
+    /// Commits an addition: atomic, and durable once it returns. `base` is the state of the file, `None` if it
+    /// must not exist yet.
     async fn append(
         &self,
         path: &LakePath,
@@ -157,14 +78,18 @@ pub trait Lake: Send + Sync + fmt::Debug {
         addition: &Addition,
     ) -> Result<Version, LakeError>;
 
-    /// Says that nothing is appended to a file any more: what is kept for the next append may go. An
-    /// hour file is closed by its successor.
+    /// Releases what is kept for the next append to a file. An hour file needs no call: the first append to
+    /// its successor closes it.
     async fn close(&self, _path: &LakePath) {}
 
-    /// Reads a small file whole, or `None` if it isn't there.
-    async fn get(&self, path: &LakePath) -> Result<Option<Object>, LakeError>;
+    /// Removes temporary files that a killed writer left in a folder, as far as possible. For writers only:
+    /// another process that is writing there may have to repeat a commit.
+    async fn sweep(&self, _folder: &str) {}
 
-    /// Writes a small file whole, under the same condition as [`Lake::append`].
+    /// Reads a small file whole, or `None` if it doesn't exist.
+    async fn get(&self, path: &LakePath) -> Result<Option<SmallFile>, LakeError>;
+
+    /// Writes a small file whole, atomic and durable. `base` is its state, `None` if it must not exist yet.
     async fn put(
         &self,
         path: &LakePath,
@@ -172,18 +97,23 @@ pub trait Lake: Send + Sync + fmt::Debug {
         bytes: Vec<u8>,
     ) -> Result<Version, LakeError>;
 
-    /// Removes a file that a look at the lake has made, if it is still in this state. Refuses whatever
-    /// isn't below silt's own folder: nothing that holds changes is ever removed.
+    /// Removes a probe file that must be in this state. Refuses any path outside silt's own folder: files that
+    /// hold changes are never removed.
     async fn remove_probe(&self, path: &LakePath, version: &Version) -> Result<(), LakeError>;
 }
 
-/// Makes sure that a file may be removed: it lies in silt's own folder.
+/// Fails unless a path is in silt's own folder, the only one in which silt removes files.
 fn expect_own(path: &LakePath) -> Result<(), LakeError> {
-    let first = path.folder.split('/').next();
-    if first == Some(names::OWN_FOLDER) && !path.folder.split('/').any(|part| part == "..") {
+    let mut levels = path.folder.split('/');
+    if levels.next() == Some(names::OWN_FOLDER) && levels.all(|level| level != "..") {
         return Ok(());
     }
     Err(LakeError::Refused {
-        reason: format!("{path} isn't in silt's own folder and is never removed"),
+        reason: format!("{path} is outside silt's own folder and is never removed"),
     })
+}
+
+/// Whether a name is that of an hour file, of which only the newest in a folder grows.
+fn is_hour_file(name: &str) -> bool {
+    name.parse::<HourFileName>().is_ok()
 }

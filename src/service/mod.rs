@@ -18,7 +18,7 @@ use crate::edges;
 use crate::http::{self, About, Board, FeedView};
 use crate::lake::{Lake, Prepared};
 use crate::processors::Processors;
-use crate::settings::{FeedSettings, LakeLocation, Schedule, Settings, next_flush};
+use crate::settings::{FeedSettings, Schedule, Settings, next_flush};
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
 use silt_core::backoff::Backoff;
@@ -106,7 +106,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     let (exit_sender, mut exits) = mpsc::channel(1);
     let feeds = settings.feeds.iter().map(|feed| {
         let edges = shared.edges(feed);
-        let config = feed_config(settings, feed, &edges);
+        let config = feed_config(feed, &edges);
         Worker::spawn(config, edges, exit_sender.clone())
     });
     let feeds: Vec<Handle> = feeds.collect();
@@ -215,23 +215,23 @@ async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
 }
 
 /// The limits of a feed in this lake.
-fn limits(settings: &Settings, feed: &FeedSettings) -> Limits {
+fn limits(lake: &dyn Lake, feed: &FeedSettings) -> Limits {
     let mut limits = feed.files.limits.clone();
-    if matches!(settings.lake.location, LakeLocation::Local { .. }) {
-        // Blocks are Azure's. A plain ndjson file couldn't even say how many commits made it.
-        limits.file_limit_commits = u32::MAX;
-    }
+    limits.file_limit_commits = match lake.limits().commits_per_file {
+        Some(most) => limits.file_limit_commits.min(most),
+        None => u32::MAX,
+    };
     limits
 }
 
 /// What a feed's machine is to do.
-fn feed_config(settings: &Settings, feed: &FeedSettings, edges: &Edges) -> Config {
+fn feed_config(feed: &FeedSettings, edges: &Edges) -> Config {
     Config {
         watched: feed.watched.clone(),
         format: feed.files.format,
         start_at: feed.start_at,
         on_history_lost: feed.on_history_lost,
-        limits: limits(settings, feed),
+        limits: limits(edges.lake.as_ref(), feed),
         stream_hash: edges.stream_options.stream_hash(),
         seed: fastrand::u64(..),
     }

@@ -61,7 +61,7 @@ impl Snapshots {
         for (feed, running) in wanted {
             let follower = Follower {
                 feed: feed.clone(),
-                limits: super::limits(settings, feed),
+                limits: super::limits(shared.lake.as_ref(), feed),
                 deployment: shared.deployment.clone(),
                 status: running.status.clone(),
                 targets: handle.targets(),

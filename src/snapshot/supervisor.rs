@@ -257,6 +257,8 @@ impl Supervisor {
 
     /// Reads all that is still to be read, and finishes.
     async fn go_on(&mut self, job: &Job) -> Result<Outcome, Failure> {
+        // What a killed process left would stay for ever: no later run looks into this folder.
+        self.edges.lake.sweep(&job.folder().path).await;
         let there = job.folder().progress().await?;
         let begun_with = there.documents;
         job.progress.send_modify(|progress| *progress = there);

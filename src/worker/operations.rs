@@ -98,7 +98,7 @@ impl Worker {
                     (learnt, found)
                 }
                 Watched::Many { .. } if stored.is_none() && handover.is_none() => {
-                    let orphan = lake::orphan(lake.as_ref(), &watched).await;
+                    let orphan = lake::any_hour_file(lake.as_ref(), &watched).await;
                     let found = orphan.map(|orphan| Found {
                         orphan: orphan.map(|path| path.to_string()),
                         ..Found::default()
@@ -169,7 +169,8 @@ impl Worker {
         let now_unix_ms = self.edges.clock.now().unix_ms;
         self.begin(async move {
             for (origin, record) in records {
-                let kept = lake::gaps::record(lake.as_ref(), &origin, &record, now_unix_ms).await;
+                let kept =
+                    lake::gap_records::write(lake.as_ref(), &origin, &record, now_unix_ms).await;
                 if let Err(error) = kept {
                     return Done::of(Input::Recorded(Err(Failure::from(&error))));
                 }
@@ -217,6 +218,7 @@ async fn look(
     of: LaneId,
     origin: &Origin,
 ) -> (Learnt, Result<Option<HourFile>, Failure>) {
+    lake.sweep(&origin.folder()).await;
     match lake::tail::load(lake, origin).await {
         Ok(Some((file, version))) => {
             let newest = Some((file.name, version));

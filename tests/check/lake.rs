@@ -66,13 +66,13 @@ async fn trouble_with_azure_is_told_apart() {
             sas("l", 500),
             1,
             "commits",
-            ["FAIL", "the first commit fails", "SAS rights rwl"],
+            ["FAIL", "the first commit fails", "SAS permissions rwl"],
         ),
         (
             sas("wdl", 500),
             1,
             "commits",
-            ["FAIL", "reading back fails", "SAS rights rwl"],
+            ["FAIL", "reading back fails", "SAS permissions rwl"],
         ),
         (
             sas("rwdl", 500),
@@ -163,7 +163,7 @@ async fn a_folder_that_may_not_be_written_is_told() {
     expect(&row(&output, "folder"), &["ok"]);
     expect(
         &row(&output, "commits"),
-        &["FAIL", "Permission denied", "the right to write there"],
+        &["FAIL", "Permission denied", "permission to write there"],
     );
 }
 
@@ -217,7 +217,7 @@ async fn trouble_with_entra_id_is_not_taken_for_an_answer_of_the_lake() {
                 "FAIL",
                 "no token",
                 "Connection refused",
-                "the way to Entra ID",
+                "the network to Entra ID",
             ],
         );
         assert!(!of_lake.contains("by a proxy"), "{of_lake}");

@@ -184,6 +184,6 @@ async fn servers_that_keep_silent_do_not_hold_it_up() {
     expect(&row(&output, "answer"), &["FAIL", "gives no answer"]);
     let of_lake = output.split_once("Lake\n").unwrap().1;
     expect(&row(of_lake, "TLS"), &["ok", "off"]);
-    let limit = "no answer within 5000 ms (LAKE_TIMEOUT_SECONDS)";
+    let limit = "did not respond within 5000 ms (LAKE_TIMEOUT_SECONDS)";
     expect(&row(of_lake, "answer"), &["FAIL", limit]);
 }

@@ -44,11 +44,13 @@ enum Duty {
 fn refusals() -> Vec<(Fault, Duty)> {
     let key = Duty::Halt("check AZURE_STORAGE_ACCOUNT_KEY");
     let grant = Duty::Halt("grant Storage Blob Data Contributor");
-    let lift = Duty::Halt("lift what protects it, or move it out of the lake");
-    let odd = Duty::Halt("look its code up in Azure's documentation");
+    let protected = Duty::Halt("remove the lease, policy, tier or snapshot that protects it");
+    let foreign = Duty::Halt("another tool or API wrote it");
+    let full = Duty::Halt("lower MAX_FILE_COMMITS");
+    let odd = Duty::Halt("look up the code in Azure's documentation");
     let answers = [
         (400, "InvalidHeaderValue", odd),
-        (400, "InvalidBlobOrBlock", odd),
+        (400, "InvalidBlobOrBlock", foreign),
         (400, "InvalidBlockList", Duty::Look),
         (401, "NoAuthenticationInformation", key),
         (403, "AuthenticationFailed", key),
@@ -64,13 +66,15 @@ fn refusals() -> Vec<(Fault, Duty)> {
         (404, "ResourceNotFound", odd),
         (409, "AccountBeingCreated", Duty::Retry),
         (409, "BlobAlreadyExists", Duty::Look),
-        (409, "BlobArchived", lift),
-        (409, "BlobImmutableDueToPolicy", lift),
-        (409, "BlockCountExceedsLimit", lift),
+        (409, "BlobArchived", protected),
+        (409, "BlobImmutableDueToPolicy", protected),
+        (409, "BlobOperationNotSupported", foreign),
+        (409, "BlockCountExceedsLimit", full),
         (409, "ContainerBeingDeleted", Duty::Retry),
-        (409, "InvalidBlobType", lift),
+        (409, "InvalidAppendOperation", foreign),
+        (409, "InvalidBlobType", foreign),
         (412, "ConditionNotMet", Duty::Look),
-        (412, "LeaseIdMissing", lift),
+        (412, "LeaseIdMissing", protected),
         (413, "RequestBodyTooLarge", odd),
         (500, "InternalError", Duty::Retry),
         (500, "OperationTimedOut", Duty::Retry),

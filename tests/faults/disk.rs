@@ -123,7 +123,7 @@ impl Narrow {
     /// What silt says when it is full.
     fn words(&self) -> [&'static str; 3] {
         match self {
-            Self::Disk { .. } => ["no space left", "/lake/users/", "free some"],
+            Self::Disk { .. } => ["no space left", "/lake/users/", "free some space"],
             Self::Limit => ["File too large", "/lake/users/", "MAX_FILE_SIZE"],
         }
     }
@@ -238,7 +238,7 @@ async fn loses(scene: &Scene, right: Right, mut random: fastrand::Rng) {
     let words = [
         path.to_str().unwrap(),
         "Permission denied",
-        "the right to write there",
+        "permission to write there",
     ];
     wait_for_error(&mut silt, &words);
     // At the start a root that can't be written is hopeless, and so it is told with status 1.
@@ -247,7 +247,7 @@ async fn loses(scene: &Scene, right: Right, mut random: fastrand::Rng) {
         silt = start();
         // The start reads first.
         let right = match right {
-            Right::SeeFolder => "the right to read there",
+            Right::SeeFolder => "permission to read there",
             _ => words[2],
         };
         wait_for_error(&mut silt, &[words[0], words[1], right]);
@@ -312,19 +312,13 @@ async fn goes_away(gone: Gone, form: (&str, &str, &str)) {
     match gone {
         Gone::Root => {
             fs::rename(&lake, &away).unwrap();
-            wait_for_error(
-                &mut silt,
-                &[lake.to_str().unwrap(), "is not there; create it"],
-            );
+            wait_for_error(&mut silt, &[lake.to_str().unwrap(), "does not exist"]);
             fs::rename(&away, &lake).unwrap();
             silt.signal(Signal::USR1);
         }
         Gone::RootForGood => {
             fs::rename(&lake, &away).unwrap();
-            wait_for_error(
-                &mut silt,
-                &[lake.to_str().unwrap(), "is not there; create it"],
-            );
+            wait_for_error(&mut silt, &[lake.to_str().unwrap(), "does not exist"]);
             fs::create_dir(&lake).unwrap();
             silt.signal(Signal::USR1);
             kept = archived_in(&away.join("users"));

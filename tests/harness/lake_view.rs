@@ -86,7 +86,7 @@ impl LakeView {
             Self::Azurite { lake, collection } => {
                 let mut count = 0;
                 for file in lake.list(collection).await.unwrap() {
-                    let object = get(lake, collection, &file.name).await.unwrap();
+                    let object = get(lake, collection, &file.path.name).await.unwrap();
                     count += changes_in(&object);
                 }
                 count

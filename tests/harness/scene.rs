@@ -122,18 +122,18 @@ impl Scene {
     async fn contents_on_azurite(&self, collection: &str) -> Vec<(String, Vec<u8>)> {
         let lake = self.azurite();
         let mut files = lake.list(collection).await.unwrap();
-        files.sort_by_key(|file| age(&file.name));
+        files.sort_by_key(|file| age(&file.path.name));
         let mut contents = Vec::new();
         for file in files {
             let path = LakePath {
                 folder: collection.to_owned(),
-                name: file.name.clone(),
+                name: file.path.name.clone(),
             };
             // Azurite may list what has blocks and was never committed.
             let Some(object) = lake.get(&path).await.unwrap() else {
                 continue;
             };
-            contents.push((file.name, object.bytes));
+            contents.push((file.path.name, object.bytes));
         }
         contents
     }

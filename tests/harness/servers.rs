@@ -1,6 +1,7 @@
 //! The servers of the test run.
 
 use std::io::BufRead as _;
+use std::num::NonZeroU16;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +13,9 @@ use silt::lake::local::LocalLake;
 use silt::source::{Deployment, ServerVersion};
 
 use super::{unique, variable};
+
+/// A small page, so that listings of few files take several.
+const PAGE_FILES: NonZeroU16 = NonZeroU16::new(7).unwrap();
 
 pub const AZURITE_ACCOUNT: &str = "devstoreaccount1";
 /// The key of every Azurite, published in its documentation.
@@ -72,6 +76,7 @@ pub fn azurite_within(
         prefix: prefix.to_owned(),
         access: Access::SharedKey(AZURITE_KEY.into()),
         request_limit_ms,
+        page_files: PAGE_FILES,
     })
     .unwrap()
 }

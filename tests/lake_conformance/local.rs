@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 
+use futures::TryStreamExt as _;
+
 use super::*;
 use silt::lake::local::LocalLake;
 
@@ -67,9 +69,8 @@ async fn a_rival_that_sweeps_or_dies_half_way_harms_nothing() {
         let hidden = folder.path().join("users/.2024-01-15-14.json.twin");
         if number % 2 == 0 {
             LocalLake::new(folder.path().to_owned())
-                .list("users")
-                .await
-                .unwrap();
+                .sweep("users")
+                .await;
         }
         fs::write(hidden, "half a copy").unwrap();
         // A twin that was swept away is noticed at the latest when it is to be swapped in.
@@ -96,9 +97,8 @@ async fn a_killed_process_leaves_nothing_that_stays() {
     fs::write(users.join(".2024-01-15-13.json.new"), "left behind").unwrap();
     // A new process, beside which the old one is gone.
     LocalLake::new(folder.path().to_owned())
-        .list("users")
-        .await
-        .unwrap();
+        .sweep("users")
+        .await;
     drop(lake);
     let mut names: Vec<String> = fs::read_dir(&users)
         .unwrap()
@@ -184,4 +184,25 @@ async fn files_that_grow_beside_each_other_keep_their_twins_until_they_are_close
     lake.close(&path(parts[0])).await;
     drop(lake);
     assert_eq!(twins(), 0);
+}
+
+/// `silt check` and `silt ls` run beside a silt whose hidden files they must leave alone.
+#[tokio::test]
+async fn listing_leaves_hidden_files_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    let (file, _) = written(&lake, "users", "json", 3).await;
+    let hidden = folder.path().join("users/.other.twin");
+    fs::write(&hidden, "of another process").unwrap();
+    let reader = LocalLake::new(folder.path().to_owned());
+    assert_eq!(reader.list("users").await.unwrap().len(), 1);
+    reader.walk("").try_next().await.unwrap().unwrap();
+    let (seen, _) = lake::tail::load(&reader, &origin("users"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(seen.last, file.last);
+    assert!(hidden.exists());
+    reader.sweep("users").await;
+    assert!(!hidden.exists());
 }

@@ -1,18 +1,18 @@
-//! A lake that makes commits and then says that it didn't answer.
+//! A lake that commits and then reports a timeout.
 
-use std::num::NonZeroU16;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use silt::lake::{
-    Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
+    Base, FileInfo, FileState, Lake, LakeError, LakeLimits, LakePath, Prepared, SmallFile, Version,
+    Walked,
 };
 use silt_core::file::addition::Addition;
-use tokio::sync::mpsc;
 
-/// Every second commit has an unknown outcome.
+/// Every other commit has an unknown outcome.
 #[derive(Debug)]
 pub struct Unsure {
     pub lake: Arc<dyn Lake>,
@@ -44,20 +44,27 @@ impl Lake for Unsure {
         self.lake.prepare().await
     }
 
-    async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+    async fn list(&self, folder: &str) -> Result<Vec<FileInfo>> {
         self.lake.list(folder).await
     }
 
-    async fn walk(
-        &self,
-        folder: &str,
-        page_files: NonZeroU16,
-        pages: mpsc::Sender<Vec<Found>>,
-    ) -> Result<Vec<Unread>> {
-        self.lake.walk(folder, page_files, pages).await
+    fn walk<'a>(&'a self, folder: &str) -> BoxStream<'a, Result<Walked>> {
+        self.lake.walk(folder)
     }
 
-    async fn open(&self, path: &LakePath) -> Result<Option<Opened>> {
+    fn limits(&self) -> LakeLimits {
+        self.lake.limits()
+    }
+
+    async fn close(&self, path: &LakePath) {
+        self.lake.close(path).await;
+    }
+
+    async fn sweep(&self, folder: &str) {
+        self.lake.sweep(folder).await;
+    }
+
+    async fn open(&self, path: &LakePath) -> Result<Option<FileState>> {
         self.lake.open(path).await
     }
 
@@ -65,7 +72,7 @@ impl Lake for Unsure {
         self.lake.read(path, version, range).await
     }
 
-    async fn get(&self, path: &LakePath) -> Result<Option<Object>> {
+    async fn get(&self, path: &LakePath) -> Result<Option<SmallFile>> {
         self.lake.get(path).await
     }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
+use futures::TryStreamExt as _;
 use mongodb::Collection;
 use serde_json::Value;
 use silt::budget::Budget;
 use silt::clock::Clock;
 use silt::lake::local::LocalLake;
-use silt::lake::{Lake, LakePath};
+use silt::lake::{Lake, LakePath, Walked};
 use silt::processors::Processors;
 use silt::snapshot::{self, Edges, Handle, Settings, State, Status, Target};
 use silt::source::Deployment;
@@ -130,16 +131,18 @@ impl World {
     /// All files below the collection's folder: folder and name.
     async fn files(&self, below: &str) -> Vec<(String, String)> {
         let folder = self.target.origin.folder() + below;
-        let (pages, mut found) = tokio::sync::mpsc::channel(1000);
-        let page = std::num::NonZeroU16::new(1000).unwrap();
-        self.edges.lake.walk(&folder, page, pages).await.unwrap();
-        let mut files = Vec::new();
-        while let Some(page) = found.recv().await {
-            files.extend(page.into_iter().map(|file| {
+        let walked = self.edges.lake.walk(&folder);
+        let walked: Vec<Walked> = walked.try_collect().await.unwrap();
+        let mut files: Vec<(String, String)> = walked
+            .into_iter()
+            .map(|walked| {
+                let Walked::File(file) = walked else {
+                    panic!("{walked:?}")
+                };
                 let below = file.path.folder[folder.len()..].trim_start_matches('/');
                 (below.to_owned(), file.path.name)
-            }));
-        }
+            })
+            .collect();
         files.sort();
         files
     }

@@ -1,9 +1,5 @@
 //! Every limit of a feed, with its unit in its name.
 
-/// Committed blocks of an Azure block blob, less one for the head, one for the foot.
-/// <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>
-pub const COMMITS_PER_FILE_MAX: u32 = 49_998;
-
 /// How long a batch whose hour is over may still grow. Without it, catching up on past hours would
 /// commit change by change.
 pub const HOUR_END_GRACE_MS: u64 = 1000;
@@ -62,7 +58,7 @@ impl Default for Limits {
             batch_size_changes: 1000,
             batch_limit_bytes: 8 * 1024 * 1024,
             file_limit_bytes: 100 * 1024 * 1024,
-            file_limit_commits: COMMITS_PER_FILE_MAX,
+            file_limit_commits: u32::MAX,
             retry_attempts: 3,
             retry_delay_ms: 1000,
             idle_checkpoint_ms: 60_000,

@@ -232,9 +232,9 @@ impl Feed<'_> {
         let Some(lake) = self.lake else {
             return (Row::skipped(&what, "the lake can't be used"), None);
         };
-        let seen = async { Ok(lake::tail::look(lake.as_ref(), self.origin).await) };
+        let seen = async { Ok(lake::tail::load(lake.as_ref(), self.origin).await) };
         let tail = match in_time(ROW_LIMIT, seen).await {
-            Ok(Ok(tail)) => tail,
+            Ok(Ok(tail)) => tail.map(|(file, _)| file),
             Ok(Err(error)) => return (super::lake::failure(&what, &error), None),
             Err(silence) => return (Row::failure(&what, silence), None),
         };

@@ -118,7 +118,7 @@ impl Shared<'_> {
             return None;
         };
         let watched = &self.settings.watched;
-        let seen = async { Ok(lake::orphan(lake.as_ref(), watched).await) };
+        let seen = async { Ok(lake::any_hour_file(lake.as_ref(), watched).await) };
         match in_time(ROW_LIMIT, seen).await {
             Ok(Ok(None)) => None,
             Ok(Ok(Some(path))) => {
@@ -164,9 +164,9 @@ impl Shared<'_> {
     async fn judge(&self, lake: &dyn Lake, mark: &Mark) -> Result<bool, Row> {
         let origin = self.origin(&mark.database, &mark.collection);
         let what = format!("{} newest file", origin.name());
-        let seen = async { Ok(lake::tail::look(lake, &origin).await) };
+        let seen = async { Ok(lake::tail::load(lake, &origin).await) };
         match in_time(ROW_LIMIT, seen).await {
-            Ok(Ok(Some(file))) => refuse_behind(&mark.last_change, &file)
+            Ok(Ok(Some((file, _)))) => refuse_behind(&mark.last_change, &file)
                 .map(|()| true)
                 .map_err(|halt| Row::failure(&what, halt.message)),
             Ok(Ok(None)) => Ok(false),

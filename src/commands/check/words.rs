@@ -11,7 +11,7 @@ pub(super) fn of_lake(error: &LakeError) -> String {
     let own_limit_ms = ANSWER_LIMIT.as_millis();
     match error {
         LakeError::TimedOut { limit_ms } if u128::from(*limit_ms) >= own_limit_ms => {
-            format!("the lake gave no answer within {} s", limit_ms / 1000)
+            format!("the lake did not respond within {} s", limit_ms / 1000)
         }
         other => other.to_string(),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::subject::{OfSnapshot, Subject, Whose};
-use crate::lake::{self, Found, Lake, LakeError, LakePath, Opened};
+use crate::lake::{self, FileInfo, FileState, Lake, LakeError, LakePath, UnreadableFolder};
 use crate::snapshot::lake::parts;
 use silt_core::failure::Disposition;
 use silt_core::file::first_change;
@@ -38,6 +38,8 @@ pub(super) enum Seen {
     Own,
     /// Removed since it was found.
     Gone,
+    /// A folder that can't be read.
+    Unreadable(UnreadableFolder),
 }
 
 /// An hour file. `None` where it doesn't say.
@@ -94,7 +96,7 @@ struct GapRecord {
 /// Reads a file as far as is needed.
 pub(super) async fn look(
     lake: &dyn Lake,
-    file: Found,
+    file: FileInfo,
     subject: Subject,
     counts_lines: bool,
 ) -> Result<Seen, LakeError> {
@@ -184,7 +186,7 @@ async fn hour_file(
 async fn first_time(
     lake: &dyn Lake,
     path: &LakePath,
-    opened: &Opened,
+    opened: &FileState,
     format: FileFormat,
 ) -> Result<Option<ClusterTime>, LakeError> {
     let mut end = BEGINNING_BYTES.min(opened.len_bytes);
@@ -202,7 +204,7 @@ async fn first_time(
 async fn counts(
     lake: &dyn Lake,
     path: &LakePath,
-    opened: &Opened,
+    opened: &FileState,
     file: &HourFile,
     counts_lines: bool,
 ) -> Result<(Option<u64>, Option<u32>), LakeError> {

@@ -10,15 +10,12 @@ mod subject;
 mod table;
 mod tally;
 
-use std::num::NonZeroU16;
-
-use futures::{StreamExt as _, stream};
-use tokio::sync::mpsc;
+use futures::stream::{self, BoxStream, StreamExt as _};
 
 use super::Report;
 use super::screen::Screen;
 use crate::edges;
-use crate::lake::{Found, Lake, LakeError};
+use crate::lake::{Lake, LakeError, Walked};
 use crate::settings::{LakeSettings, ListSettings};
 use look::Seen;
 use silt_core::namespace::names;
@@ -27,13 +24,6 @@ use tally::Tally;
 
 /// Requests at once.
 const LOOKS_MAX: usize = 12;
-/// Files in a page; Azure gives no more.
-const PAGE_FILES: NonZeroU16 = match NonZeroU16::new(5000) {
-    Some(files) => files,
-    None => NonZeroU16::MIN,
-};
-/// Pages that wait.
-const PAGES_MAX: usize = 2;
 /// Progress is shown after so many files.
 const PROGRESS_FILES: u64 = 50;
 
@@ -70,23 +60,20 @@ async fn look_through(
     for collection in &list.collections {
         tally.expect(collection);
     }
-    let (pages, found) = mpsc::channel(PAGES_MAX);
-    let walking = async {
-        if list.collections.is_empty() {
-            return lake.walk("", PAGE_FILES, pages).await;
-        }
-        let mut unread = Vec::new();
-        for folder in list.collections.iter().flat_map(|name| folders(name)) {
-            unread.extend(lake.walk(&folder, PAGE_FILES, pages.clone()).await?);
-        }
-        drop(pages);
-        Ok(unread)
+    let roots = match &list.collections[..] {
+        [] => vec![String::new()],
+        names => names.iter().flat_map(|name| folders(name)).collect(),
     };
-    let reading = read(lake.as_ref(), found, list.counts_lines, &mut tally, screen);
-    let (walked, was_read) = futures::join!(walking, reading);
-    // A read that fails ends the walk early, so it is the one to tell of.
-    was_read?;
-    tally.unread = walked?;
+    let walked = stream::iter(&roots).flat_map(|folder| lake.walk(folder));
+    let counts_lines = list.counts_lines;
+    read(
+        lake.as_ref(),
+        walked.boxed(),
+        counts_lines,
+        &mut tally,
+        screen,
+    )
+    .await?;
     tally.close();
     Ok(tally)
 }
@@ -109,15 +96,16 @@ fn folders(name: &str) -> Vec<String> {
 
 async fn read(
     lake: &dyn Lake,
-    found: mpsc::Receiver<Vec<Found>>,
+    walked: BoxStream<'_, Result<Walked, LakeError>>,
     counts_lines: bool,
     tally: &mut Tally,
     screen: Screen<'_>,
 ) -> Result<(), LakeError> {
-    let files = stream::unfold(found, async |mut found: mpsc::Receiver<Vec<Found>>| {
-        found.recv().await.map(|page| (stream::iter(page), found))
-    });
-    let looks = files.flatten().map(|file| async move {
+    let looks = walked.map(|walked| async move {
+        let file = match walked? {
+            Walked::File(file) => file,
+            Walked::Unreadable(folder) => return Ok(Seen::Unreadable(folder)),
+        };
         match subject::subject(&file) {
             Some(Subject::Own) => Ok(Seen::Own),
             None => Ok(Seen::Other),

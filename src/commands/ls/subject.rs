@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::lake::{Found, LakePath};
+use crate::lake::{FileInfo, LakePath};
 use silt_core::file::hour_file::HourFileName;
 use silt_core::gap;
 use silt_core::namespace::names;
@@ -81,7 +81,7 @@ impl fmt::Display for Whose {
 }
 
 /// What it is, or `None` if it isn't silt's.
-pub(super) fn subject(file: &Found) -> Option<Subject> {
+pub(super) fn subject(file: &FileInfo) -> Option<Subject> {
     let LakePath { folder, name } = &file.path;
     if folder.split('/').next() == Some(names::OWN_FOLDER) {
         return Some(Subject::Own);
@@ -130,7 +130,7 @@ mod tests {
 
     fn of(folder: &str, name: &str) -> Option<Subject> {
         let (folder, name) = (folder.to_owned(), name.to_owned());
-        subject(&Found {
+        subject(&FileInfo {
             path: LakePath { folder, name },
             len_bytes: 1,
         })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::look::{GapSeen, HourSeen, Seen};
 use super::snapshots::Snapshot;
 use super::subject::{Whose, may_hold_changes};
-use crate::lake::Unread;
+use crate::lake::UnreadableFolder;
 use silt_core::file::hour_file::Hour;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::folder::FolderName;
@@ -19,7 +19,7 @@ pub(super) struct Tally {
     /// Files that are damaged, and how.
     pub damaged: Vec<(String, String)>,
     /// Folders that may not be read.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<UnreadableFolder>,
     keeps_files: bool,
 }
 
@@ -86,6 +86,7 @@ impl Tally {
                 self.damaged.push((path, why));
                 self.damaged.sort();
             }
+            Seen::Unreadable(folder) => self.unread.push(folder),
             Seen::Other => self.others += 1,
             Seen::Own | Seen::Gone => {}
         }

@@ -1,4 +1,4 @@
-//! Who silt is to Azure.
+//! Credentials for Azure.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -13,16 +13,16 @@ use azure_identity::{
     UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 
-use super::classify::is_passing;
+use super::errors::is_transient;
 
-/// How requests are authorized.
+/// How requests are authorized. `Debug` shows the kind and no secret.
 #[derive(Clone)]
 pub enum Access {
-    /// With the account's key.
+    /// The account's key.
     SharedKey(Secret),
-    /// With a shared access signature: the query of a URL.
+    /// A shared access signature: the query part of a URL.
     Sas(String),
-    /// With a token of Entra ID.
+    /// A token of Entra ID.
     Token(Arc<dyn TokenCredential>),
 }
 
@@ -36,7 +36,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// What the environment says of an Entra ID identity.
+/// The settings of an Entra ID identity.
 #[derive(Clone, Debug, Default)]
 pub struct EntraIdentity {
     /// `AZURE_TENANT_ID`.
@@ -54,7 +54,7 @@ pub struct EntraIdentity {
 ///
 /// # Errors
 ///
-/// The SDK refuses what the identity says.
+/// The SDK rejects a setting of the identity.
 pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCredential>> {
     let EntraIdentity {
         tenant_id,
@@ -63,7 +63,7 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
         federated_token_file,
     } = identity;
     let mut chain: Vec<(&'static str, Arc<dyn TokenCredential>)> = Vec::new();
-    // All that is set comes first.
+    // What is configured comes first.
     if let (Some(tenant), Some(client), Some(file)) = (tenant_id, client_id, federated_token_file) {
         let options = WorkloadIdentityCredentialOptions {
             credential_options: ClientAssertionCredentialOptions {
@@ -103,7 +103,8 @@ pub fn entra(identity: &EntraIdentity) -> azure_core::Result<Arc<dyn TokenCreden
     }))
 }
 
-/// The state machine retries, as it does the lake's requests: so an outage isn't taken for the lake's silence.
+/// No retries: the state machine retries, as it does requests to the lake. Retries here would exceed the lake's
+/// timeout, so that an outage of the login service looked like one of the lake.
 fn once() -> ClientOptions {
     ClientOptions {
         retry: RetryOptions::none(),
@@ -111,11 +112,11 @@ fn once() -> ClientOptions {
     }
 }
 
-/// The first credential that gives a token is used from then on.
+/// Tries credentials in order, and stays with the first one that gives a token.
 #[derive(Debug)]
 struct Chain {
     links: Vec<(&'static str, Arc<dyn TokenCredential>)>,
-    /// So many are set; the others are there to be tried, and that nobody answers there says nothing.
+    /// How many of them are configured. The others are guesses, whose failures mean nothing.
     set: usize,
     chosen: OnceLock<usize>,
 }
@@ -134,12 +135,12 @@ impl TokenCredential for Chain {
         for (at, (name, credential)) in self.links.iter().enumerate() {
             match credential.get_token(scopes, options.clone()).await {
                 Ok(token) => {
-                    // Two first requests may race; either choice is good.
+                    // Two requests may race; either choice is good.
                     let _ = self.chosen.set(at);
                     return Ok(token);
                 }
-                // Another identity must not be taken for good because the way to this one is cut.
-                Err(error) if at < self.set && is_passing(&error) => return Err(error),
+                // A network failure must not make silt stay with another identity.
+                Err(error) if at < self.set && is_transient(&error) => return Err(error),
                 Err(error) => {
                     let text = error.to_string();
                     refusals.push(format!(
@@ -164,7 +165,7 @@ impl TokenCredential for Chain {
 mod tests {
     use super::*;
 
-    /// Gives no token, for a reason of this kind.
+    /// Fails with an error of this kind.
     #[derive(Debug)]
     struct Refusing(ErrorKind);
 
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_is_set_can_be_held_up() {
+    async fn only_a_configured_credential_can_fail_transiently() {
         let refused = ErrorKind::Credential;
         for (kinds, set, expected) in [
             ([ErrorKind::Connection, refused.clone()], 1, true),
@@ -201,7 +202,7 @@ mod tests {
                 chosen: OnceLock::new(),
             };
             let error = chain.get_token(&["scope"], None).await.unwrap_err();
-            assert_eq!(is_passing(&error), expected, "{error:?}");
+            assert_eq!(is_transient(&error), expected, "{error:?}");
         }
     }
 }

@@ -1,50 +1,46 @@
-//! A lake in Azure Data Lake Storage Gen2, by the Blob API, which serves the same files.
-//!
-//! An hour file is a block blob: head, chunks and foot are blocks, and `Put Block List` replaces the
-//! whole list at once under `If-Match`
-//! (<https://learn.microsoft.com/rest/api/storageservices/put-block-list>). So a half-done flush is
-//! invisible, and a second writer is refused.
+//! A lake in Azure Data Lake Storage Gen2, through the Blob API, which serves the same files.
 
-mod classify;
+mod blocks;
 pub mod credential;
+mod error_codes;
+mod errors;
 mod shared_key;
-mod survey;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU16;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::http::{Body, ClientOptions, Etag, NoFormat, RequestContent, RetryOptions, Url};
+use azure_core::http::{ClientOptions, Etag, NoFormat, RequestContent, RetryOptions, Url};
 use azure_storage_blob::models::{
-    BlobClientDownloadOptions, BlobClientUploadOptions, BlobContainerClientListBlobsOptions,
-    BlockBlobClientCommitBlockListOptions, BlockBlobClientCommitBlockListResultHeaders as _,
-    BlockListHeaders as _, BlockListType, BlockLookupList, HttpRange,
+    BlobClientDeleteOptions, BlobClientDownloadOptions, BlobClientUploadOptions,
+    BlobContainerClientListBlobsOptions, HttpRange,
 };
-use azure_storage_blob::{
-    BlobClient, BlobContainerClient, BlobContainerClientOptions, BlockBlobClient,
-};
-use bytes::Bytes;
+use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
-use tokio::sync::mpsc;
+use futures::stream::BoxStream;
+use hyper_util::client::proxy::matcher::Matcher;
 
 use super::{
-    Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
+    Base, FileInfo, FileState, Lake, LakeError, LakeLimits, LakePath, Prepared, SmallFile, Version,
+    Walked, expect_own,
 };
-use classify::Target;
+use blocks::BlockLists;
+pub use blocks::COMMITS_PER_FILE_MAX;
 pub use credential::Access;
+use errors::Target;
 use silt_core::file::addition::Addition;
 
-/// The slowest line on which a large body still gets through: 32 bytes in a millisecond.
-const SLOWEST_BYTES_PER_MS: u64 = 32;
-/// All block ids of a blob must have one length: a writer's nonce and a counter.
-const BLOCK_ID_LEN_BYTES: usize = 12;
+/// The most files that Azure returns in one page of a listing.
+pub const PAGE_FILES_MAX: NonZeroU16 = NonZeroU16::new(5000).unwrap();
 
-/// Where the lake is and how to get in.
+/// Address and credential of a lake.
 #[derive(Clone, Debug)]
 pub struct AzureConfig {
     /// URL of the Blob service: `https://account.blob.core.windows.net/`.
@@ -53,12 +49,14 @@ pub struct AzureConfig {
     pub account: String,
     /// The file system, which the Blob API calls a container.
     pub filesystem: String,
-    /// Folder within it that everything goes below; empty for none.
+    /// Folder within the file system below which all files go; empty for none.
     pub prefix: String,
     /// The credential.
     pub access: Access,
-    /// Longest wait for one request with a small body.
+    /// Timeout of a request with a small body. Large bodies get more.
     pub request_limit_ms: u64,
+    /// Files in one page of a listing, at most [`PAGE_FILES_MAX`].
+    pub page_files: NonZeroU16,
 }
 
 /// A lake in Azure.
@@ -67,9 +65,10 @@ pub struct AzureLake {
     filesystem: String,
     prefix: String,
     request_limit_ms: u64,
-    /// Two writers' uncommitted blocks share one namespace, so each writer's ids are its own.
-    nonce: [u8; 8],
-    blocks_staged: AtomicU32,
+    page_files: NonZeroU16,
+    block_lists: BlockLists,
+    /// The proxy that requests go through, without its password.
+    proxy: Option<String>,
 }
 
 impl fmt::Debug for AzureLake {
@@ -82,11 +81,11 @@ impl fmt::Debug for AzureLake {
 }
 
 impl AzureLake {
-    /// A lake at this place. Nothing is sent yet.
+    /// Opens a lake. No request is sent yet.
     ///
     /// # Errors
     ///
-    /// The SDK refuses the URL or the credential.
+    /// The SDK rejects the URL or the credential.
     pub fn new(config: &AzureConfig) -> Result<Self, LakeError> {
         let refused = |error: azure_core::Error| LakeError::Refused {
             reason: error.to_string(),
@@ -94,12 +93,12 @@ impl AzureLake {
         let mut url = config.endpoint.clone();
         url.path_segments_mut()
             .map_err(|()| LakeError::Refused {
-                reason: format!("{} can't be a base", config.endpoint),
+                reason: format!("{} is not an HTTP URL", config.endpoint),
             })?
             .pop_if_empty()
             .push(&config.filesystem);
         let mut client_options = ClientOptions {
-            // The state machine retries: it looks an unknown outcome up before it tries again.
+            // The state machine retries: it finds out how an interrupted request ended before it sends another.
             retry: RetryOptions::none(),
             ..ClientOptions::default()
         };
@@ -123,8 +122,9 @@ impl AzureLake {
             filesystem: config.filesystem.clone(),
             prefix: config.prefix.clone(),
             request_limit_ms: config.request_limit_ms,
-            nonce: fastrand::u64(..).to_be_bytes(),
-            blocks_staged: AtomicU32::new(0),
+            page_files: config.page_files,
+            block_lists: BlockLists::new(),
+            proxy: proxy(&config.endpoint),
         })
     }
 
@@ -143,6 +143,7 @@ impl AzureLake {
         Target {
             filesystem: &self.filesystem,
             path: None,
+            proxy: self.proxy.as_deref(),
         }
     }
 
@@ -150,10 +151,11 @@ impl AzureLake {
         Target {
             filesystem: &self.filesystem,
             path: Some(path),
+            proxy: self.proxy.as_deref(),
         }
     }
 
-    /// Bounds one request in time and sorts its error.
+    /// Applies the timeout to one request and sorts its error.
     async fn bounded<T>(
         &self,
         target: Target<'_>,
@@ -161,99 +163,6 @@ impl AzureLake {
     ) -> Result<T, LakeError> {
         bounded_by(self.request_limit_ms, target, request).await
     }
-
-    fn next_block_id(&self) -> Vec<u8> {
-        let number = self.blocks_staged.fetch_add(1, Ordering::Relaxed);
-        let mut id = self.nonce.to_vec();
-        id.extend_from_slice(&number.to_be_bytes());
-        id
-    }
-
-    /// Uploads a block that no reader sees yet.
-    async fn stage(
-        &self,
-        blob: &BlockBlobClient,
-        bytes: Bytes,
-    ) -> azure_core::Result<Option<Vec<u8>>> {
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let id = self.next_block_id();
-        let len_bytes = bytes.len() as u64;
-        blob.stage_block(&id, len_bytes, Body::Bytes(bytes).into(), None)
-            .await?;
-        Ok(Some(id))
-    }
-
-    /// Stages what is new, then commits the list of all blocks under the condition.
-    async fn commit_blocks(
-        &self,
-        path: &LakePath,
-        base: Option<Base<'_>>,
-        addition: &Addition,
-    ) -> azure_core::Result<Option<Version>> {
-        let blob = self.blob(path).block_blob_client();
-        let old = base.map_or(&[][..], |base| base.version.blocks.as_slice());
-        let (kept, old_foot) = split_blocks(old, base);
-        let needs_foot = old_foot.is_none();
-        let (head, chunk, foot) = futures::try_join!(
-            self.stage(&blob, addition.head.clone().into()),
-            self.stage(&blob, addition.chunk.clone()),
-            self.stage(
-                &blob,
-                if needs_foot {
-                    addition.foot.clone().into()
-                } else {
-                    Bytes::new()
-                }
-            ),
-        )?;
-        let blocks: Vec<Vec<u8>> = head
-            .into_iter()
-            .chain(kept.iter().cloned())
-            .chain(chunk)
-            .chain(foot.or(old_foot))
-            .collect();
-        let list = BlockLookupList {
-            latest: Some(blocks.clone()),
-            ..BlockLookupList::default()
-        };
-        let mut options = BlockBlobClientCommitBlockListOptions {
-            blob_content_type: Some(content_type(path).to_owned()),
-            ..Default::default()
-        };
-        match base {
-            Some(base) => options.if_match = Some(Etag::from(base.version.tag.as_str())),
-            None => options.if_none_match = Some(Etag::from("*")),
-        }
-        let response = blob
-            .commit_block_list(list.try_into()?, Some(options))
-            .await?;
-        let tag = response.etag()?.map(|etag| etag.to_string());
-        Ok(tag.map(|tag| Version {
-            tag,
-            blocks: Arc::new(blocks),
-        }))
-    }
-}
-
-/// Splits a file's blocks into the chunks, which are kept, and the foot.
-fn split_blocks<'a>(
-    blocks: &'a [Vec<u8>],
-    base: Option<Base<'_>>,
-) -> (&'a [Vec<u8>], Option<Vec<u8>>) {
-    let mut kept = blocks;
-    let mut foot = None;
-    if base.is_some_and(|base| base.head_len_bytes > 0) {
-        kept = kept.split_first().map_or(kept, |(_, rest)| rest);
-    }
-    if base.is_some_and(|base| base.foot_len_bytes > 0)
-        && let Some((last, rest)) = kept.split_last()
-    {
-        kept = rest;
-        foot = Some(last.clone());
-    }
-    (kept, foot)
 }
 
 fn content_type(path: &LakePath) -> &'static str {
@@ -264,7 +173,7 @@ fn content_type(path: &LakePath) -> &'static str {
     }
 }
 
-/// Bounds requests in time and sorts their error.
+/// Applies a timeout to requests and sorts their error.
 async fn bounded_by<T>(
     limit_ms: u64,
     target: Target<'_>,
@@ -272,13 +181,26 @@ async fn bounded_by<T>(
 ) -> Result<T, LakeError> {
     match tokio::time::timeout(Duration::from_millis(limit_ms), request).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(classify::classify(target, error)),
+        Ok(Err(error)) => Err(errors::classify(target, error)),
         Err(_) => Err(LakeError::TimedOut { limit_ms }),
     }
 }
 
+/// The proxy that the HTTP client uses for this address, which it takes from the environment, without its
+/// password.
+fn proxy(endpoint: &Url) -> Option<String> {
+    let endpoint = endpoint.as_str().parse().ok()?;
+    let intercept = Matcher::from_env().intercept(&endpoint)?;
+    let uri = intercept.uri();
+    Some(format!(
+        "{}://{}",
+        uri.scheme_str().unwrap_or("http"),
+        uri.host()?.to_owned() + &uri.port().map_or(String::new(), |port| format!(":{port}"))
+    ))
+}
+
 fn no_etag() -> LakeError {
-    let reason = "an answer without an ETag".to_owned();
+    let reason = "a response without an ETag".to_owned();
     LakeError::Unavailable {
         reason,
         after_ms: None,
@@ -288,24 +210,30 @@ fn no_etag() -> LakeError {
 
 #[async_trait]
 impl Lake for AzureLake {
+    fn limits(&self) -> LakeLimits {
+        LakeLimits {
+            commits_per_file: Some(COMMITS_PER_FILE_MAX),
+        }
+    }
+
     async fn prepare(&self) -> Result<Prepared, LakeError> {
         let options = BlobContainerClientListBlobsOptions {
             maxresults: Some(1),
             prefix: Some(self.prefix.clone()).filter(|prefix| !prefix.is_empty()),
             ..Default::default()
         };
-        let look = async {
+        let list = async {
             let mut pages = self.container.list_blobs(Some(options))?.into_pages();
             pages.try_next().await.map(|_| ())
         };
-        match self.bounded(self.root(), look).await {
-            Ok(()) => Ok(Prepared::Found),
+        match self.bounded(self.root(), list).await {
+            Ok(()) => Ok(Prepared::Existed),
             Err(LakeError::NoRoot { .. }) => {
                 let create = async { self.container.create(None).await.map(|_| ()) };
                 match self.bounded(self.root(), create).await {
                     Ok(()) => Ok(Prepared::Created),
-                    // Another silt was quicker.
-                    Err(LakeError::Stale { .. }) => Ok(Prepared::Found),
+                    // Another silt was faster.
+                    Err(LakeError::Stale { .. }) => Ok(Prepared::Existed),
                     Err(error) => Err(error),
                 }
             }
@@ -313,80 +241,16 @@ impl Lake for AzureLake {
         }
     }
 
-    async fn list(&self, folder: &str) -> Result<Vec<Listed>, LakeError> {
-        let prefix = format!("{}/", self.blob_name(folder, ""));
-        let options = BlobContainerClientListBlobsOptions {
-            prefix: Some(prefix.clone()),
-            ..Default::default()
-        };
-        let mut files = Vec::new();
-        let list = async {
-            let mut pages = self.container.list_blobs(Some(options))?.into_pages();
-            while let Some(page) = pages.try_next().await? {
-                for item in page.into_model()?.blob_items {
-                    let len_bytes = item.properties.and_then(|found| found.content_length);
-                    let name = item.name.unwrap_or_default();
-                    // What lies deeper is no file of this folder.
-                    if let Some(name) = name
-                        .strip_prefix(&prefix)
-                        .filter(|name| !name.contains('/'))
-                    {
-                        files.push(Listed {
-                            name: name.to_owned(),
-                            len_bytes: len_bytes.unwrap_or(0),
-                        });
-                    }
-                }
-            }
-            Ok(())
-        };
-        self.bounded(self.root(), list).await?;
-        Ok(files)
+    async fn list(&self, folder: &str) -> Result<Vec<FileInfo>, LakeError> {
+        walk::list(self, folder).await
     }
 
-    async fn walk(
-        &self,
-        folder: &str,
-        page_files: NonZeroU16,
-        pages: mpsc::Sender<Vec<Found>>,
-    ) -> Result<Vec<Unread>, LakeError> {
-        survey::walk(self, folder, page_files, pages).await
+    fn walk<'a>(&'a self, folder: &str) -> BoxStream<'a, Result<Walked, LakeError>> {
+        walk::walk(self, folder)
     }
 
-    async fn open(&self, path: &LakePath) -> Result<Option<Opened>, LakeError> {
-        let blob = self.blob(path).block_blob_client();
-        let look = async {
-            let response = blob.get_block_list(BlockListType::Committed, None).await?;
-            let (tag, len) = (response.etag()?, response.blob_content_length()?);
-            Ok((tag, len, response.into_model()?))
-        };
-        let (tag, len, list) = match self.bounded(self.target(path), look).await {
-            Err(LakeError::Stale { .. }) => return Ok(None),
-            other => other?,
-        };
-        let tag = tag.ok_or_else(no_etag)?.to_string();
-        let blocks = list.committed_blocks.unwrap_or_default();
-        // A file from another tool: readable, but nothing that our blocks can join.
-        let is_ours = blocks.iter().all(|block| {
-            block
-                .name
-                .as_ref()
-                .is_some_and(|id| id.len() == BLOCK_ID_LEN_BYTES)
-        });
-        let lens = blocks
-            .iter()
-            .map(|block| block.size.and_then(|size| size.try_into().ok()));
-        let lens: Vec<u64> = lens.map(Option::unwrap_or_default).collect();
-        Ok(Some(Opened {
-            len_bytes: len
-                .and_then(|len| len.try_into().ok())
-                .unwrap_or_else(|| lens.iter().sum()),
-            block_lens_bytes: Some(if is_ours { lens } else { Vec::new() }),
-            version: Version {
-                tag,
-                blocks: Arc::new(blocks.into_iter().filter_map(|block| block.name).collect()),
-            },
-        }))
+    async fn open(&self, path: &LakePath) -> Result<Option<FileState>, LakeError> {
+        blocks::open(self, path).await
     }
 
     async fn read(
@@ -400,7 +264,7 @@ impl Lake for AzureLake {
         }
         let options = BlobClientDownloadOptions {
             range: Some(HttpRange::new(range.start, range.end - range.start)),
-            if_match: Some(Etag::from(version.tag.as_str())),
+            if_match: Some(Etag::from(version.as_str())),
             ..Default::default()
         };
         let blob = self.blob(path);
@@ -417,15 +281,14 @@ impl Lake for AzureLake {
         base: Option<Base<'_>>,
         addition: &Addition,
     ) -> Result<Version, LakeError> {
-        // Blocks are staged at once, then the list is committed.
-        let limit_ms =
-            2 * self.request_limit_ms + addition.chunk.len() as u64 / SLOWEST_BYTES_PER_MS;
-        let committing = self.commit_blocks(path, base, addition);
-        let version = bounded_by(limit_ms, self.target(path), committing).await?;
-        version.ok_or_else(no_etag)
+        blocks::append(self, path, base, addition).await
     }
 
-    async fn get(&self, path: &LakePath) -> Result<Option<Object>, LakeError> {
+    async fn close(&self, path: &LakePath) {
+        self.block_lists.forget(path);
+    }
+
+    async fn get(&self, path: &LakePath) -> Result<Option<SmallFile>, LakeError> {
         let blob = self.blob(path);
         let download = async {
             let response = blob.download(None).await?;
@@ -435,13 +298,8 @@ impl Lake for AzureLake {
         match self.bounded(self.target(path), download).await {
             Ok((tag, bytes)) => {
                 let tag = tag.ok_or_else(no_etag)?.to_string();
-                Ok(Some(Object {
-                    bytes,
-                    version: Version {
-                        tag,
-                        blocks: Arc::default(),
-                    },
-                }))
+                let version = Version::new(&tag);
+                Ok(Some(SmallFile { bytes, version }))
             }
             Err(LakeError::Stale { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -459,20 +317,24 @@ impl Lake for AzureLake {
             ..Default::default()
         };
         match base {
-            Some(version) => options.if_match = Some(Etag::from(version.tag.as_str())),
+            Some(version) => options.if_match = Some(Etag::from(version.as_str())),
             None => options.if_none_match = Some(Etag::from("*")),
         }
         let blob = self.blob(path);
         let upload = blob.upload(RequestContent::<_, NoFormat>::from(bytes), Some(options));
         let result = self.bounded(self.target(path), upload).await?;
         let tag = result.etag.ok_or_else(no_etag)?.to_string();
-        Ok(Version {
-            tag,
-            blocks: Arc::default(),
-        })
+        Ok(Version::new(&tag))
     }
 
     async fn remove_probe(&self, path: &LakePath, version: &Version) -> Result<(), LakeError> {
-        survey::remove_probe(self, path, version).await
+        expect_own(path)?;
+        let options = BlobClientDeleteOptions {
+            if_match: Some(Etag::from(version.as_str())),
+            ..Default::default()
+        };
+        let blob = self.blob(path);
+        let request = blob.delete(Some(options));
+        self.bounded(self.target(path), request).await.map(|_| ())
     }
 }

@@ -1,4 +1,4 @@
-//! Shared Key authorization, which the SDK doesn't have.
+//! Shared Key authorization, which the SDK lacks.
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use azure_core::hmac::hmac_sha256;
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{Context, Request, Url};
 
-/// Headers of the string to sign, in its order; `content-length` is added behind the second.
+/// Headers of the string to sign, in order. `content-length` comes after the second one.
 const SIGNED_HEADERS: [&str; 10] = [
     "content-encoding",
     "content-language",
@@ -25,7 +25,7 @@ const SIGNED_HEADERS: [&str; 10] = [
     "range",
 ];
 
-/// Signs each try of a request with the account's key.
+/// Signs each attempt of a request with the account's key.
 pub(super) struct SharedKeyPolicy {
     account: String,
     key: Secret,
@@ -80,7 +80,7 @@ impl Policy for SharedKeyPolicy {
     }
 }
 
-/// Microsoft's canonical form of a request.
+/// The canonical form of a request, as Microsoft documents it.
 fn string_to_sign(
     method: &str,
     headers: &BTreeMap<String, String>,

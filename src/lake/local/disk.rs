@@ -1,23 +1,26 @@
-//! What the local lake's operations are made of: durable writes, names that are taken at once, and the state
-//! of a file.
+//! Building blocks of the local lake: durable writes, atomic renames, and versions of files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::super::Version;
 
-/// Copies a part of a file into another, at this place.
-pub(super) fn copy_range(from: &File, to: &File, range: Range<u64>, at: u64) -> io::Result<()> {
+/// Copies a range of a file into another, to this offset.
+pub(super) fn copy_range(
+    from: &File,
+    to: &File,
+    range: Range<u64>,
+    to_offset: u64,
+) -> io::Result<()> {
     let (mut from, mut to) = (from, to);
     from.seek(SeekFrom::Start(range.start))?;
-    to.seek(SeekFrom::Start(at))?;
+    to.seek(SeekFrom::Start(to_offset))?;
     let len_bytes = range.end - range.start;
     let copied = io::copy(&mut from.take(len_bytes), &mut to)?;
     if copied == len_bytes {
@@ -37,7 +40,7 @@ pub(super) fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<File> {
     Ok(file)
 }
 
-/// A new file, also where one was left behind: somebody may still read that one.
+/// Creates a file. One that exists is removed and not overwritten: somebody may still read it.
 pub(super) fn create_new(path: &Path) -> io::Result<File> {
     remove_if_there(path)?;
     OpenOptions::new()
@@ -54,11 +57,11 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives a file its name, which must be free.
+/// Renames a file to a name that must be free.
 pub(super) fn publish_new(new: &Path, path: &Path) -> io::Result<()> {
     match renameat_with(CWD, new, CWD, path, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
-        // The file system doesn't know the flag; a link is refused likewise if the name is taken.
+        // The file system lacks the flag. A link fails in the same way if the name is taken.
         Err(Errno::INVAL | Errno::NOSYS) => {
             fs::hard_link(new, path)?;
             fs::remove_file(new)
@@ -67,7 +70,7 @@ pub(super) fn publish_new(new: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Puts `next` in place of the published file. Returns whether that one is now in `next`'s place.
+/// Replaces the published file with `next`. Returns whether the old one is now at `next`'s path.
 pub(super) fn publish_over(next: &Path, path: &Path) -> io::Result<bool> {
     match renameat_with(CWD, next, CWD, path, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(true),
@@ -76,17 +79,14 @@ pub(super) fn publish_over(next: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes names durable.
+/// Makes the names in a folder durable.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// A file only ever grows by a commit, in a fresh inode or one that was hidden.
+/// The version of a file. Each commit changes its inode or its length: a file grows only while it is hidden.
 pub(super) fn version(metadata: &fs::Metadata) -> Version {
     let (inode, len) = (metadata.ino(), metadata.len());
     let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-    Version {
-        tag: format!("{inode}-{len}-{seconds}.{nanoseconds}"),
-        blocks: Arc::default(),
-    }
+    Version::new(&format!("{inode}-{len}-{seconds}.{nanoseconds}"))
 }

@@ -1,32 +1,30 @@
 //! A lake in a local folder.
 //!
-//! An hour file has a twin in the same folder, hidden, that trails one commit behind. A commit
-//! brings the twin up to date, adds the new chunk, syncs it and swaps the two (`RENAME_EXCHANGE`),
-//! so it costs its own bytes and not the file's, and a reader always sees a whole file. A twin that
-//! a reader still holds from before the swap is left to him, and the file is copied instead.
+//! Each file that grows has a hidden twin in the same folder: its state before the last commit. The next commit
+//! brings the twin up to date, adds the new chunk, syncs it and exchanges the two (`RENAME_EXCHANGE`). So a
+//! commit costs its own bytes and not the file's, and a reader always sees a complete file. If a reader has
+//! opened the twin while it was published, the twin is left alone and the file is copied.
 
 mod disk;
-mod files;
-mod readers;
-mod survey;
+mod folder;
+mod open_watch;
+mod walk;
 
 use std::collections::HashMap;
-use std::num::NonZeroU16;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use futures::stream::BoxStream;
 
 use super::{
-    Base, Found, Lake, LakeError, LakePath, Listed, Object, Opened, Prepared, Unread, Version,
-    expect_own,
+    Base, FileInfo, FileState, Lake, LakeError, LakePath, Prepared, SmallFile, Version, Walked,
+    expect_own, is_hour_file,
 };
-use files::{Folder, Tracked};
-use readers::Readers;
+use folder::{Folder, Tracked};
+use open_watch::OpenWatches;
 use silt_core::file::addition::Addition;
-use silt_core::file::hour_file::HourFileName;
 
 /// A lake in a local folder.
 #[derive(Clone, Debug)]
@@ -39,24 +37,24 @@ struct Shared {
     root: PathBuf,
     nonce: u64,
     state: Mutex<State>,
-    /// One writer a folder within the process. The lock file alone would tell feeds that share a
-    /// folder that another process holds it.
+    /// One lock per folder among the writers of this process. With the lock file alone, two feeds that share
+    /// a folder would take each other for another process.
     folders: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
 }
 
 #[derive(Debug)]
 struct State {
     files: HashMap<PathBuf, Tracked>,
-    readers: Readers,
+    watches: OpenWatches,
 }
 
 impl LocalLake {
-    /// A lake below this folder.
+    /// Opens a lake in this folder, which need not exist yet.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         let state = State {
             files: HashMap::new(),
-            readers: Readers::new(),
+            watches: OpenWatches::new(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -77,7 +75,7 @@ impl LocalLake {
         let root = shared.root.clone();
         tokio::task::spawn_blocking(move || work(&shared))
             .await
-            .unwrap_or_else(|panic| Err(LakeError::from_io(&root, std::io::Error::other(panic))))
+            .unwrap_or_else(|panic| Err(LakeError::from_write(&root, std::io::Error::other(panic))))
     }
 }
 
@@ -86,43 +84,43 @@ impl Shared {
         Folder::new(&self.root, folder, self.nonce)
     }
 
-    /// Whoever holds it is this process's only one who locks the folder.
-    fn turn(&self, folder: &Folder) -> Arc<Mutex<()>> {
+    /// The lock of a folder within this process.
+    fn folder_lock(&self, folder: &Folder) -> Arc<Mutex<()>> {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(folders.entry(folder.path().to_owned()).or_default())
     }
 
-    /// Does something as the folder's only writer.
-    fn alone<T>(
+    /// Runs `work` as the folder's only writer.
+    fn exclusively<T>(
         &self,
         folder: &Folder,
         work: impl FnOnce() -> Result<T, LakeError>,
     ) -> Result<T, LakeError> {
-        let turn = self.turn(folder);
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let _lock = folder.lock()?;
+        let lock = self.folder_lock(folder);
+        let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _file_lock = folder.lock()?;
         work()
     }
 
-    /// Takes what is kept of a file, without a twin that somebody has opened.
+    /// Takes what is kept of a file, without a twin that a reader has opened.
     fn take(&self, path: &Path) -> Tracked {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { files, readers } = &mut *state;
+        let State { files, watches } = &mut *state;
         let mut tracked = files.remove(path).unwrap_or_default();
-        tracked.spare_readers(readers);
+        tracked.spare_readers(watches);
         tracked
     }
 
-    /// Keeps a file; the twins of the folder's older hour files have served. Other files are at work
-    /// beside each other, until they are closed.
+    /// Keeps a file for the next commit. Of a folder's hour files only the newest grows, so the twins of the
+    /// others are removed. Other files grow concurrently, until they are closed.
     fn keep(&self, path: &Path, tracked: Tracked) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_newest = is_hour_file(path);
+        let is_newest = has_hour_file_name(path);
         state.files.retain(|other, tracked| {
             let is_older = is_newest
                 && other != path
                 && other.parent() == path.parent()
-                && is_hour_file(other);
+                && has_hour_file_name(other);
             if is_older {
                 tracked.discard();
             }
@@ -131,10 +129,10 @@ impl Shared {
         state.files.insert(path.to_owned(), tracked);
     }
 
-    /// Removes what was left behind in a folder.
+    /// Removes hidden files that this process does not use.
     fn sweep(&self, folder: &Folder) {
-        let turn = self.turn(folder);
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = self.folder_lock(folder);
+        let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_kept = |path: &Path| {
             let mut twins = state.files.values().filter_map(Tracked::twin_path);
@@ -143,7 +141,7 @@ impl Shared {
         folder.sweep(is_kept);
     }
 
-    /// Gives up what is kept of a file that is gone.
+    /// Drops what is kept of a file.
     fn forget(&self, path: &Path) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tracked) = state.files.remove(path) {
@@ -151,19 +149,18 @@ impl Shared {
         }
     }
 
-    fn watch(&self, path: &Path) -> Option<readers::Watch> {
+    fn watch(&self, path: &Path) -> Option<open_watch::Watch> {
         self.state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .readers
+            .watches
             .watch(path)
     }
 }
 
-/// An hour file, of which only the newest of a folder grows.
-fn is_hour_file(path: &Path) -> bool {
+fn has_hour_file_name(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.parse::<HourFileName>().is_ok())
+    name.is_some_and(is_hour_file)
 }
 
 impl Drop for Shared {
@@ -176,31 +173,20 @@ impl Drop for Shared {
 #[async_trait]
 impl Lake for LocalLake {
     async fn prepare(&self) -> Result<Prepared, LakeError> {
-        self.blocking(|shared| files::prepare_root(&shared.root))
+        self.blocking(|shared| folder::prepare_root(&shared.root))
             .await
     }
 
-    async fn list(&self, folder: &str) -> Result<Vec<Listed>, LakeError> {
+    async fn list(&self, folder: &str) -> Result<Vec<FileInfo>, LakeError> {
         let folder = self.shared.folder(folder);
-        self.blocking(move |shared| {
-            shared.sweep(&folder);
-            folder.list()
-        })
-        .await
+        self.blocking(move |_| folder.list()).await
     }
 
-    async fn walk(
-        &self,
-        folder: &str,
-        page_files: NonZeroU16,
-        pages: mpsc::Sender<Vec<Found>>,
-    ) -> Result<Vec<Unread>, LakeError> {
-        let folder = folder.to_owned();
-        self.blocking(move |shared| survey::walk(&shared.root, &folder, page_files, &pages))
-            .await
+    fn walk<'a>(&'a self, folder: &str) -> BoxStream<'a, Result<Walked, LakeError>> {
+        walk::walk(self, folder)
     }
 
-    async fn open(&self, path: &LakePath) -> Result<Option<Opened>, LakeError> {
+    async fn open(&self, path: &LakePath) -> Result<Option<FileState>, LakeError> {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         self.blocking(move |_| folder.open(&name)).await
     }
@@ -235,7 +221,7 @@ impl Lake for LocalLake {
         self.blocking(move |shared| {
             let target = folder.file(&name);
             let watch = |path: &Path| shared.watch(path);
-            shared.alone(&folder, || {
+            shared.exclusively(&folder, || {
                 let (version, tracked) = match &base {
                     None => folder.create(&name, &addition, watch)?,
                     Some((version, head_len_bytes, foot_len_bytes)) => {
@@ -261,11 +247,21 @@ impl Lake for LocalLake {
             shared.forget(&target);
             Ok(())
         });
-        // What a panic left is swept at the next start.
+        // A twin that stays is swept at the next start.
         let _ = closed.await;
     }
 
-    async fn get(&self, path: &LakePath) -> Result<Option<Object>, LakeError> {
+    async fn sweep(&self, folder: &str) {
+        let folder = self.shared.folder(folder);
+        let swept = self.blocking(move |shared| {
+            shared.sweep(&folder);
+            Ok(())
+        });
+        // Only a panic ends it early, and leftovers do no harm.
+        let _ = swept.await;
+    }
+
+    async fn get(&self, path: &LakePath) -> Result<Option<SmallFile>, LakeError> {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         self.blocking(move |_| folder.get(&name)).await
     }
@@ -279,7 +275,7 @@ impl Lake for LocalLake {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         let base = base.cloned();
         self.blocking(move |shared| {
-            shared.alone(&folder, || folder.put(&name, base.as_ref(), &bytes))
+            shared.exclusively(&folder, || folder.put(&name, base.as_ref(), &bytes))
         })
         .await
     }
@@ -290,7 +286,7 @@ impl Lake for LocalLake {
         let version = version.clone();
         self.blocking(move |shared| {
             let target = folder.file(&name);
-            shared.alone(&folder, || survey::remove(&folder, &name, &version))?;
+            shared.exclusively(&folder, || folder.remove(&name, &version))?;
             shared.forget(&target);
             shared.sweep(&folder);
             Ok(())

@@ -5,6 +5,7 @@ pub(in crate::settings) mod setting;
 
 use tracing::Level;
 
+use crate::lake::azure::COMMITS_PER_FILE_MAX;
 use crate::settings::table::choices::{
     FullDocument, FullDocumentBeforeChange, JsonMode, LogFormatWord, StoreWord, Streams,
     WireCompression, words,
@@ -14,7 +15,6 @@ use crate::settings::table::setting::{
 };
 use silt_core::file::frame::GzipLevel;
 use silt_core::file::hour_file::{Compression, OutputFormat};
-use silt_core::limits::COMMITS_PER_FILE_MAX;
 use silt_core::machine::{OnHistoryLost, OnLargeEvent};
 use silt_core::snapshot::SnapshotMode;
 

@@ -1,14 +1,13 @@
 //! What the lake holds of a collection's snapshots, and which gaps it has a record of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU16;
 
-use tokio::sync::mpsc;
+use futures::TryStreamExt as _;
 
 use super::super::read::describe::{Description, is_same};
 use super::super::{Edges, Target};
 use super::small_file::{small, strange};
-use crate::lake::{Found, Lake, LakeError, LakePath, Unread};
+use crate::lake::{FileInfo, Lake, LakeError, LakePath, Walked};
 use silt_core::failure::Failure;
 use silt_core::gap;
 use silt_core::namespace::origin::Origin;
@@ -17,12 +16,6 @@ use silt_core::snapshot::choice::{Holdings, Unfinished};
 use silt_core::snapshot::folder::{FolderName, MANIFEST, PLAN};
 use silt_core::snapshot::manifest::{Fit, Manifest};
 use silt_core::snapshot::plan::Plan;
-
-/// Files in a page; Azure gives no more.
-const PAGE_FILES: NonZeroU16 = match NonZeroU16::new(5000) {
-    Some(files) => files,
-    None => NonZeroU16::MIN,
-};
 
 /// How the names of gap records end.
 const RECORD: &str = ".json";
@@ -35,8 +28,8 @@ struct Names {
 }
 
 impl Names {
-    fn add(&mut self, folder: &str, found: Found) {
-        let Found { path, len_bytes } = found;
+    fn add(&mut self, folder: &str, found: FileInfo) {
+        let FileInfo { path, len_bytes } = found;
         let below = path.folder.strip_prefix(folder);
         let Some(below) = below.and_then(|below| below.strip_prefix('/')) else {
             return;
@@ -141,38 +134,33 @@ fn path(target: &Target, folder: FolderName, name: &str) -> LakePath {
 }
 
 async fn names(lake: &dyn Lake, folder: &str) -> Result<Names, LakeError> {
-    let (pages, mut found) = mpsc::channel::<Vec<Found>>(1);
-    let gathering = async {
-        let mut names = Names::default();
-        while let Some(page) = found.recv().await {
-            for file in page {
-                names.add(folder, file);
+    let mut names = Names::default();
+    let mut walked = lake.walk(folder);
+    while let Some(walked) = walked.try_next().await? {
+        match walked {
+            Walked::File(file) => names.add(folder, file),
+            Walked::Unreadable(unreadable) if is_snapshot(folder, &unreadable.folder) => {
+                return Err(LakeError::Forbidden {
+                    reason: format!("{}: {}", unreadable.folder, unreadable.reason),
+                    remedy: "give silt's user permission to read there",
+                });
             }
+            Walked::Unreadable(_) => {}
         }
-        names
-    };
-    let (walked, names) = futures::join!(lake.walk(folder, PAGE_FILES, pages), gathering);
-    let matters = |unread: &Unread| {
-        let below = unread.folder.strip_prefix(folder).unwrap_or_default();
-        let below = below.trim_start_matches('/');
-        FolderName::parse(below).is_some()
-    };
-    if let Some(unread) = walked?.into_iter().find(matters) {
-        return Err(LakeError::Forbidden {
-            reason: format!("{}: {}", unread.folder, unread.reason),
-            mend: "give silt's user the right to read there",
-        });
     }
     Ok(names)
+}
+
+/// Whether this is the folder of a snapshot in a collection's folder.
+fn is_snapshot(collection_folder: &str, folder: &str) -> bool {
+    let name = folder.strip_prefix(collection_folder).unwrap_or_default();
+    FolderName::parse(name.trim_start_matches('/')).is_some()
 }
 
 async fn lost_until(lake: &dyn Lake, folder: String) -> Result<Option<ClusterTime>, LakeError> {
     let mut latest = None;
     for file in lake.list(&folder).await? {
-        let path = LakePath {
-            folder: folder.clone(),
-            name: file.name,
-        };
+        let path = file.path;
         if !path.name.ends_with(RECORD) {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::lake::{self, Lake, LakeError, LakePath, Listed, Opened, Version};
+use crate::lake::{self, FileInfo, FileState, Lake, LakeError, LakePath, Version};
 use silt_core::failure::Failure;
 use silt_core::file::tail::{Damage, Step};
 use silt_core::snapshot::folder::MANIFEST;
@@ -56,12 +56,12 @@ impl SnapshotFolder<'_> {
     pub(crate) async fn contents(&self) -> Result<Contents, Failure> {
         let files = self.lake.list(&self.path).await;
         let files = files.map_err(|error| Failure::from(&error))?;
-        let part = |file: &Listed| {
-            let name: PartName = file.name.parse().ok()?;
+        let part = |file: &FileInfo| {
+            let name: PartName = file.path.name.parse().ok()?;
             (name.format == self.plan.format).then_some((name, file.len_bytes))
         };
         Ok(Contents {
-            is_finished: files.iter().any(|file| file.name == MANIFEST),
+            is_finished: files.iter().any(|file| file.path.name == MANIFEST),
             parts: files.iter().filter_map(part).collect(),
         })
     }
@@ -130,7 +130,7 @@ pub(crate) async fn scan(
     lake: &dyn Lake,
     path: &LakePath,
     name: PartName,
-) -> Result<Option<(Seen, Opened)>, LakeError> {
+) -> Result<Option<(Seen, FileState)>, LakeError> {
     let Some(opened) = lake.open(path).await? else {
         return Ok(None);
     };

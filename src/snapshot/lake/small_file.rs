@@ -33,5 +33,6 @@ pub(crate) fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
     LakeError::Blocked {
         path: path.to_string(),
         reason: format!("it isn't what silt writes there: {error}"),
+        remedy: "move it out of the lake",
     }
 }

@@ -1,16 +1,16 @@
-//! Records of what the oplog lost: `<collection>/_gaps/<time>.json`.
+//! Writes records of changes that the oplog has lost: `<collection>/_gaps/<time>.json`.
 
 use super::{Lake, LakeError, LakePath};
 use silt_core::file::frame::rfc3339;
 use silt_core::gap::{self, Record};
 use silt_core::namespace::origin::Origin;
 
-/// Keeps a record, joined with what it says already.
+/// Writes a record, merged with one of the same name that exists already.
 ///
 /// # Errors
 ///
-/// The lake can't be written, or what is there is no record.
-pub async fn record(
+/// The lake can't be written, or the existing file is no record of a gap.
+pub async fn write(
     lake: &dyn Lake,
     origin: &Origin,
     record: &Record,
@@ -22,20 +22,22 @@ pub async fn record(
             .file_name()
             .unwrap_or_else(|| format!("{}.json", rfc3339(now_unix_ms).replace(':', "-"))),
     };
-    let there = lake.get(&path).await?;
-    let record = match &there {
-        Some(there) => record.clone().joined(&there.bytes),
+    lake.sweep(&path.folder).await;
+    let existing = lake.get(&path).await?;
+    let record = match &existing {
+        Some(existing) => record.clone().joined(&existing.bytes),
         None => Ok(record.clone()),
     };
     let record = record.map_err(|error| LakeError::Blocked {
         path: path.to_string(),
-        reason: format!("it is no record of a gap: {error}"),
+        reason: format!("it is not a gap record: {error}"),
+        remedy: "move it out of the lake",
     })?;
     let bytes = record.write(origin, now_unix_ms);
     let bytes = bytes.map_err(|error| LakeError::Refused {
-        reason: format!("the record of a gap: {error}"),
+        reason: format!("can't encode the gap record {path}: {error}"),
     })?;
-    let version = there.map(|object| object.version);
+    let version = existing.map(|file| file.version);
     lake.put(&path, version.as_ref(), bytes).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The local lake's file operations. All of them block.
+//! File operations in one folder of a local lake. All of them block.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::ioctl_ficlone;
 
-use super::super::{Base, LakeError, Listed, Object, Opened, Prepared, Version};
+use super::super::{
+    Base, FileInfo, FileState, LakeError, LakePath, Prepared, Segments, SmallFile, Version,
+};
 use super::disk::{
     copy_range, create_new, publish_new, publish_over, sync_folder, version, write_new,
 };
-use super::readers::{Readers, Watch};
+use super::open_watch::{OpenWatches, Watch};
 use silt_core::file::addition::Addition;
 
 const LOCK_NAME: &str = ".silt.lock";
@@ -21,19 +23,19 @@ const NEW_SUFFIX: &str = ".new";
 
 type Result<T> = std::result::Result<T, LakeError>;
 
-/// Keeps other processes from writing in a folder, until it is dropped.
+/// A lock on a folder against other processes, until it is dropped.
 #[derive(Debug)]
 pub(super) struct FolderLock(File);
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // Closing it is not enough where a child process was just forked and holds it a moment longer.
+        // Closing it is not enough: a child process that was just forked may hold it a moment longer.
         let _ = self.0.unlock();
     }
 }
 
-/// What is kept of an hour file between two commits. The files are never opened again, so that who
-/// opens them is a reader.
+/// What is kept of a file between two commits. silt never opens the files again, so whoever opens them is a
+/// reader.
 #[derive(Debug, Default)]
 pub(super) struct Tracked {
     published: Option<Published>,
@@ -47,7 +49,7 @@ struct Published {
     watch: Option<Watch>,
 }
 
-/// The file that was published before the last commit.
+/// The file that was published before the last commit, now hidden.
 #[derive(Debug)]
 struct Twin {
     path: PathBuf,
@@ -63,8 +65,8 @@ impl Tracked {
         self.twin.as_ref().map(|twin| twin.path.as_path())
     }
 
-    /// The published file in this state, and its twin. A file that another process has written since
-    /// is opened, and has none.
+    /// The published file in this state, and its twin. If another process has written the file since, it is
+    /// opened, and there is no twin.
     fn of(self, expected: &Version, path: &Path) -> io::Result<(Published, Option<Twin>)> {
         if let Some(published) = self.published
             && version(&published.file.metadata()?) == *expected
@@ -78,52 +80,54 @@ impl Tracked {
         Ok((published, None))
     }
 
-    /// Gives the twin up if somebody has opened it.
-    pub(super) fn spare_readers(&mut self, readers: &mut Readers) {
+    /// Gives up a twin that a reader has opened.
+    pub(super) fn spare_readers(&mut self, watches: &mut OpenWatches) {
         let twin = self.twin.take();
-        self.twin = twin.filter(|twin| readers.may_overwrite(twin.watch.as_ref()));
+        self.twin = twin.filter(|twin| watches.may_overwrite(twin.watch.as_ref()));
     }
 
-    /// Removes the twin.
+    /// Removes the twin from the disk.
     pub(super) fn discard(&self) {
         if let Some(path) = self.twin_path() {
-            // A hidden file that stays is swept at the next start.
+            // One that can't be removed is swept at the next start.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// One collection's folder.
+/// One folder of the lake.
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// Its path below the root.
+    name: String,
     path: PathBuf,
-    /// Part of every hidden name: what another process left must never be taken for our own.
+    /// Part of every hidden name, so that no process takes another's hidden file for its own.
     nonce: u64,
 }
 
-/// Creates the root if it isn't there, and shows that it can be written.
+/// Creates the root unless it exists, and makes sure that it is writable.
 pub(super) fn prepare_root(root: &Path) -> Result<Prepared> {
     let prepared = if root.is_dir() {
-        Prepared::Found
+        Prepared::Existed
     } else {
         Prepared::Created
     };
-    fs::create_dir_all(root).map_err(|error| LakeError::from_io(root, error))?;
-    // The folders above may be as new as the root.
-    for above in root
+    fs::create_dir_all(root).map_err(|error| LakeError::from_write(root, error))?;
+    // The parent folders may be as new as the root.
+    for parent in root
         .ancestors()
         .skip(1)
         .filter(|_| prepared == Prepared::Created)
     {
-        if above.as_os_str().is_empty() {
+        if parent.as_os_str().is_empty() {
             break;
         }
-        sync_folder(above).map_err(|error| LakeError::from_io(above, error))?;
+        sync_folder(parent).map_err(|error| LakeError::from_write(parent, error))?;
     }
     let probe = root.join(".silt.probe");
-    write_new(&probe, &[b""]).map_err(|error| LakeError::from_io(root, error))?;
-    fs::remove_file(&probe).map_err(|error| LakeError::from_io(&probe, error))?;
+    write_new(&probe, &[b""]).map_err(|error| LakeError::from_write(root, error))?;
+    fs::remove_file(&probe).map_err(|error| LakeError::from_write(&probe, error))?;
     Ok(prepared)
 }
 
@@ -131,6 +135,7 @@ impl Folder {
     pub(super) fn new(root: &Path, folder: &str, nonce: u64) -> Self {
         Self {
             root: root.to_owned(),
+            name: folder.to_owned(),
             path: root.join(folder),
             nonce,
         }
@@ -144,28 +149,35 @@ impl Folder {
         self.path.join(name)
     }
 
+    fn lake_path(&self, name: String) -> LakePath {
+        LakePath {
+            folder: self.name.clone(),
+            name,
+        }
+    }
+
     fn hidden(&self, name: &str, suffix: &str) -> PathBuf {
         self.path
             .join(format!(".{name}.{:016x}{suffix}", self.nonce))
     }
 
-    /// Sorts an error; a lake whose root is gone says so.
-    pub(super) fn error(&self, path: &Path, source: io::Error) -> LakeError {
-        if self.is_rootless(&source) {
+    /// Sorts an error of a write. If the root is gone, the error says so.
+    fn error(&self, path: &Path, source: io::Error) -> LakeError {
+        if self.is_root_missing(&source) {
             return self.no_root(&source);
         }
-        LakeError::from_io(path, source)
+        LakeError::from_write(path, source)
     }
 
-    /// The same where something was to be read.
+    /// Sorts an error of a read.
     fn read_error(&self, path: &Path, source: io::Error) -> LakeError {
-        if self.is_rootless(&source) {
+        if self.is_root_missing(&source) {
             return self.no_root(&source);
         }
-        LakeError::from_reading(path, source)
+        LakeError::from_read(path, source)
     }
 
-    fn is_rootless(&self, source: &io::Error) -> bool {
+    fn is_root_missing(&self, source: &io::Error) -> bool {
         source.kind() == io::ErrorKind::NotFound && !self.root.is_dir()
     }
 
@@ -174,8 +186,8 @@ impl Folder {
         LakeError::NoRoot { root, reason }
     }
 
-    /// Keeps other processes from writing here. A process that was stopped while it held the lock
-    /// must not stop us too, so there is no waiting.
+    /// Locks the folder against other processes. Never waits: a process that was suspended while it held the
+    /// lock must not block this one too.
     pub(super) fn lock(&self) -> Result<FolderLock> {
         self.create_folder()?;
         let path = self.path.join(LOCK_NAME);
@@ -194,14 +206,14 @@ impl Folder {
         }
     }
 
-    /// Creates the folder, levels below the root included, but never the root itself.
+    /// Creates the folder and its parents below the root, but never the root itself.
     fn create_folder(&self) -> Result<()> {
         if self.path.is_dir() {
             return Ok(());
         }
-        let below = self.path.strip_prefix(&self.root).unwrap_or(&self.path);
+        let levels = self.path.strip_prefix(&self.root).unwrap_or(&self.path);
         let mut path = self.root.clone();
-        for level in below.components() {
+        for level in levels.components() {
             let parent = path.clone();
             path.push(level);
             match fs::create_dir(&path) {
@@ -213,7 +225,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes what a killed process left behind, unless a process is at work here.
+    /// Removes the hidden files of a killed process, unless a process is writing here.
     pub(super) fn sweep(&self, is_kept: impl Fn(&Path) -> bool) {
         let Ok(entries) = fs::read_dir(&self.path) else {
             return;
@@ -224,13 +236,13 @@ impl Folder {
             let is_ours = name.starts_with('.')
                 && (name.ends_with(TWIN_SUFFIX) || name.ends_with(NEW_SUFFIX));
             if is_ours && !is_kept(&entry.path()) {
-                // What can't be removed now is tried again at the next start.
+                // One that can't be removed is swept at the next start.
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
 
-    pub(super) fn list(&self) -> Result<Vec<Listed>> {
+    pub(super) fn list(&self) -> Result<Vec<FileInfo>> {
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => {
@@ -238,8 +250,8 @@ impl Folder {
             }
             Err(error) => return Err(self.read_error(&self.path, error)),
         };
-        // What is found here is relied on: a rename by a process that was killed before its sync
-        // must not be undone by a power loss.
+        // Callers rely on what they find here, so it must be durable: a process may have been killed between a
+        // rename and its sync.
         sync_folder(&self.path).map_err(|error| self.read_error(&self.path, error))?;
         let mut files = Vec::new();
         for entry in entries {
@@ -253,8 +265,8 @@ impl Folder {
                 && let Ok(name) = entry.file_name().into_string()
                 && !name.starts_with('.')
             {
-                files.push(Listed {
-                    name,
+                files.push(FileInfo {
+                    path: self.lake_path(name),
                     len_bytes: metadata.len(),
                 });
             }
@@ -270,7 +282,7 @@ impl Folder {
         }
     }
 
-    pub(super) fn open(&self, name: &str) -> Result<Option<Opened>> {
+    pub(super) fn open(&self, name: &str) -> Result<Option<FileState>> {
         let path = self.file(name);
         let Some(file) = self.open_file(&path)? else {
             return Ok(None);
@@ -279,15 +291,15 @@ impl Folder {
             .metadata()
             .map_err(|error| self.read_error(&path, error))?;
         let version = version(&metadata);
-        Ok(Some(Opened {
+        Ok(Some(FileState {
             version,
             len_bytes: metadata.len(),
-            block_lens_bytes: None,
+            segments: Segments::Arbitrary,
         }))
     }
 
-    /// Makes sure that a file is in just this state.
-    pub(super) fn expect(&self, path: &Path, expected: &Version) -> Result<()> {
+    /// Fails unless a file is in this state.
+    fn expect(&self, path: &Path, expected: &Version) -> Result<()> {
         match fs::metadata(path) {
             Ok(metadata) if version(&metadata) == *expected => Ok(()),
             Err(error) if error.kind() != io::ErrorKind::NotFound || !self.root.is_dir() => {
@@ -319,7 +331,7 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Creates a file that must not be there.
+    /// Creates a file that must not exist.
     pub(super) fn create(
         &self,
         name: &str,
@@ -397,7 +409,16 @@ impl Folder {
         make().map_err(|error| self.error(&path, error))
     }
 
-    pub(super) fn get(&self, name: &str) -> Result<Option<Object>> {
+    /// Removes a file that must be in this state.
+    pub(super) fn remove(&self, name: &str, version: &Version) -> Result<()> {
+        let path = self.file(name);
+        self.expect(&path, version)?;
+        fs::remove_file(&path)
+            .and_then(|()| sync_folder(&self.path))
+            .map_err(|error| self.error(&path, error))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<Option<SmallFile>> {
         let path = self.file(name);
         let Some(mut file) = self.open_file(&path)? else {
             return Ok(None);
@@ -407,7 +428,7 @@ impl Folder {
             .read_to_end(&mut bytes)
             .and_then(|_| file.metadata())
             .map_err(|error| self.read_error(&path, error))?;
-        Ok(Some(Object {
+        Ok(Some(SmallFile {
             bytes,
             version: version(&metadata),
         }))
@@ -432,9 +453,9 @@ impl Folder {
 }
 
 impl Twin {
-    /// Whether the twin's body begins where the next state's body begins.
+    /// Whether the twin can become the next state: its body begins at the same offset, and nobody has linked to it.
     fn fits(&self, base: Base<'_>, addition: &Addition) -> bool {
-        // A hard link to it is somebody's copy.
+        // A hard link is a copy that somebody made.
         let is_linked = self
             .file
             .metadata()
@@ -445,7 +466,7 @@ impl Twin {
     }
 }
 
-/// Copies the body of the file into a new one, for a reader may hold the old twin.
+/// Copies the body of the file into a new file. A reader may hold the old twin.
 fn copy(
     published: &File,
     hidden: &Path,
@@ -464,7 +485,7 @@ fn copy(
     Ok(next)
 }
 
-/// Writes head, chunk and foot around a body that is in place, and makes it durable.
+/// Writes head, chunk and foot around a body that is in place, and makes the file durable.
 fn finish(next: &File, addition: &Addition, body_len_bytes: u64) -> io::Result<()> {
     let chunk_at = addition.head.len() as u64 + body_len_bytes;
     let foot_at = chunk_at + addition.chunk.len() as u64;

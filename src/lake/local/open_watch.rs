@@ -1,9 +1,9 @@
-//! Who has opened a file, by inotify (`inotify(7)`).
+//! Finds out whether another process has opened a file, with inotify (`inotify(7)`).
 //!
-//! A file is watched from before it is published, and silt itself keeps the handle that it made it
-//! with, so every opening is a reader's. Openings and closings can't be counted against each other:
-//! the kernel merges equal events. So a file that was opened once counts as being read for good.
-//! Readers on other machines of a network file system are not seen.
+//! A watch begins before the file is published, and silt keeps the handle that it created the file with, so
+//! every open is a reader's. Opens and closes can't be counted against each other, since the kernel merges
+//! equal events: a file that was opened once counts as being read from then on. Readers on other machines that
+//! share a network file system are not seen.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-/// Watches one file, whatever its path becomes, until it is dropped.
+/// Watches one file, under whatever path, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
     id: i32,
     released: Released,
 }
 
-/// Watches that were dropped and are still to be taken from the queue.
+/// Watches that were dropped and are still to be removed from the inotify queue.
 type Released = Arc<Mutex<Vec<i32>>>;
 
 impl Drop for Watch {
@@ -31,16 +31,16 @@ impl Drop for Watch {
     }
 }
 
-/// Notes which watched files were opened.
+/// Records which of the watched files were opened.
 #[derive(Debug)]
-pub(super) struct Readers {
-    /// `None` where the system has no inotify to give: then every file may be open.
+pub(super) struct OpenWatches {
+    /// `None` if the system provides no inotify instance: then any file may be open.
     queue: Option<OwnedFd>,
     was_opened: HashMap<i32, bool>,
     released: Released,
 }
 
-impl Readers {
+impl OpenWatches {
     pub(super) fn new() -> Self {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
         Self {
@@ -50,7 +50,7 @@ impl Readers {
         }
     }
 
-    /// Watches a file that nobody but the caller knows yet.
+    /// Watches a file that no other process can know yet.
     pub(super) fn watch(&mut self, path: &Path) -> Option<Watch> {
         let queue = self.queue.as_ref()?;
         let id = inotify::add_watch(queue, path, WatchFlags::OPEN).ok()?;
@@ -59,7 +59,7 @@ impl Readers {
         Some(Watch { id, released })
     }
 
-    /// Whether nobody has opened the file.
+    /// Whether the file is known not to have been opened.
     pub(super) fn may_overwrite(&mut self, watch: Option<&Watch>) -> bool {
         self.release();
         self.take_events();
@@ -71,7 +71,7 @@ impl Readers {
         for id in released.drain(..) {
             self.was_opened.remove(&id);
             if let Some(queue) = &self.queue {
-                // It fails only where the file is gone, and the watch with it.
+                // It fails only if the file is gone, and the watch with it.
                 let _ = inotify::remove_watch(queue, id);
             }
         }

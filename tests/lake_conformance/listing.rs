@@ -1,44 +1,32 @@
-//! What every lake promises to those who look it through, held against a local folder and Azurite.
+//! Listing and removal on every lake: a local folder and Azurite.
 
-use silt::lake::{self, Lake, LakeError, LakePath};
+use futures::TryStreamExt as _;
+use silt::lake::{self, Lake, LakeError, LakePath, Walked};
 
+use super::{whole, written};
 use crate::harness::changes::origin;
 use crate::harness::servers::Place;
-use crate::lake_conformance::{whole, written};
 
-/// All that a walk finds: paths and lengths, in order, and how many pages they came in.
-async fn walked(lake: &dyn Lake, folder: &str, page_files: u16) -> (Vec<(String, u64)>, usize) {
-    let (sender, mut pages) = tokio::sync::mpsc::channel(1);
-    let walk = lake.walk(folder, page_files.try_into().unwrap(), sender);
-    let gather = async {
-        let (mut files, mut count) = (Vec::new(), 0);
-        while let Some(page) = pages.recv().await {
-            count += 1;
-            files.extend(
-                page.into_iter()
-                    .map(|file| (file.path.to_string(), file.len_bytes)),
-            );
-        }
-        files.sort();
-        (files, count)
-    };
-    let (walked, gathered) = tokio::join!(walk, gather);
-    walked.unwrap();
-    gathered
+/// All files that a walk finds, in order, with their lengths.
+async fn walked(lake: &dyn Lake, folder: &str) -> Vec<(String, u64)> {
+    let walked: Vec<Walked> = lake.walk(folder).try_collect().await.unwrap();
+    let files = walked.into_iter().map(|walked| match walked {
+        Walked::File(file) => (file.path.to_string(), file.len_bytes),
+        Walked::Unreadable(folder) => panic!("{folder:?}"),
+    });
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    files
 }
 
 #[tokio::test]
-async fn a_walk_finds_every_file_page_by_page() {
+async fn a_walk_finds_every_file_over_several_pages() {
     for place in Place::all() {
         let lake = place.open();
-        let (sender, _pages) = tokio::sync::mpsc::channel(1);
-        let error = lake
-            .walk("", 7.try_into().unwrap(), sender)
-            .await
-            .unwrap_err();
+        let error = lake.walk("").try_next().await.unwrap_err();
         assert!(matches!(error, LakeError::NoRoot { .. }), "{error}");
         lake.prepare().await.unwrap();
-        assert_eq!(walked(lake.as_ref(), "", 7).await.0, []);
+        assert_eq!(walked(lake.as_ref(), "").await, []);
 
         let mut expected = Vec::new();
         for number in 0..23 {
@@ -52,7 +40,7 @@ async fn a_walk_finds_every_file_page_by_page() {
         }
         written(lake.as_ref(), "users", "json", 3).await;
         expected.sort();
-        let (mut found, pages) = walked(lake.as_ref(), "", 7).await;
+        let mut found = walked(lake.as_ref(), "").await;
         let users = found
             .iter()
             .position(|(path, _)| path.starts_with("users/"));
@@ -61,17 +49,16 @@ async fn a_walk_finds_every_file_page_by_page() {
             found, expected,
             "neither hidden files nor folders among them"
         );
-        assert!(pages >= 4, "{pages}");
 
-        let (found, _) = walked(lake.as_ref(), "a", 7).await;
+        let found = walked(lake.as_ref(), "a").await;
         expected.retain(|(path, _)| path.starts_with("a/"));
         assert_eq!(found, expected);
-        assert_eq!(walked(lake.as_ref(), "none", 7).await.0, []);
+        assert_eq!(walked(lake.as_ref(), "none").await, []);
     }
 }
 
 #[tokio::test]
-async fn a_walk_that_nobody_follows_ends() {
+async fn a_walk_can_be_dropped_after_its_first_file() {
     for place in Place::all() {
         let lake = place.prepared().await;
         for number in 0..5 {
@@ -81,9 +68,8 @@ async fn a_walk_that_nobody_follows_ends() {
             };
             lake.put(&path, None, Vec::new()).await.unwrap();
         }
-        let (sender, pages) = tokio::sync::mpsc::channel(1);
-        drop(pages);
-        lake.walk("", 1.try_into().unwrap(), sender).await.unwrap();
+        let first = lake.walk("").try_next().await.unwrap();
+        assert!(matches!(first, Some(Walked::File(_))), "{first:?}");
     }
 }
 

@@ -1,0 +1,3 @@
+//! Unit tests of the Azure lake.
+
+mod error_codes;
