@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// A semaphore's permits are fewer than bytes may be; a permit stands for so many bytes.
+/// Bytes per permit: a semaphore can't have as many permits as there may be bytes.
 const UNIT_BYTES: u64 = 1024;
 
-/// How often the feeds are asked to flush while a reader waits.
+/// How often the feeds are asked to flush while a reader waits for memory.
 const PRESS_EVERY_MS: u64 = 500;
 
-/// Feeds that may ask for another large change at once.
+/// Feeds that may read a large change concurrently.
 const TURNS: usize = 1;
 
-/// Bounds the encoded bytes that wait in memory, over all feeds.
+/// Bounds the encoded bytes in memory, across all feeds.
 ///
-/// Used up means: the feeds are asked to flush. Still used up means: the readers wait.
+/// When the budget is used up, the feeds are asked to flush, and readers wait until memory is free.
 #[derive(Clone, Debug)]
 pub struct Budget {
     units: Arc<Semaphore>,
@@ -26,7 +26,7 @@ pub struct Budget {
     turns: Arc<Semaphore>,
 }
 
-/// Lets a feed read a large change, until it is dropped.
+/// Permission to read a large change, until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
@@ -45,22 +45,22 @@ impl Budget {
         }
     }
 
-    /// Waits for a turn to read a large change. How large it is is known only when it is there, some
-    /// copies of it in hand: without turns, every feed could be there at once.
+    /// Waits for permission to read a large change. Its size is known only once several copies of it are in memory:
+    /// without turns, all feeds could be in that state at once.
     pub async fn turn(&self) -> Turn {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.turns).acquire_owned().await.ok();
         Turn { _permit: permit }
     }
 
-    /// What is taken.
+    /// The memory in use.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         let free = self.units.available_permits() as u64;
         u64::from(self.all_units).saturating_sub(free) * UNIT_BYTES
     }
 
-    /// The share of one feed.
+    /// A new share, for one feed.
     #[must_use]
     pub fn share(&self) -> Share {
         Share {
@@ -69,32 +69,31 @@ impl Budget {
         }
     }
 
-    /// Waits until a feed had to wait for memory.
+    /// Waits until a feed has to wait for memory.
     pub async fn pressed(&self) {
         self.pressure.notified().await;
     }
 
-    /// Tells the pressure, and is due again a moment later.
+    /// Signals pressure, then waits until it may be signalled again.
     async fn press_again(&self) {
         self.pressure.notify_one();
         tokio::time::sleep(Duration::from_millis(PRESS_EVERY_MS)).await;
     }
 
-    /// How much there is.
+    /// The size of the budget.
     #[must_use]
     pub fn limit_bytes(&self) -> u64 {
         u64::from(self.all_units) * UNIT_BYTES
     }
 
-    /// The units for so many bytes. More than there is at all counts as all, so that one huge change passes
-    /// alone.
+    /// The permits for this many bytes, at most all of them, so that a change larger than the budget can still be
+    /// read when nothing else is in memory.
     fn units_of(&self, bytes: u64) -> u32 {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         units.min(self.all_units)
     }
 
-    /// Takes memory that no feed wants, when there is so much. Unlike [`Budget::take`] it doesn't stand in
-    /// line, so no reader waits behind it.
+    /// Takes memory once that much is free. Unlike [`Budget::take`] it doesn't queue, so no reader has to wait for it.
     pub async fn spare(&self, bytes: u64) -> Taken {
         let units = self.units_of(bytes);
         loop {
@@ -107,11 +106,11 @@ impl Budget {
         }
     }
 
-    /// Takes the units for so many bytes, waiting for them if need be.
+    /// Takes memory, and waits for it in a queue if necessary.
     pub async fn take(&self, bytes: u64) -> Taken {
         let units = self.units_of(bytes);
         let mut waiting = pin!(self.units.acquire_many(units));
-        // Pressure is told again: what was on its way when the feeds flushed fills batches later.
+        // Pressure is signalled repeatedly: changes that were in transit at the last flush fill batches later.
         let permit = loop {
             tokio::select! {
                 biased;
@@ -131,7 +130,7 @@ impl Budget {
     }
 }
 
-/// Units on their way from the reader to the feed's share. Given back if they never arrive.
+/// Memory in transit from a reader to its feed's share. Returned when dropped.
 #[derive(Debug)]
 pub struct Taken {
     budget: Budget,
@@ -144,7 +143,7 @@ impl Drop for Taken {
     }
 }
 
-/// What one feed holds of the budget.
+/// The part of the budget that one feed holds.
 #[derive(Debug)]
 pub struct Share {
     budget: Budget,
@@ -152,12 +151,12 @@ pub struct Share {
 }
 
 impl Share {
-    /// Adds what a reader took.
+    /// Adds memory that a reader took.
     pub fn add(&mut self, mut taken: Taken) {
         self.held_units += u64::from(std::mem::take(&mut taken.units));
     }
 
-    /// Gives back what is more than the feed holds in memory now.
+    /// Returns what exceeds the bytes that the feed now holds in memory.
     pub fn shrink_to(&mut self, buffered_bytes: u64) {
         let needed = buffered_bytes.div_ceil(UNIT_BYTES);
         if let Some(surplus @ 1..) = self.held_units.checked_sub(needed) {
@@ -180,7 +179,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_full_budget_presses_and_waits_until_a_share_shrinks() {
+    async fn a_full_budget_signals_pressure_and_waits_until_a_share_shrinks() {
         let budget = Budget::new(10 * UNIT_BYTES);
         let mut share = budget.share();
         share.add(budget.take(6 * UNIT_BYTES).await);
@@ -193,7 +192,11 @@ mod tests {
         share.shrink_to(5 * UNIT_BYTES);
         drop(waiting.await.unwrap());
         drop(share);
-        assert_eq!(budget.units.available_permits(), 10, "all comes back");
+        assert_eq!(
+            budget.units.available_permits(),
+            10,
+            "all permits are returned"
+        );
     }
 
     #[tokio::test]
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_takes_what_is_spare_presses_and_lets_others_pass() {
+    async fn taking_spare_memory_signals_pressure_and_does_not_block_readers() {
         let budget = Budget::new(10 * UNIT_BYTES);
         let held = budget.take(6 * UNIT_BYTES).await;
         let mut spare = pin!(budget.spare(5 * UNIT_BYTES));
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_larger_than_the_budget_passes_alone() {
+    async fn a_change_larger_than_the_budget_takes_all_of_it() {
         let budget = Budget::new(UNIT_BYTES);
         let taken = budget.take(1 << 40).await;
         assert_eq!(budget.units.available_permits(), 0);

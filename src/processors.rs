@@ -1,4 +1,4 @@
-//! Work for the processors: encoding and compressing, beside the async runtime.
+//! Runs CPU-bound work, encoding and compression, outside the async runtime.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -6,15 +6,15 @@ use std::thread::available_parallelism;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 
-/// Lets work have all processors but one. The last is for the readers: what keeps a reader from asking for
-/// more keeps the server waiting.
+/// Limits such work to all processors but one. The last one is left to the readers: when a reader can't send its next
+/// request, the server idles.
 #[derive(Clone, Debug)]
 pub struct Processors {
     free: Arc<Semaphore>,
 }
 
 impl Processors {
-    /// As many as this process may use.
+    /// The processors that this process may use.
     #[must_use]
     pub fn all() -> Self {
         Self::new(available_parallelism().map_or(1, usize::from))
@@ -26,7 +26,7 @@ impl Processors {
         }
     }
 
-    /// Does this when a processor is free. It is done to its end, whoever waits for it.
+    /// Runs `work` when a processor is free. It runs to completion even if the caller stops waiting.
     ///
     /// # Errors
     ///
@@ -54,11 +54,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_processor_is_left_alone_where_there_are_several() {
+    async fn one_of_several_processors_is_left_free() {
         for (count, expected) in [(1, 1), (2, 1), (3, 2)] {
             let processors = Processors::new(count);
             let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-            // Each waits until as many are at work as may be.
+            // Each waits until the expected number of them runs concurrently.
             let barrier = Arc::new(std::sync::Barrier::new(expected));
             let works = (0..expected * 6).map(|_| {
                 let (now, most, barrier) = (now.clone(), most.clone(), barrier.clone());

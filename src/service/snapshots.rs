@@ -139,7 +139,7 @@ impl Follower {
                     );
                     if backoff.failures() >= self.limits.retry_attempts {
                         let what = "the collections that it carries can't be listed for snapshots";
-                        self.unlisted.tell(&stream, format!("{what}: {message}"));
+                        self.unlisted.report(&stream, format!("{what}: {message}"));
                     }
                     tokio::time::sleep(Duration::from_millis(delay_ms)).await;
                 }

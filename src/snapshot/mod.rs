@@ -1,7 +1,7 @@
-//! Snapshots at work: reads MongoDB, writes the lake, beside the streams.
+//! Takes snapshots of collections while their streams run.
 //!
-//! One task takes one collection after another, several ranges of it at once. It has no state but the lake's,
-//! so it may be dropped at any moment: whoever comes next goes on.
+//! One task works on one collection at a time, reading several ranges of it concurrently. All its state is in the
+//! lake, so it may be dropped at any moment, and the next run resumes.
 
 mod job;
 pub(crate) mod lake;
@@ -29,54 +29,53 @@ use silt_core::snapshot::SnapshotMode;
 pub use status::{State, Status, Statuses, Unlisted};
 use supervisor::Supervisor;
 
-/// What snapshots work with.
+/// What snapshots need from the process.
 #[derive(Clone, Debug)]
 pub struct Edges {
     /// The deployment.
     pub deployment: Deployment,
     /// The lake.
     pub lake: Arc<dyn Lake>,
-    /// The memory that the streams have too.
+    /// The memory budget, shared with the streams.
     pub budget: Budget,
-    /// Who encodes and compresses.
+    /// Threads for encoding and compression.
     pub processors: Processors,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
-/// How snapshots are taken.
+/// Settings of all snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Ranges of a collection that are read at once, at most.
+    /// The most ranges of a collection that are read concurrently.
     pub ranges: u32,
-    /// Bytes of documents that are read in a second, at most.
+    /// The most bytes of documents that are read per second.
     pub rate_limit_bytes: Option<u64>,
 }
 
-/// A collection whose feed is anchored: its starting position is saved, so whatever changes from now on
-/// comes to the lake.
+/// A collection whose feed has saved its starting position, so that every change from now on reaches the lake.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The collection.
     pub origin: Origin,
-    /// Whether it shares its stream, which leaves the gap records of collections that it doesn't know of in the
-    /// folder of all.
+    /// Whether a shared stream carries it. A shared stream puts gap records of collections that it doesn't know
+    /// yet into the folder of the database or of all databases.
     pub is_shared: bool,
-    /// What leaves changes out of its stream.
+    /// The filters that leave changes out of its stream.
     pub change_filters: Vec<String>,
-    /// When a snapshot is taken.
+    /// Whether and when a snapshot is taken.
     pub mode: SnapshotMode,
-    /// Format of the parts.
+    /// The format of the parts.
     pub format: FileFormat,
-    /// How hard gzip tries.
+    /// The compression level of gzip.
     pub gzip_level: GzipLevel,
-    /// How documents are written.
+    /// How documents are encoded.
     pub json_mode: Mode,
-    /// Limits of commits, files and tries.
+    /// Limits of commits, files and retries.
     pub limits: Limits,
 }
 
-/// Snapshots at work. They stop when it is dropped.
+/// The running snapshot task, which stops when this is dropped.
 #[derive(Debug)]
 pub struct Handle {
     targets: mpsc::UnboundedSender<Target>,
@@ -85,26 +84,26 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Looks whether a collection needs a snapshot, and takes it. A collection that is sent again is looked
-    /// at again: behind a gap, or at once when it is halted.
+    /// Checks whether a collection needs a snapshot, and takes it. A collection that is sent again is checked
+    /// again, after a gap for instance, or at once if it is halted.
     pub fn send(&self, target: Target) {
-        // It never ends while this is there, but by a bug, which `ended` tells.
+        // The receiver is gone only after a bug, which `ended` reports.
         let _ = self.targets.send(target);
     }
 
-    /// Takes what [`Handle::send`] does, from anywhere.
+    /// A sender that does what [`Handle::send`] does.
     #[must_use]
     pub fn targets(&self) -> mpsc::UnboundedSender<Target> {
         self.targets.clone()
     }
 
-    /// How far each collection is.
+    /// The status of each collection.
     #[must_use]
     pub fn statuses(&self) -> watch::Receiver<Statuses> {
         self.statuses.subscribe()
     }
 
-    /// Tells, beside them, of streams whose collections can't be listed.
+    /// Reports streams whose collections can't be listed, among the statuses.
     #[must_use]
     pub fn unlisted(&self) -> Unlisted {
         Unlisted {
@@ -112,11 +111,11 @@ impl Handle {
         }
     }
 
-    /// Waits for an end that only a bug brings, and says which.
+    /// Waits for the task to end, which only a bug can cause, and describes the bug.
     pub async fn ended(&mut self) -> String {
         match (&mut self.task).await {
-            Ok(()) => "the snapshots ended".to_owned(),
-            Err(bug) => format!("the snapshots broke off: {bug}"),
+            Ok(()) => "the snapshot task ended".to_owned(),
+            Err(bug) => format!("the snapshot task failed: {bug}"),
         }
     }
 }
@@ -127,7 +126,7 @@ impl Drop for Handle {
     }
 }
 
-/// Starts to take snapshots of what is sent.
+/// Starts the task, which takes snapshots of the collections that are sent to it.
 #[must_use]
 pub fn spawn(edges: Edges, settings: Settings) -> Handle {
     let (targets, received) = mpsc::unbounded_channel();

@@ -1,4 +1,4 @@
-//! What snapshots say of themselves.
+//! The status of snapshots, for the page, `/status` and the metrics.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use silt_core::namespace::origin::Origin;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::progress::Progress;
 
-/// Of each collection that was sent, how far it is.
+/// The status of each collection that was sent.
 pub type Statuses = BTreeMap<Origin, Status>;
 
-/// How far one collection is.
+/// The status of one collection.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
-    /// What it does.
+    /// What it is doing.
     pub state: State,
     /// The snapshot's folder.
     pub folder: Option<String>,
@@ -22,23 +22,23 @@ pub struct Status {
     pub position: Option<ClusterTime>,
     /// Documents, bytes, rate, time left.
     pub progress: Progress,
-    /// What holds it up, and what mends that.
+    /// What is wrong, and how to fix it.
     pub trouble: Option<String>,
 }
 
-/// What a collection's snapshot does.
+/// What a collection's snapshot is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// Others go before.
+    /// Other collections are before it in the queue.
     #[default]
     Waiting,
-    /// Documents are read.
+    /// It reads documents.
     Reading,
-    /// It was held up, and is tried again when others had their turn.
+    /// It failed, and is retried after the other collections have had their turn.
     Retrying,
-    /// The lake has what it should have.
+    /// The snapshot is complete, or none is needed.
     Done,
-    /// It needs a person; it is tried again every minute.
+    /// Manual action is required; it is retried every minute.
     Halted,
 }
 
@@ -52,7 +52,7 @@ impl State {
         Self::Halted,
     ];
 
-    /// The word in logs and documents.
+    /// The name in `/status` and in the metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -65,15 +65,15 @@ impl State {
     }
 }
 
-/// Tells of streams whose collections can't be listed: each has a status as if it were a collection.
+/// Reports streams whose collections can't be listed. Each has a status as if it were a collection.
 #[derive(Clone, Debug)]
 pub struct Unlisted {
     pub(super) statuses: watch::Sender<Statuses>,
 }
 
 impl Unlisted {
-    /// What keeps them from being listed.
-    pub fn tell(&self, stream: &Origin, trouble: String) {
+    /// Reports why a stream's collections can't be listed.
+    pub fn report(&self, stream: &Origin, trouble: String) {
         self.statuses.send_modify(|statuses| {
             let status = statuses.entry(stream.clone()).or_default();
             status.state = State::Retrying;
@@ -81,7 +81,7 @@ impl Unlisted {
         });
     }
 
-    /// They could be listed.
+    /// Removes the report: the collections could be listed.
     pub fn clear(&self, stream: &Origin) {
         self.statuses
             .send_if_modified(|statuses| statuses.remove(stream).is_some());

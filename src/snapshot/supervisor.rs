@@ -1,4 +1,4 @@
-//! Takes one collection after another.
+//! Works on one collection after another.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::job::finish::{Finished, finish, recount};
 use super::job::range::{self, Ended};
 use super::job::{Job, plan, progress};
-use super::lake::contents::{self, look};
+use super::lake::contents::{self, survey};
 use super::read::describe::{Description, describe, is_same};
 use super::status::{State, Status, Statuses};
 use super::{Edges, Settings, Target};
@@ -25,7 +25,7 @@ use silt_core::snapshot::manifest::{Fit, Manifest};
 use silt_core::snapshot::plan::Plan;
 use silt_core::snapshot::progress::{Progress, grouped};
 
-/// How often a collection that needs a person is tried again.
+/// How often a halted collection is retried.
 const HALT_RETRY: Duration = Duration::from_millis(RETRY_DELAY_MAX_MS);
 
 /// The task of all snapshots.
@@ -35,22 +35,22 @@ pub(super) struct Supervisor {
     settings: Settings,
     targets: mpsc::UnboundedReceiver<Target>,
     queue: VecDeque<Target>,
-    /// Those that failed, and when they are tried again.
+    /// Collections that failed, and when each is retried.
     later: Vec<(Instant, Target)>,
-    /// Of those, how often in a row.
+    /// How often each has failed in a row.
     backoffs: HashMap<Origin, Backoff>,
-    /// Plans that may have come to the lake or may still come. Another one beside them would be another
-    /// snapshot, which nobody finishes.
-    unsure: HashMap<Origin, Plan>,
+    /// Plans whose write had an unknown outcome: they may be in the lake, or may still get there. A second plan
+    /// would be a second snapshot, of which only one is ever finished.
+    unconfirmed: HashMap<Origin, Plan>,
     statuses: watch::Sender<Statuses>,
 }
 
-/// What an attempt came to.
-enum Outcome {
-    /// The lake has what it should have, but for what is wrong with that.
+/// How an attempt ended.
+enum Attempt {
+    /// No more is to be done. Holds what is wrong with the finished snapshot, if anything is.
     Done(Option<String>),
-    /// All is to be looked at again: why.
-    Again(&'static str),
+    /// Everything is to be checked again. Holds the reason.
+    Retry(&'static str),
 }
 
 impl Supervisor {
@@ -67,16 +67,16 @@ impl Supervisor {
             queue: VecDeque::new(),
             later: Vec::new(),
             backoffs: HashMap::new(),
-            unsure: HashMap::new(),
+            unconfirmed: HashMap::new(),
             statuses,
         }
     }
 
-    /// Works until nobody can send anything any more.
+    /// Runs until all senders are gone.
     pub(super) async fn run(mut self) {
         while let Some(target) = self.next().await {
             let failure = match self.attempt(&target).await {
-                Ok(Outcome::Done(trouble)) => {
+                Ok(Attempt::Done(trouble)) => {
                     self.backoffs.remove(&target.origin);
                     self.note(&target, |status| {
                         status.state = State::Done;
@@ -84,7 +84,7 @@ impl Supervisor {
                     });
                     continue;
                 }
-                Ok(Outcome::Again(why)) => Failure {
+                Ok(Attempt::Retry(why)) => Failure {
                     disposition: Disposition::Reload,
                     cause: "snapshot_again",
                     message: why.to_owned(),
@@ -92,13 +92,15 @@ impl Supervisor {
                 Err(failure) => failure,
             };
             match failure.disposition {
-                Disposition::Retry { .. } | Disposition::Reload => self.hold_up(target, &failure),
+                Disposition::Retry { .. } | Disposition::Reload => {
+                    self.retry_later(target, &failure)
+                }
                 _ => self.halt(target, &failure),
             }
         }
     }
 
-    /// The next collection.
+    /// The next collection that is due.
     async fn next(&mut self) -> Option<Target> {
         let mut is_open = true;
         loop {
@@ -123,7 +125,7 @@ impl Supervisor {
         }
     }
 
-    /// Puts a collection at the end of the queue, where it stands once.
+    /// Puts a collection at the end of the queue, once.
     fn admit(&mut self, target: Target) {
         let is_other = |other: &Target| other.origin != target.origin;
         self.queue.retain(is_other);
@@ -137,26 +139,26 @@ impl Supervisor {
             .send_modify(|statuses| note(statuses.entry(target.origin.clone()).or_default()));
     }
 
-    /// A collection that needs a person doesn't hold up the others.
+    /// Sets a collection aside that needs manual action, so that it doesn't hold up the others.
     fn halt(&mut self, target: Target, failure: &Failure) {
-        let mut is_news = false;
+        let mut is_new = false;
         self.note(&target, |status| {
-            is_news = status.trouble.as_ref() != Some(&failure.message);
+            is_new = status.trouble.as_ref() != Some(&failure.message);
             status.state = State::Halted;
             status.trouble = Some(failure.message.clone());
         });
-        if is_news {
+        if is_new {
             error!(
                 collection = %target.origin,
                 error = failure.message,
-                "the snapshot is halted, tried again every minute"
+                "snapshot halted: manual action required; retrying every minute"
             );
         }
         self.later.push((Instant::now() + HALT_RETRY, target));
     }
 
-    /// A collection that is held up is tried again behind the others.
-    fn hold_up(&mut self, target: Target, failure: &Failure) {
+    /// Retries a collection after a delay, and after the others.
+    fn retry_later(&mut self, target: Target, failure: &Failure) {
         let first_delay_ms = target.limits.retry_delay_ms;
         let backoff = self.backoffs.entry(target.origin.clone());
         let backoff = backoff.or_insert_with(|| Backoff::new(first_delay_ms, fastrand::u64(..)));
@@ -166,7 +168,7 @@ impl Supervisor {
             collection = %target.origin,
             error = failure.message,
             delay_ms,
-            "the snapshot is held up, looks at the lake and goes on"
+            "snapshot failed; retrying from what the lake holds"
         );
         self.note(&target, |status| {
             status.state = State::Retrying;
@@ -178,55 +180,55 @@ impl Supervisor {
         self.later.push((due_at, target));
     }
 
-    async fn attempt(&mut self, target: &Target) -> Result<Outcome, Failure> {
+    async fn attempt(&mut self, target: &Target) -> Result<Attempt, Failure> {
         let now = describe(&self.edges, target).await?;
-        let looked = look(&self.edges, target, &now).await?;
-        let damage = self.mend(target, looked.finished).await?;
-        let mut next = looked.holdings.next(target.mode);
+        let surveyed = survey(&self.edges, target, &now).await?;
+        let damage = self.check_manifest(target, surveyed.finished).await?;
+        let mut next = surveyed.holdings.next(target.mode);
         if next == Next::Begin {
-            self.begin(target, &now, &looked.holdings).await?;
-            // Of two silts that begin at once, the later finds the plan of the other.
-            next = look(&self.edges, target, &now)
+            self.begin(target, &now, &surveyed.holdings).await?;
+            // If two instances begin at once, both then continue with the older plan.
+            next = survey(&self.edges, target, &now)
                 .await?
                 .holdings
                 .next(target.mode);
         }
         match next {
-            Next::Nothing => Ok(Outcome::Done(damage)),
-            Next::Begin => Ok(Outcome::Again(
-                "the snapshot that was begun is gone, or is of a collection that is gone",
+            Next::Nothing => Ok(Attempt::Done(damage)),
+            Next::Begin => Ok(Attempt::Retry(
+                "the new snapshot is gone, or belongs to a collection that was dropped",
             )),
             Next::GoOn(folder) => match self.job(target, folder).await? {
-                Some(job) => self.go_on(&job).await,
-                None => Ok(Outcome::Again("the snapshot's plan is gone")),
+                Some(job) => self.resume(&job).await,
+                None => Ok(Attempt::Retry("the snapshot's plan is gone")),
             },
         }
     }
 
-    /// Puts a plan into the lake: the one whose outcome isn't known, if that can still be gone on with.
+    /// Writes a plan into the lake: the unconfirmed one if it is still usable, otherwise a new one.
     async fn begin(
         &mut self,
         target: &Target,
         now: &Description,
         holdings: &Holdings,
     ) -> Result<(), Failure> {
-        let unsure = self.unsure.remove(&target.origin).filter(|plan| {
+        let unconfirmed = self.unconfirmed.remove(&target.origin).filter(|plan| {
             is_same(plan.uuid.as_deref(), now) && !holdings.is_lost_behind(plan.cluster_time)
         });
-        let plan = match unsure {
+        let plan = match unconfirmed {
             Some(plan) => plan,
             None => plan::plan(&self.edges, self.settings, target, now.clone()).await?,
         };
         let put = plan::put(&self.edges, target, &plan).await;
         if put.is_err() {
-            self.unsure.insert(target.origin.clone(), plan);
+            self.unconfirmed.insert(target.origin.clone(), plan);
         }
         put
     }
 
-    /// Makes the manifest true of parts that grew behind it. Of parts that are gone it stays the only witness:
-    /// says which.
-    async fn mend(
+    /// Rewrites the manifest if parts grew after it was written. If parts are missing, it is the only record of
+    /// them and stays: returns which.
+    async fn check_manifest(
         &self,
         target: &Target,
         finished: Option<(FolderName, Fit)>,
@@ -234,8 +236,8 @@ impl Supervisor {
         match finished {
             Some((folder, Fit::Lacking(lack))) => {
                 let trouble = format!(
-                    "{folder} isn't what its manifest says: {lack}; restore it, or move the folder out of the \
-                     lake, and another snapshot is taken"
+                    "{folder} doesn't match its manifest: {lack}; restore it, or move the folder out of the \
+                     lake to have another snapshot taken"
                 );
                 warn!(collection = %target.origin, error = trouble, "the snapshot is damaged");
                 Ok(Some(trouble))
@@ -255,41 +257,41 @@ impl Supervisor {
         Ok(plan.map(|plan| Job::new(&self.edges, self.settings, target, (folder, plan))))
     }
 
-    /// Reads all that is still to be read, and finishes.
-    async fn go_on(&mut self, job: &Job) -> Result<Outcome, Failure> {
-        // What a killed process left would stay for ever: no later run looks into this folder.
+    /// Reads the remaining documents, then writes the manifest.
+    async fn resume(&mut self, job: &Job) -> Result<Attempt, Failure> {
+        // No later run lists this folder, so leftovers of a killed process would stay for ever.
         self.edges.lake.sweep(&job.folder().path).await;
-        let there = job.folder().progress().await?;
-        let begun_with = there.documents;
-        job.progress.send_modify(|progress| *progress = there);
-        self.tell_begin(job);
+        let existing = job.folder().progress().await?;
+        let documents_before = existing.documents;
+        job.progress.send_modify(|progress| *progress = existing);
+        self.log_start(job);
         let ranges = (0..job.plan.ranges()).map(|number| range::run(job, number));
         let ended = tokio::select! {
             ended = try_join_all(ranges) => ended,
             never = progress::report(job, &self.statuses) => match never {},
         };
-        if job.progress.borrow().documents > begun_with {
+        if job.progress.borrow().documents > documents_before {
             self.backoffs.remove(&job.target.origin);
         }
-        // A range has tried again and again.
+        // A range has failed as often as RETRY_ATTEMPTS allows.
         let ended = ended.inspect_err(|failure| {
             self.note(&job.target, |status| {
                 status.trouble = Some(failure.message.clone());
             });
         })?;
         if ended.contains(&Ended::Overtaken) {
-            return Ok(Outcome::Again("another silt has finished the snapshot"));
+            return Ok(Attempt::Retry("another instance has finished the snapshot"));
         }
         match finish(job).await? {
             Finished::Whole(manifest) => {
-                self.tell_end(job, &manifest);
-                Ok(Outcome::Done(None))
+                self.log_end(job, &manifest);
+                Ok(Attempt::Done(None))
             }
-            Finished::Void(why) => Ok(Outcome::Again(why)),
+            Finished::Void(why) => Ok(Attempt::Retry(why)),
         }
     }
 
-    fn tell_begin(&self, job: &Job) {
+    fn log_start(&self, job: &Job) {
         let plan = &job.plan;
         self.note(&job.target, |status| {
             status.state = State::Reading;
@@ -305,11 +307,11 @@ impl Supervisor {
             estimated_documents = plan.estimated_documents,
             ranges = plan.ranges(),
             "{}",
-            if documents == 0 { "the snapshot begins" } else { "the snapshot goes on" }
+            if documents == 0 { "snapshot started" } else { "snapshot resumed" }
         );
     }
 
-    fn tell_end(&self, job: &Job, manifest: &Manifest) {
+    fn log_end(&self, job: &Job, manifest: &Manifest) {
         let bytes = job.progress.borrow().bytes;
         let whole = Progress::new(manifest.count, manifest.count, bytes);
         job.progress.send_modify(|progress| *progress = whole);
@@ -321,7 +323,7 @@ impl Supervisor {
             documents = manifest.count,
             bytes = manifest.bytes,
             parts = manifest.parts.len(),
-            "the snapshot is finished: {} documents",
+            "snapshot finished: {} documents",
             grouped(manifest.count)
         );
     }

@@ -290,7 +290,7 @@ fn a_collection_is_rebuilt_though_silt_was_killed_again_and_again() {
                 moment(&mut random, 0..700).await;
                 silt.restart(&settings);
             }
-            silt.wait_where("its end", |line| says(line, "the snapshot is finished"));
+            silt.wait_where("its end", |line| says(line, "snapshot finished"));
             let writes = writers.end().await;
             compare(&world, silt, writes).await;
         },

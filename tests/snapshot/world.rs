@@ -254,7 +254,7 @@ pub async fn until(handle: &Handle, origin: &Origin, fits: impl Fn(&Status) -> b
     let found = tokio::time::timeout(WAIT_LIMIT, found).await;
     match found {
         Ok(Ok(statuses)) => statuses[origin].clone(),
-        Ok(Err(error)) => panic!("the snapshots ended: {error}"),
+        Ok(Err(error)) => panic!("the snapshot task ended: {error}"),
         Err(_) => panic!("waited in vain: {:?}", handle.statuses().borrow()),
     }
 }

@@ -1,10 +1,10 @@
-//! Finishes a snapshot: counts what is there and says so in a manifest.
+//! Finishes a snapshot: counts its documents and writes the manifest.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::lake::contents::lost;
-use super::super::lake::parts::LOOKS_MAX;
-use super::super::lake::small_file::{pretty, strange};
+use super::super::lake::parts::READS_MAX;
+use super::super::lake::small_file::{encode, unreadable};
 use super::super::read::describe::{describe, is_same};
 use super::Job;
 use crate::lake::LakeError;
@@ -13,27 +13,28 @@ use silt_core::file::tail::Damage;
 use silt_core::snapshot::folder::MANIFEST;
 use silt_core::snapshot::manifest::{Counted, Manifest};
 
-/// Parts that grow while they are counted are another silt's, who reads the last documents too.
+/// How often the parts are counted again because they grew meanwhile: another instance may be reading the same last
+/// documents.
 const COUNTS_MAX: u32 = 20;
 
-/// What came of it.
+/// How it ended.
 #[derive(Debug)]
 pub(crate) enum Finished {
-    /// The lake has a manifest that says what is there.
+    /// The lake has a manifest that matches the parts.
     Whole(Box<Manifest>),
-    /// Documents and changes don't give the collection any more: why.
+    /// The snapshot and the later changes no longer add up to the collection. Holds the reason.
     Void(&'static str),
 }
 
-/// Counts the parts of a snapshot whose ranges are all read to their end, and writes the manifest.
+/// Counts the parts of a snapshot whose ranges have all been read, and writes the manifest.
 pub(crate) async fn finish(job: &Job) -> Result<Finished, Failure> {
-    if let Some(why) = void(job).await? {
+    if let Some(why) = void_reason(job).await? {
         return Ok(Finished::Void(why));
     }
     Ok(Finished::Whole(Box::new(recount(job).await?)))
 }
 
-/// Makes the manifest say what is there.
+/// Counts all parts and rewrites the manifest.
 pub(crate) async fn recount(job: &Job) -> Result<Manifest, Failure> {
     for _ in 0..COUNTS_MAX {
         if let Some(manifest) = try_finish(job).await? {
@@ -44,23 +45,25 @@ pub(crate) async fn recount(job: &Job) -> Result<Manifest, Failure> {
         disposition: Disposition::RETRY,
         cause: "lake_stale",
         message: format!(
-            "the snapshot of {} grows while it is counted",
+            "the snapshot of {} keeps growing while it is counted: another instance is writing it",
             job.target.origin
         ),
     })
 }
 
-/// Why the snapshot is of no use, if it is of none.
-async fn void(job: &Job) -> Result<Option<&'static str>, Failure> {
+/// Why the snapshot is useless, if it is.
+async fn void_reason(job: &Job) -> Result<Option<&'static str>, Failure> {
     let now = describe(&job.edges, &job.target).await?;
     if !is_same(job.plan.uuid.as_deref(), &now) {
-        return Ok(Some("another collection has the name now"));
+        return Ok(Some(
+            "the collection was replaced by another of the same name",
+        ));
     }
     let lost = lost(&job.edges, &job.target).await?;
-    Ok((lost > Some(job.plan.cluster_time)).then_some("changes behind its position are lost"))
+    Ok((lost > Some(job.plan.cluster_time)).then_some("changes after its position are lost"))
 }
 
-/// `None` if a part grew, or somebody else wrote the manifest, in the meantime.
+/// Returns `None` if meanwhile a part grew, or another instance wrote the manifest.
 async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
     let failed = |error: LakeError| Failure::from(&error);
     let complete = job.edges.deployment.cluster_time().await;
@@ -71,7 +74,7 @@ async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
     let parts = job.folder().contents().await?.parts.into_iter();
     let counting = parts.map(|(name, len_bytes)| job.count(name, len_bytes));
     let counted: Vec<Counted> = stream::iter(counting)
-        .buffer_unordered(LOOKS_MAX)
+        .buffer_unordered(READS_MAX)
         .try_collect()
         .await?;
     let broken = |damage: Damage| {
@@ -85,15 +88,15 @@ async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
         .as_ref()
         .map(|there| serde_json::from_slice::<Manifest>(&there.bytes));
     let old = old.transpose();
-    let old = old.map_err(|error| failed(strange(&path, &error)))?;
+    let old = old.map_err(|error| failed(unreadable(&path, &error)))?;
     let manifest = Manifest::new(&job.plan, counted, old.as_ref(), complete, now_unix_ms);
     let manifest = manifest.map_err(broken)?;
-    // Somebody has finished it, and what he says is so.
+    // Another instance has finished it, and its manifest is right.
     if let Some(old) = old.filter(|old| old.parts == manifest.parts) {
         return Ok(Some(old));
     }
     let version = there.as_ref().map(|there| &there.version);
-    match lake.put(&path, version, pretty(&manifest)?).await {
+    match lake.put(&path, version, encode(&manifest)?).await {
         Ok(_) => {}
         Err(LakeError::Stale { .. }) => return Ok(None),
         Err(error) => return Err(failed(error)),

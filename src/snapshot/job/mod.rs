@@ -1,4 +1,4 @@
-//! One snapshot under way: what its ranges share.
+//! One running snapshot: what its ranges share.
 
 pub(crate) mod finish;
 pub(crate) mod plan;
@@ -25,10 +25,10 @@ use silt_core::snapshot::plan::{JsonMode, Plan};
 use silt_core::snapshot::progress::Progress;
 use silt_core::snapshot::throttle::Throttle;
 
-/// Of the memory for changes, a snapshot takes one part in so many.
+/// A snapshot takes at most this fraction of the memory budget: one in four bytes.
 const BUDGET_SHARE: u64 = 4;
 
-/// One snapshot under way.
+/// One running snapshot.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) edges: Edges,
@@ -37,12 +37,12 @@ pub(crate) struct Job {
     pub(crate) name: FolderName,
     pub(crate) plan: Plan,
     pub(crate) progress: watch::Sender<Progress>,
-    /// Of several ranges one reads a large document at a time, and keeps others from it until the document has
-    /// its memory: longer than a turn lasts, which the streams wait for too.
+    /// Only one range at a time reads a large document. It holds this lock until the document's memory is taken
+    /// from the budget, longer than a `Budget::turn`, for which the streams wait too.
     pub(crate) large: tokio::sync::Mutex<()>,
     throttle: Mutex<Throttle>,
-    /// What is known of the parts that were written from their beginning: uncompressed `ndjson` doesn't say
-    /// how many lines it has.
+    /// Line counts of the parts that this job has written from their beginning: uncompressed `ndjson` doesn't
+    /// record how many lines it has.
     written: Mutex<HashMap<PartName, Counted>>,
 }
 
@@ -67,7 +67,7 @@ impl Job {
         }
     }
 
-    /// How documents are written.
+    /// How documents are encoded.
     pub(crate) fn mode(&self) -> Mode {
         match self.plan.json_mode {
             JsonMode::Relaxed => Mode::Relaxed,
@@ -75,7 +75,7 @@ impl Job {
         }
     }
 
-    /// Bytes of lines that a range gathers for a commit.
+    /// The most bytes of lines in one commit of a range.
     pub(crate) fn chunk_limit_bytes(&self) -> u64 {
         let share = self.edges.budget.limit_bytes() / BUDGET_SHARE / u64::from(self.plan.ranges());
         self.plan.chunk_limit_bytes.min(share).max(1)
@@ -95,7 +95,7 @@ impl Job {
         self.folder().file(name)
     }
 
-    /// Counts a part's documents: from what this job wrote, from the part itself, or by reading its lines.
+    /// Counts a part's documents: as this job remembers, as the part records, or by reading its lines.
     pub(crate) async fn count(&self, name: PartName, len_bytes: u64) -> Result<Counted, Failure> {
         match self.known(name, len_bytes) {
             Some(known) if !counts_its_lines(name) => Ok(known),
@@ -103,12 +103,12 @@ impl Job {
         }
     }
 
-    /// Bytes that may be read in a second.
+    /// The most bytes that may be read per second.
     pub(crate) fn rate_limit_bytes(&self) -> Option<u64> {
         self.settings.rate_limit_bytes
     }
 
-    /// Waits until more may be read.
+    /// Waits until the rate limit allows another read.
     pub(crate) async fn throttled(&self) {
         loop {
             let now_ms = self.edges.clock.now().monotonic_ms;
@@ -120,7 +120,7 @@ impl Job {
         }
     }
 
-    /// So many bytes were read.
+    /// Counts bytes that were read against the rate limit.
     pub(crate) fn spend(&self, bytes: u64) {
         let now_ms = self.edges.clock.now().monotonic_ms;
         self.throttle(|throttle| throttle.spend(bytes, now_ms));
@@ -130,7 +130,7 @@ impl Job {
         work(&mut self.throttle.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes what a part holds, if that is known.
+    /// Remembers how many documents a part holds, if that is known.
     pub(crate) fn note_written(&self, part: &Part) {
         let Some(documents) = part.documents else {
             return;
@@ -144,7 +144,7 @@ impl Job {
         written.insert(part.name, counted);
     }
 
-    /// What is known of a part of this length.
+    /// What is remembered of a part, if it still has this length.
     fn known(&self, name: PartName, len_bytes: u64) -> Option<Counted> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let known = written.get(&name).copied();
@@ -152,7 +152,7 @@ impl Job {
     }
 }
 
-/// Whether a part's format carries a count of its lines. Uncompressed `ndjson` doesn't.
+/// Whether a part's format records the number of its lines. Uncompressed `ndjson` doesn't.
 fn counts_its_lines(name: PartName) -> bool {
     name.format.output != OutputFormat::Ndjson || name.format.compression != Compression::None
 }

@@ -1,10 +1,10 @@
-//! Makes the plan of a snapshot.
+//! Plans a snapshot: its position, ranges and limits.
 
 use bson::{Document, doc};
 use futures::TryStreamExt as _;
 use tracing::debug;
 
-use super::super::lake::small_file::pretty;
+use super::super::lake::small_file::encode;
 use super::super::read::chunk::ids;
 use super::super::read::describe::Description;
 use super::super::read::id::Id;
@@ -19,20 +19,20 @@ use silt_core::snapshot::folder::{FolderName, PLAN};
 use silt_core::snapshot::key::Key;
 use silt_core::snapshot::plan::{JsonMode, Plan};
 
-/// A collection with fewer documents is one range.
+/// The least documents for which a range of its own pays.
 const DOCUMENTS_PER_RANGE_LEAST: u64 = 1_000;
-/// Of so many `_id`s in a range's length one becomes a boundary. All of them together must be less than a
-/// twentieth of the collection, or else the server reads it all.
+/// `_id`s that are sampled per range to choose one boundary. All samples together must be less than a twentieth of
+/// the collection: otherwise `$sample` scans all of it.
 const SAMPLES_PER_RANGE: u64 = 32;
 
-/// Plans a snapshot from this moment on.
+/// Plans a snapshot at the current cluster time.
 pub(crate) async fn plan(
     edges: &Edges,
     settings: Settings,
     target: &Target,
     description: Description,
 ) -> Result<Plan, Failure> {
-    // The feed was watching before: every change from here on comes to the lake.
+    // The feed's stream began before, so every later change reaches the lake.
     let position = edges.deployment.cluster_time().await;
     let position = position.map_err(|error| Failure::from(&error))?;
     let (estimated_documents, estimated_bytes) = estimate(edges, target).await?;
@@ -69,19 +69,19 @@ pub(crate) async fn plan(
     })
 }
 
-/// Puts a plan into the lake. There may be one already, of the same second: it stays.
+/// Writes a plan into the lake. One of the same second that exists already stays.
 pub(crate) async fn put(edges: &Edges, target: &Target, plan: &Plan) -> Result<(), Failure> {
     let path = LakePath {
         folder: FolderName::of(plan.cluster_time).path(&target.origin),
         name: PLAN.to_owned(),
     };
-    match edges.lake.put(&path, None, pretty(plan)?).await {
+    match edges.lake.put(&path, None, encode(plan)?).await {
         Ok(_) | Err(LakeError::Stale { .. }) => Ok(()),
         Err(error) => Err(Failure::from(&error)),
     }
 }
 
-/// About how many documents there are, and how long they are.
+/// The estimated number of documents, and their total size if the role may read it.
 async fn estimate(edges: &Edges, target: &Target) -> Result<(u64, Option<u64>), Failure> {
     let (deployment, origin) = (&edges.deployment, &target.origin);
     let collection = collection(edges, target);
@@ -91,11 +91,11 @@ async fn estimate(edges: &Edges, target: &Target) -> Result<(u64, Option<u64>), 
         let shards: Vec<Document> = collection.aggregate(stages).await?.try_collect().await?;
         Ok(shards)
     };
-    // Nothing hangs on it but the first reply's size: a role may not see it, a collection may not be there.
+    // Only the size of the first reply depends on it. The role may not allow it, or the collection not exist.
     let shards = match bounded(deployment, origin, asking).await {
         Ok(shards) => shards,
         Err(failure) => {
-            debug!(collection = %origin, error = failure.message, "its size can't be seen");
+            debug!(collection = %origin, error = failure.message, "the collection's size is unknown");
             return Ok((documents, None));
         }
     };
@@ -113,13 +113,13 @@ fn collection(edges: &Edges, target: &Target) -> mongodb::Collection<Document> {
     database.collection(&target.origin.collection)
 }
 
-/// Into how many ranges so many documents are split.
+/// The number of ranges for this many documents.
 fn ranges(wanted: u32, documents: u64) -> u32 {
-    let sensible = u32::try_from(documents / DOCUMENTS_PER_RANGE_LEAST).unwrap_or(u32::MAX);
-    wanted.min(sensible).max(1)
+    let worthwhile = u32::try_from(documents / DOCUMENTS_PER_RANGE_LEAST).unwrap_or(u32::MAX);
+    wanted.min(worthwhile).max(1)
 }
 
-/// Where the ranges meet. The server samples and sorts: it alone knows the order over all types.
+/// The boundaries between the ranges. The server samples and sorts: only it knows the order across all types.
 async fn boundaries(edges: &Edges, target: &Target, ranges: u32) -> Result<Vec<Key>, Failure> {
     if ranges < 2 {
         return Ok(Vec::new());
@@ -129,7 +129,7 @@ async fn boundaries(edges: &Edges, target: &Target, ranges: u32) -> Result<Vec<K
         "aggregate": target.origin.collection.as_str(),
         "pipeline": [
             { "$sample": { "size": size } },
-            // The same document may be drawn twice.
+            // A document may be sampled twice.
             { "$group": { "_id": "$_id" } },
             { "$sort": { "_id": 1 } },
         ],
@@ -137,13 +137,13 @@ async fn boundaries(edges: &Edges, target: &Target, ranges: u32) -> Result<Vec<K
     };
     let samples = ask(&edges.deployment, &target.origin, command).await?;
     let mut ids = ids(&samples)?;
-    // Nothing lies before the one or behind the other.
+    // No document is before MinKey or after MaxKey.
     ids.retain(|id| !id.is_min_key() && !id.is_max_key());
     let at = picked(ids.len(), ranges);
     at.map(|at| ids[at].key()).collect()
 }
 
-/// Which of so many samples, in order, split them into so many ranges.
+/// The indexes of the samples, in order, that become boundaries.
 fn picked(samples: usize, ranges: u32) -> impl Iterator<Item = usize> {
     let ranges = usize::try_from(ranges).unwrap_or(usize::MAX);
     let mut at: Vec<usize> = (1..ranges)

@@ -1,4 +1,4 @@
-//! One range from where the lake ends to its own end.
+//! Reads one range, from the last document that the lake holds to the range's end.
 
 use std::time::Duration;
 
@@ -17,26 +17,26 @@ use silt_core::file::addition::Commit;
 use silt_core::file::hour_file::Compression;
 use silt_core::snapshot::part::{self, Documents, Part, PartName};
 
-/// How a range ended.
+/// Why a range ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// All of it is in the lake.
+    /// The lake holds all of it.
     Read,
-    /// Somebody else has finished the snapshot.
+    /// Another instance has finished the snapshot.
     Overtaken,
 }
 
 /// The newest part of a range, with the version to append to it.
 type Newest = Option<(Part, Version)>;
 
-/// Reads a range to its end, counted from 0. What passes is tried again: whatever is in memory is forgotten,
-/// and the lake says where to go on, so nothing is read into it twice. What doesn't pass soon is left to be tried
-/// when other collections had their turn.
+/// Reads a range (numbered from 0) to its end. Transient failures are retried: what is in memory is dropped, and
+/// the lake says where to resume, so no document is archived twice. After `RETRY_ATTEMPTS` failures in a row it gives
+/// up, so that other collections get their turn.
 pub(crate) async fn run(job: &Job, range: u32) -> Result<Ended, Failure> {
     let first_delay_ms = job.target.limits.retry_delay_ms;
     let mut backoff = Backoff::new(first_delay_ms, fastrand::u64(..));
     loop {
-        let failure = match walk(job, range, &mut backoff).await {
+        let failure = match read(job, range, &mut backoff).await {
             Ok(ended) => return Ok(ended),
             Err(failure) => failure,
         };
@@ -55,13 +55,13 @@ pub(crate) async fn run(job: &Job, range: u32) -> Result<Ended, Failure> {
             range = range + 1,
             error = failure.message,
             delay_ms,
-            "the snapshot is held up, looks at the lake and goes on"
+            "snapshot range failed; retrying from what the lake holds"
         );
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     }
 }
 
-async fn walk(job: &Job, range: u32, backoff: &mut Backoff) -> Result<Ended, Failure> {
+async fn read(job: &Job, range: u32, backoff: &mut Backoff) -> Result<Ended, Failure> {
     let Some(bounds) = job.plan.bounds(range) else {
         return Ok(Ended::Read);
     };
@@ -90,11 +90,11 @@ async fn walk(job: &Job, range: u32, backoff: &mut Backoff) -> Result<Ended, Fai
     if let Some((part, _)) = &newest {
         job.edges.lake.close(&job.path(&part.name)).await;
     }
-    debug!(collection = %job.target.origin, range = range + 1, "read to its end");
+    debug!(collection = %job.target.origin, range = range + 1, "range finished");
     Ok(Ended::Read)
 }
 
-/// Commits a chunk to the range's newest part, or to the next. Returns the chunk's memory.
+/// Commits a chunk to the range's newest part, or to the next one. Returns the chunk's memory for reuse.
 async fn append(
     job: &Job,
     range: u32,
@@ -109,7 +109,7 @@ async fn append(
     let documents = Documents {
         lines: lines.clone(),
         count: chunk.documents,
-        last: last.ok_or_else(|| unmade("nothing was read"))??,
+        last: last.ok_or_else(|| unmade("no document was read"))??,
     };
     let Commit { addition, file } = encode(job, name, base.cloned(), documents).await?;
     let version = newest.as_ref().map(|(_, version)| version);
@@ -129,11 +129,11 @@ async fn append(
         .send_modify(|progress| progress.add(read_documents, read_bytes));
     *newest = Some((file, version));
     drop(addition);
-    // The lake may still hold a request that it has given up.
+    // A request that timed out may still hold the memory.
     Ok(lines.try_into_mut().map(Vec::from).unwrap_or_default())
 }
 
-/// Frames and compresses a chunk, the latter beside the async runtime.
+/// Frames and compresses a chunk. Compression runs outside the async runtime.
 async fn encode(
     job: &Job,
     name: PartName,
@@ -158,7 +158,7 @@ async fn encode(
         message: format!("documents can't be encoded: {error}"),
     };
     if name.format.compression == Compression::None {
-        // Nothing but head and foot is made.
+        // Only head and foot are built.
         return work().map_err(|error| failed(error.to_string()));
     }
     match job.edges.processors.work(work).await {

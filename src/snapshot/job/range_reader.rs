@@ -1,4 +1,4 @@
-//! Reads one range, chunk by chunk.
+//! Reads the documents of one range, chunk by chunk.
 
 use std::sync::Arc;
 
@@ -18,48 +18,48 @@ use silt_core::file::frame::rfc3339;
 use silt_core::snapshot::plan::{Bounds, End};
 use silt_core::snapshot::reply::ReplySize;
 
-/// A reply of the server, about. Large enough to be quick, small beside a chunk.
+/// The target size of a server reply: large enough to be fast, small compared to a chunk.
 const REPLY_TARGET_BYTES: u64 = 2 * 1024 * 1024;
 
-/// One range as far as it was read.
+/// The state of reading one range.
 #[derive(Debug)]
 pub(crate) struct Reading<'a> {
     job: &'a Job,
     liner: Arc<Liner>,
     range: IdRange,
-    /// The last document that was read.
+    /// The `_id` of the last document that was read.
     after: Option<Id>,
-    /// A reply of which something is left.
+    /// A reply whose remaining documents had no room in the last chunk.
     rest: Option<Reply>,
     size: ReplySize,
     left: Left,
-    /// Memory of a chunk that was committed. Given back and taken again each time, it would be scattered over
-    /// the allocator's arenas.
+    /// The memory of a committed chunk, for the next one. Freeing and allocating it each time would fragment the
+    /// allocator's arenas.
     room: Vec<u8>,
 }
 
-/// What of a range is still to be asked for.
+/// What of a range is still to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     /// Not known yet.
     Unknown,
-    /// What lies between its bounds.
+    /// The documents between its bounds.
     Between,
-    /// What it ends with.
+    /// The document that it ends with.
     Last,
     Nothing,
 }
 
-/// Documents that wait for a commit, and the memory that they hold.
+/// Documents for the next commit, and the memory that they hold.
 #[derive(Debug)]
 pub(crate) struct Gathered {
     pub(crate) chunk: Chunk,
-    /// Given back when it is dropped.
+    /// Returned to the budget when dropped.
     pub(crate) memory: Taken,
 }
 
 impl<'a> Reading<'a> {
-    /// A range that was read up to this document.
+    /// Starts after this document; `None` starts at the range's beginning.
     pub(crate) fn new(
         job: &'a Job,
         bounds: Bounds<'_>,
@@ -95,17 +95,17 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Takes the memory of a chunk that is in the lake, for the next one.
+    /// Reuses the memory of a committed chunk for the next one.
     pub(crate) fn reuse(&mut self, room: Vec<u8>) {
         self.room = room;
     }
 
-    /// Whether it was read to its end.
+    /// Whether the range's end was reached.
     pub(crate) fn is_over(&self) -> bool {
         self.left == Left::Nothing && self.rest.is_none()
     }
 
-    /// Gathers a chunk. It is good although what was to come behind it may have failed.
+    /// Fills a chunk. The chunk is valid even if reading the documents after it failed.
     pub(crate) async fn gather(&mut self) -> (Gathered, Result<(), Failure>) {
         let limit_bytes = self.job.chunk_limit_bytes();
         let mut gathered = Gathered {
@@ -137,7 +137,7 @@ impl<'a> Reading<'a> {
             drop(turn);
             self.after.clone_from(&gathered.chunk.last);
             if let Some(len_bytes) = gathered.chunk.more_than_its_limit() {
-                // A document longer than a chunk is there already: others make room for it.
+                // The document is larger than a chunk and already in memory: wait until the budget covers it.
                 drop(gathered.memory);
                 gathered.memory = self.job.edges.budget.spare(len_bytes).await;
             }
@@ -149,7 +149,7 @@ impl<'a> Reading<'a> {
         (gathered, Ok(()))
     }
 
-    /// Waits for the snapshot's other ranges if documents are so large that the copies of one count.
+    /// Waits for the snapshot's other ranges if documents are so large that copies of one matter.
     async fn large(&self) -> Option<MutexGuard<'a, ()>> {
         if self.size.expects_large() {
             Some(self.job.large.lock().await)
@@ -161,7 +161,7 @@ impl<'a> Reading<'a> {
     /// The next documents; `None` at the range's end.
     async fn next_reply(&mut self) -> Result<Option<Reply>, Failure> {
         if self.left == Left::Unknown {
-            self.left = self.look_ahead().await?;
+            self.left = self.find_left().await?;
         }
         if self.left == Left::Between {
             let documents = self.size.documents();
@@ -180,8 +180,9 @@ impl<'a> Reading<'a> {
         Ok(None)
     }
 
-    /// Whether anything lies between the last document that was read, or the range's beginning, and its end.
-    async fn look_ahead(&self) -> Result<Left, Failure> {
+    /// Finds out whether documents may be left between the last one that was read (or the range's beginning) and the
+    /// range's end. The server rejects bounds that aren't in order.
+    async fn find_left(&self) -> Result<Left, Failure> {
         let begin = self.after.as_ref().or(self.range.from.as_ref());
         let (Some(begin), IdEnd::With(last)) = (begin, &self.range.to) else {
             return Ok(Left::Between);
@@ -196,7 +197,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// What the range ends with, if that is still to be read.
+    /// The document that the range ends with, if it exists and is still to be read.
     async fn last(&mut self) -> Result<Option<Reply>, Failure> {
         let IdEnd::With(last) = &self.range.to else {
             return Ok(None);
@@ -227,7 +228,7 @@ impl<'a> Reading<'a> {
         Ok(reply)
     }
 
-    /// Makes lines beside the async runtime.
+    /// Encodes documents outside the async runtime.
     async fn encode(
         &self,
         mut chunk: Chunk,
@@ -242,7 +243,7 @@ impl<'a> Reading<'a> {
             Ok(encoded) => encoded,
             Err(bug) => match bug.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The process ends.
+                // The runtime is shutting down.
                 Err(_) => std::future::pending().await,
             },
         }

@@ -1,4 +1,4 @@
-//! What the lake holds of a collection's snapshots, and which gaps it has a record of.
+//! Reads which snapshots and gap records of a collection the lake holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 
 use super::super::read::describe::{Description, is_same};
 use super::super::{Edges, Target};
-use super::small_file::{small, strange};
+use super::small_file::{self, unreadable};
 use crate::lake::{FileInfo, Lake, LakeError, LakePath, Walked};
 use silt_core::failure::Failure;
 use silt_core::gap;
@@ -17,13 +17,13 @@ use silt_core::snapshot::folder::{FolderName, MANIFEST, PLAN};
 use silt_core::snapshot::manifest::{Fit, Manifest};
 use silt_core::snapshot::plan::Plan;
 
-/// How the names of gap records end.
+/// The extension of gap records.
 const RECORD: &str = ".json";
 
-/// The names that matter below a collection's folder.
+/// The files of a collection's snapshots.
 #[derive(Debug, Default)]
 struct Names {
-    /// Snapshots, each with its files' names and lengths.
+    /// Names and lengths of each snapshot's files.
     snapshots: BTreeMap<FolderName, Vec<(String, u64)>>,
 }
 
@@ -46,62 +46,68 @@ impl Names {
     }
 }
 
-/// What a collection's snapshots are, and whether the manifest of the newest finished one is still true.
+/// A collection's snapshots, and whether the manifest of the newest finished one still matches its parts.
 #[derive(Debug, Default)]
-pub(crate) struct Looked {
+pub(crate) struct Survey {
     pub(crate) holdings: Holdings,
-    /// The newest finished one, and what its files are beside its manifest.
+    /// The newest finished snapshot, and how its parts compare to its manifest.
     pub(crate) finished: Option<(FolderName, Fit)>,
 }
 
-/// Looks.
-pub(crate) async fn look(
+/// Surveys a collection's snapshots.
+pub(crate) async fn survey(
     edges: &Edges,
     target: &Target,
     now: &Description,
-) -> Result<Looked, Failure> {
+) -> Result<Survey, Failure> {
     let lake = edges.lake.as_ref();
     let failed = |error: LakeError| Failure::from(&error);
     let names = names(lake, &target.origin.folder()).await.map_err(failed)?;
-    let mut looked = Looked::default();
-    looked.holdings.lost_until = lost(edges, target).await?;
+    let mut survey = Survey::default();
+    survey.holdings.lost_until = lost(edges, target).await?;
     let folders = || names.snapshots.keys().rev().copied();
     if let Some(newest) = folders().find(|folder| names.has(*folder, MANIFEST)) {
         let path = path(target, newest, MANIFEST);
-        if let Some(manifest) = small::<Manifest>(lake, &path).await.map_err(failed)? {
-            looked.holdings.finished = Some(manifest.cluster_time);
+        if let Some(manifest) = small_file::read::<Manifest>(lake, &path)
+            .await
+            .map_err(failed)?
+        {
+            survey.holdings.finished = Some(manifest.cluster_time);
             let files = names.snapshots[&newest].iter();
             let fit = manifest.compare(files.map(|(name, len)| (name.as_str(), *len)));
-            looked.finished = Some((newest, fit));
+            survey.finished = Some((newest, fit));
         }
     }
     let begun =
         folders().filter(|folder| names.has(*folder, PLAN) && !names.has(*folder, MANIFEST));
     for folder in begun {
         let path = path(target, folder, PLAN);
-        let Some(plan) = small::<Plan>(lake, &path).await.map_err(failed)? else {
+        let Some(plan) = small_file::read::<Plan>(lake, &path)
+            .await
+            .map_err(failed)?
+        else {
             continue;
         };
-        looked.holdings.unfinished.push(Unfinished {
+        survey.holdings.unfinished.push(Unfinished {
             folder,
             position: plan.cluster_time,
             is_of_this_collection: is_same(plan.uuid.as_deref(), now),
         });
     }
-    Ok(looked)
+    Ok(survey)
 }
 
-/// The plan of a snapshot.
+/// Reads the plan of a snapshot.
 pub(crate) async fn plan(
     edges: &Edges,
     target: &Target,
     folder: FolderName,
 ) -> Result<Option<Plan>, Failure> {
-    let plan = small(edges.lake.as_ref(), &path(target, folder, PLAN)).await;
+    let plan = small_file::read(edges.lake.as_ref(), &path(target, folder, PLAN)).await;
     plan.map_err(|error| Failure::from(&error))
 }
 
-/// Where the latest gap of a collection ends, as it is now.
+/// The end of a collection's latest gap, as of now.
 pub(crate) async fn lost(edges: &Edges, target: &Target) -> Result<Option<ClusterTime>, Failure> {
     let lake = edges.lake.as_ref();
     let mut latest = None;
@@ -112,8 +118,8 @@ pub(crate) async fn lost(edges: &Edges, target: &Target) -> Result<Option<Cluste
     Ok(latest)
 }
 
-/// Where gaps are on record that a collection's changes may lie in: its own, and of a shared stream those of its
-/// database and of all databases, whichever the stream was over when it lost them.
+/// The folders whose gap records may concern a collection: its own and, on a shared stream, those of its database
+/// and of all databases, depending on what the stream covered when it lost changes.
 fn gap_folders(target: &Target) -> BTreeSet<String> {
     let mut origins = vec![target.origin.clone()];
     if target.is_shared {
@@ -165,7 +171,8 @@ async fn lost_until(lake: &dyn Lake, folder: String) -> Result<Option<ClusterTim
             continue;
         }
         if let Some(record) = lake.get(&path).await? {
-            let until = gap::lost_until(&record.bytes).map_err(|error| strange(&path, &error))?;
+            let until =
+                gap::lost_until(&record.bytes).map_err(|error| unreadable(&path, &error))?;
             latest = latest.max(until);
         }
     }

@@ -1,4 +1,4 @@
-//! Finds and reads a snapshot's parts.
+//! Lists, reads and counts the parts of a snapshot.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -12,8 +12,8 @@ use silt_core::snapshot::plan::Plan;
 use silt_core::snapshot::progress::Progress;
 use silt_core::snapshot::scan::{PartScan, Seen};
 
-/// Parts that are looked at, at once.
-pub(crate) const LOOKS_MAX: usize = 8;
+/// Parts that are read concurrently.
+pub(crate) const READS_MAX: usize = 8;
 
 /// A snapshot's folder in the lake.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ impl SnapshotFolder<'_> {
         let parts = self.contents().await?.parts;
         let reads = parts.clone().into_iter().map(|(name, _)| self.read(name));
         let read: Vec<Option<(Part, Version)>> = stream::iter(reads)
-            .buffered(LOOKS_MAX)
+            .buffered(READS_MAX)
             .try_collect()
             .await?;
         let documents = parts.iter().zip(read).map(|((_, len_bytes), read)| {
@@ -125,7 +125,7 @@ impl SnapshotFolder<'_> {
     }
 }
 
-/// Reads what a part says of itself.
+/// Reads the metadata of a part from its beginning and its end.
 pub(crate) async fn scan(
     lake: &dyn Lake,
     path: &LakePath,

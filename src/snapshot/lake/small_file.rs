@@ -5,20 +5,20 @@ use serde::de::DeserializeOwned;
 use crate::lake::{Lake, LakeError, LakePath};
 use silt_core::failure::{Disposition, Failure};
 
-/// A small file's text.
-pub(crate) fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+/// Encodes a small file.
+pub(crate) fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
     let bytes = serde_json::to_vec_pretty(value);
     let mut bytes = bytes.map_err(|error| Failure {
         disposition: Disposition::Halt,
         cause: "silt_encoding",
-        message: format!("a snapshot's plan or manifest can't be written: {error}"),
+        message: format!("a snapshot's plan or manifest can't be encoded: {error}"),
     })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-/// Reads a small file; `None` if it has gone.
-pub(crate) async fn small<T: DeserializeOwned>(
+/// Reads a small file; `None` if it doesn't exist.
+pub(crate) async fn read<T: DeserializeOwned>(
     lake: &dyn Lake,
     path: &LakePath,
 ) -> Result<Option<T>, LakeError> {
@@ -26,10 +26,11 @@ pub(crate) async fn small<T: DeserializeOwned>(
         return Ok(None);
     };
     let read = serde_json::from_slice(&object.bytes);
-    read.map(Some).map_err(|error| strange(path, &error))
+    read.map(Some).map_err(|error| unreadable(path, &error))
 }
 
-pub(crate) fn strange(path: &LakePath, error: &serde_json::Error) -> LakeError {
+/// The error for a file whose content silt didn't write.
+pub(crate) fn unreadable(path: &LakePath, error: &serde_json::Error) -> LakeError {
     LakeError::Blocked {
         path: path.to_string(),
         reason: format!("it isn't what silt writes there: {error}"),

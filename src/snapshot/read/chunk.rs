@@ -1,4 +1,4 @@
-//! Lines that are gathered for a commit.
+//! Collects the lines of one commit.
 
 use bson::RawDocument;
 use mongodb::raw_batch_cursor::RawBatch;
@@ -10,34 +10,34 @@ use super::request::unmade;
 use crate::source::SourceError;
 use silt_core::failure::{Disposition, Failure};
 
-/// Documents that wait for a commit.
+/// Encoded documents for the next commit.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     /// Their lines.
     pub(crate) lines: Vec<u8>,
-    /// How many.
+    /// Their number.
     pub(crate) documents: u32,
     /// Their length as BSON.
     pub(crate) bytes: u64,
-    /// The last.
+    /// The `_id` of the last one.
     pub(crate) last: Option<Id>,
     limit_bytes: usize,
 }
 
-/// A reply of the server, from a document on.
+/// A reply of the server, with the documents that are still to be encoded.
 #[derive(Debug)]
 pub(crate) struct Reply {
     batch: RawBatch,
     next: usize,
     received: String,
-    /// Documents in all of it.
+    /// The number of documents in the whole reply.
     pub(crate) documents: u32,
-    /// Their length.
+    /// Their total size.
     pub(crate) bytes: u64,
 }
 
 impl Reply {
-    /// A reply that was received at this time.
+    /// A reply that was received at this time (RFC 3339).
     pub(crate) fn new(batch: RawBatch, received: String) -> Result<Self, Failure> {
         let mut reply = Self {
             batch,
@@ -56,7 +56,7 @@ impl Reply {
         Ok(reply)
     }
 
-    /// Shows the documents from the next one on, until one isn't taken. Returns how many were.
+    /// Passes the remaining documents to `take` until it returns `false`. Returns how many it took.
     fn each(
         &self,
         mut take: impl FnMut(&RawDocument) -> Result<bool, Failure>,
@@ -98,7 +98,7 @@ pub(crate) fn ids(batch: &RawBatch) -> Result<Vec<Id>, Failure> {
     ids.collect()
 }
 
-/// Whether the first document of a reply says that one `_id` comes before another. Without documents none does.
+/// The answer to [`order`](super::query::order): whether one `_id` is before another. `false` for an empty collection.
 pub(crate) fn is_before(batch: &RawBatch) -> Result<bool, Failure> {
     let Some(document) = documents(batch)?.next().transpose()? else {
         return Ok(false);
@@ -109,11 +109,11 @@ pub(crate) fn is_before(batch: &RawBatch) -> Result<bool, Failure> {
 }
 
 impl Chunk {
-    /// Room for so many bytes of lines, in this memory if there is as much.
+    /// An empty chunk with this limit, in reused memory.
     pub(crate) fn new(limit_bytes: u64, mut room: Vec<u8>) -> Self {
         let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
         room.clear();
-        // That of one long document isn't kept.
+        // The memory of one very long document is not kept.
         let is_kept = room.capacity() <= limit_bytes.saturating_mul(2);
         Self {
             lines: if is_kept { room } else { Vec::new() },
@@ -124,17 +124,17 @@ impl Chunk {
         }
     }
 
-    /// Whether nothing more has room.
+    /// Whether there is no room for more.
     pub(crate) fn is_full(&self) -> bool {
         self.lines.len() >= self.limit_bytes
     }
 
-    /// Its length, if a single document is longer than the limit.
+    /// Its length if it exceeds the limit, as a single long document does.
     pub(crate) fn more_than_its_limit(&self) -> Option<u64> {
         (self.lines.len() > self.limit_bytes).then_some(self.lines.len() as u64)
     }
 
-    /// Takes as many documents of a reply as have room, and one at least. Returns the reply if some are left.
+    /// Adds as many documents of a reply as have room, but at least one. Returns the reply if some are left.
     pub(crate) fn fill(
         &mut self,
         mut reply: Reply,
@@ -152,7 +152,7 @@ impl Chunk {
         Ok(is_full.then_some(reply))
     }
 
-    /// Adds a document, if there is room for its line.
+    /// Adds a document if there is room for its line.
     fn add(
         &mut self,
         document: &RawDocument,

@@ -1,4 +1,4 @@
-//! Which collections a shared stream carries now.
+//! Lists the collections that a shared stream carries at the moment.
 
 use bson::{Document, doc};
 use futures::TryStreamExt as _;
@@ -9,12 +9,12 @@ use silt_core::failure::Failure;
 use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::Selection;
 
-/// Databases that no stream carries.
+/// Databases that streams never carry.
 const INTERNAL_DATABASES: [&str; 3] = ["admin", "config", "local"];
-/// Collections of the server's own.
+/// Prefix of the server's own collections.
 const INTERNAL_PREFIX: &str = "system.";
 
-/// The collections of a selection that are there: no views, no time series, nothing of the server's own.
+/// The existing collections that a selection matches, without views, time series and the server's own collections.
 ///
 /// # Errors
 ///

@@ -8,14 +8,14 @@ use super::super::{Edges, Target};
 use super::request::{bounded, unreadable};
 use silt_core::failure::Failure;
 
-/// A collection as the deployment describes it.
+/// What the deployment knows of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Description {
-    /// Its UUID; `None` if it isn't there, or may not be seen.
+    /// Its UUID; `None` if it doesn't exist or the role may not list it.
     pub(crate) uuid: Option<String>,
 }
 
-/// Asks what is known of a collection.
+/// Describes a collection. Fails if it is a view or a time series.
 pub(crate) async fn describe(edges: &Edges, target: &Target) -> Result<Description, Failure> {
     let origin = &target.origin;
     let database = edges.deployment.client().database(&origin.database);
@@ -30,7 +30,7 @@ pub(crate) async fn describe(edges: &Edges, target: &Target) -> Result<Descripti
     let mut listing = match listing {
         Ok(listing) => listing,
         Err(failure) if failure.cause == "mongodb_unauthorized" => {
-            debug!(collection = %origin, "its UUID may not be seen");
+            debug!(collection = %origin, "the role may not list the collection, so its UUID is unknown");
             return Ok(Description::default());
         }
         Err(failure) => return Err(failure),
@@ -53,7 +53,7 @@ pub(crate) async fn describe(edges: &Edges, target: &Target) -> Result<Descripti
     })
 }
 
-/// Whether a snapshot is of the collection that has its name now, as far as that can be seen.
+/// Whether a snapshot belongs to the collection that now has its name. Without a UUID it is assumed to.
 pub(crate) fn is_same(uuid: Option<&str>, now: &Description) -> bool {
     match (uuid, &now.uuid) {
         (Some(then), Some(now)) => then == now,

@@ -1,4 +1,4 @@
-//! An `_id` as it is stored, whatever its type, and as a key that is read again later.
+//! An `_id` of any type: as it is stored, and as a JSON key that is read back later.
 
 use bson::raw::{CStr, cstr};
 use bson::spec::{BinarySubtype, ElementType};
@@ -12,16 +12,16 @@ use silt_core::snapshot::key::{Key, RAW};
 /// The field of a document's identity.
 const ID: &CStr = cstr!("_id");
 
-/// The value of an `_id`: bytes, since it may hold text that is no UTF-8.
+/// The value of an `_id`, as bytes: it may contain text that isn't UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Id {
     element_type: ElementType,
     value: Vec<u8>,
 }
 
-/// A key that can't be read.
+/// A key that can't be decoded.
 #[derive(Debug, thiserror::Error)]
-#[error("the key {key} can't be read: {reason}")]
+#[error("the key {key} can't be decoded: {reason}")]
 pub(crate) struct BadKey {
     key: String,
     reason: String,
@@ -47,9 +47,9 @@ impl Id {
         })
     }
 
-    /// A document of it alone, under this name.
+    /// A document with only this value, under this name.
     pub(crate) fn under(&self, name: &CStr) -> bson::error::Result<RawDocumentBuf> {
-        // Its length, its type, the name's end and its own.
+        // The document's length, the element's type, the name with its terminator, the value, the document's terminator.
         let len = 4 + 1 + name.len() + 1 + self.value.len() + 1;
         let mut bytes = Vec::with_capacity(len);
         bytes.extend_from_slice(&i32::try_from(len).unwrap_or(i32::MAX).to_le_bytes());
@@ -66,19 +66,19 @@ impl Id {
         self.under(ID)
     }
 
-    /// Whether nothing comes behind it.
+    /// Whether no value is after it.
     pub(crate) fn is_max_key(&self) -> bool {
         self.element_type == ElementType::MaxKey
     }
 
-    /// Whether nothing comes before it.
+    /// Whether no value is before it.
     pub(crate) fn is_min_key(&self) -> bool {
         self.element_type == ElementType::MinKey
     }
 
-    /// The key that this is found again by.
+    /// The key from which [`Id::from_key`] restores this value.
     pub(crate) fn key(&self) -> Result<Key, Failure> {
-        if let Some(key) = self.canonical_key().filter(|_| self.comes_back()) {
+        if let Some(key) = self.canonical_key().filter(|_| self.round_trips()) {
             return Ok(key);
         }
         let unmade = |error: String| super::request::unmade(&error);
@@ -96,9 +96,9 @@ impl Id {
         Ok(Key::new(text))
     }
 
-    /// Whether what Extended JSON says of it, if it can say it, is read as the same value again. A stored
-    /// document may be spelled like a value of another type (`{"$numberLong":"1"}`).
-    pub(crate) fn comes_back(&self) -> bool {
+    /// Whether its Extended JSON, if it has any, is read back as the same value. A stored document may be spelled like a
+    /// value of another type (`{"$numberLong":"1"}`).
+    pub(crate) fn round_trips(&self) -> bool {
         match self.element_type {
             ElementType::EmbeddedDocument | ElementType::JavaScriptCodeWithScope => {
                 let key = self.canonical_key();
@@ -129,13 +129,13 @@ impl Id {
         if let Some(raw) = json.get(RAW) {
             let raw = Bson::try_from(raw.clone()).map_err(|error| error.to_string())?;
             let Bson::Binary(raw) = raw else {
-                return Err(format!("{RAW} is no binary"));
+                return Err(format!("{RAW} is not a binary value"));
             };
             return Self::of_event(&raw.bytes).ok_or_else(|| format!("{RAW} has no documentKey"));
         }
         let Bson::Document(document) = Bson::try_from(json).map_err(|error| error.to_string())?
         else {
-            return Err("it is no document".to_owned());
+            return Err("it is not a document".to_owned());
         };
         let document = RawDocumentBuf::try_from(&document).map_err(|error| error.to_string())?;
         let modes = [Mode::Canonical, Mode::Relaxed];
@@ -143,7 +143,7 @@ impl Id {
             .iter()
             .any(|mode| text(&document, *mode).as_deref() == Ok(key.as_json()))
         {
-            return Err("written again it is another".to_owned());
+            return Err("its canonical form differs".to_owned());
         }
         Self::of(&document).ok_or_else(|| "it has no _id".to_owned())
     }
@@ -199,7 +199,7 @@ pub(crate) mod tests {
         pointer
     }
 
-    /// Documents with `_id`s of all types that MongoDB stores, odd ones among them.
+    /// Documents with `_id`s of all types that MongoDB stores, including unusual values.
     pub(crate) fn documents() -> Vec<RawDocumentBuf> {
         let regex = Regex {
             pattern: "^a".try_into().unwrap(),
@@ -269,7 +269,7 @@ pub(crate) mod tests {
         documents
     }
 
-    /// A document with an `_id` whose text is no UTF-8.
+    /// A document with an `_id` whose text isn't UTF-8.
     fn garbled(id: impl Into<Bson>) -> RawDocumentBuf {
         let mut bytes = with_id(id).into_bytes();
         let at = bytes.windows(4).position(|text| text == b"QQQQ").unwrap();
@@ -278,7 +278,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_id_comes_back_from_its_key_as_it_was() {
+    fn every_id_round_trips_through_its_key() {
         for document in documents() {
             let id = Id::of(&document).unwrap();
             let key = id.key().unwrap();
@@ -289,7 +289,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn it_is_found_wherever_it_stands() {
+    fn the_id_is_found_at_any_place_in_the_document() {
         let document = doc! { "a": "b", "_id": 5, "c": 1 };
         let id = Id::of(&RawDocumentBuf::try_from(&document).unwrap()).unwrap();
         let alone = RawDocumentBuf::try_from(&doc! { "$ne": 5 }).unwrap();
@@ -299,17 +299,17 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_key_that_is_none_is_refused() {
+    fn a_malformed_key_is_rejected() {
         for (text, why) in [
             ("{}", "has no _id"),
-            ("[]", "no document"),
+            ("[]", "not a document"),
             (r#"{"_id":{"$oid":"x"}}"#, "x"),
-            (r#"{"_id": 1}"#, "written again it is another"),
+            (r#"{"_id": 1}"#, "its canonical form differs"),
             (
                 r#"{"_id":1.0000000000000000001}"#,
-                "written again it is another",
+                "its canonical form differs",
             ),
-            (r#"{"siltRawEvent":1}"#, "is no binary"),
+            (r#"{"siltRawEvent":1}"#, "is not a binary"),
             (
                 r#"{"siltRawEvent":{"$binary":{"base64":"AAAA","subType":"00"}}}"#,
                 "has no documentKey",
@@ -321,7 +321,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nothing_lies_beyond_the_ends() {
+    fn only_min_key_and_max_key_are_the_ends() {
         let id = |id: Bson| Id::of(&with_id(id)).unwrap();
         assert!(id(Bson::MaxKey).is_max_key() && !id(Bson::MinKey).is_max_key());
         assert!(id(Bson::MinKey).is_min_key() && !id(Bson::Null).is_min_key());

@@ -1,4 +1,4 @@
-//! A document as a line, in the format of changes.
+//! Encodes documents as lines, in the format of changes.
 
 use bson::raw::cstr;
 use bson::{RawDocument, RawDocumentBuf, Timestamp};
@@ -11,16 +11,16 @@ use silt_core::failure::Failure;
 use silt_core::file::hour_file::Separator;
 use silt_core::position::ClusterTime;
 
-/// Writes the documents of one collection. A line is that of a change with the operation type `read`, at the
-/// snapshot's position. It has no `_id`, which is a change's place in the stream: a document that was read
-/// has none, and is one of its snapshot by its `documentKey`.
+/// Encodes the documents of one collection. A line looks like a change with the operation type `read` at the snapshot's
+/// position. It has no `_id`, since that is a change's place in the stream; the `documentKey` identifies the
+/// document within its snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct Liner {
     mode: Mode,
     separator: Separator,
-    /// What all events have in common.
+    /// The fields that all lines have in common.
     common: RawDocumentBuf,
-    /// The same as text, up to where the document's key stands.
+    /// The same as text, up to the document key.
     common_text: Vec<u8>,
 }
 
@@ -49,7 +49,7 @@ impl Liner {
         })
     }
 
-    /// Appends a document's line, separator included, as it was read at this time.
+    /// Appends a document's line with its separator. `received` is the time of the reply.
     pub(crate) fn write(
         &self,
         id: &Id,
@@ -64,17 +64,17 @@ impl Liner {
         lines.extend_from_slice(received.as_bytes());
         lines.extend_from_slice(b"\",\"change\":");
         let start = lines.len();
-        let is_written = id.comes_back() && self.write_said(&key, document, lines).is_ok();
-        if !is_written {
+        let is_exact = id.round_trips() && self.write_json(&key, document, lines).is_ok();
+        if !is_exact {
             lines.truncate(start);
-            self.write_kept(key, document, lines)?;
+            self.write_raw(key, document, lines)?;
         }
         lines.push(b'}');
         lines.extend_from_slice(self.separator.after);
         Ok(())
     }
 
-    fn write_said(
+    fn write_json(
         &self,
         key: &RawDocument,
         document: &RawDocument,
@@ -88,8 +88,8 @@ impl Liner {
         Ok(())
     }
 
-    /// What JSON can't say stands beside what it can as the event's bytes, as in a change.
-    fn write_kept(
+    /// Writes what JSON can express, and the event's bytes beside it, as for a change.
+    fn write_raw(
         &self,
         key: RawDocumentBuf,
         document: &RawDocument,
@@ -144,9 +144,9 @@ mod tests {
         );
     }
 
-    /// Where a range goes on is read from its last line.
+    /// A range resumes after the `_id` in its last line.
     #[test]
-    fn every_line_tells_its_id() {
+    fn every_line_contains_its_id() {
         for document in documents() {
             let id = Id::of(&document).unwrap();
             for mode in [Mode::Canonical, Mode::Relaxed] {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_cannot_say_stands_beside_as_bytes() {
+    fn what_json_cannot_express_is_kept_as_bytes() {
         let mut bytes = RawDocumentBuf::try_from(&doc! { "_id": 5, "text": "QQQQ" })
             .unwrap()
             .into_bytes();

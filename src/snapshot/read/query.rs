@@ -1,9 +1,9 @@
-//! Asks for documents in the order of the `_id` index.
+//! Queries for documents in the order of the `_id` index.
 //!
-//! `$gt` compares within a type alone, so a collection with `_id`s of several types would be read in part.
-//! The bounds of an index scan (`min`, `max`) know the order over all types
-//! (<https://www.mongodb.com/docs/manual/reference/method/cursor.min/>). Each reply is a query of its own:
-//! no cursor has to be kept alive while the lake is slow or the throttle waits, and none can be lost.
+//! `$gt` compares only values of one type, so it would miss documents of a collection whose `_id`s have several types.
+//! The bounds of an index scan (`min`, `max`) follow the order across all types
+//! (<https://www.mongodb.com/docs/manual/reference/method/cursor.min/>). Each reply is a query of its own: no cursor
+//! has to be kept alive while the lake is slow or the rate limit applies, and none can be lost.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use bson::{RawArrayBuf, RawDocumentBuf, Timestamp, rawdoc};
 use super::id::Id;
 use silt_core::position::ClusterTime;
 
-/// What one range holds.
+/// The bounds of one range.
 #[derive(Clone, Debug)]
 pub(crate) struct IdRange {
-    /// Its first `_id`; `None`: from the beginning.
+    /// The least `_id`; `None` for the beginning of the collection.
     pub(crate) from: Option<Id>,
     /// Where it ends.
     pub(crate) to: IdEnd,
@@ -25,26 +25,27 @@ pub(crate) struct IdRange {
 /// Where a range ends.
 #[derive(Clone, Debug)]
 pub(crate) enum IdEnd {
-    /// Before this.
+    /// Before this `_id`.
     Before(Id),
-    /// With this.
+    /// With this `_id`, included.
     With(Id),
 }
 
-/// How to read.
+/// What all queries have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How<'a> {
     pub(crate) collection: &'a str,
-    /// No document is read as it was before this.
+    /// No document is read in a state from before this time.
     pub(crate) read_from: ClusterTime,
-    /// How long the server may take.
+    /// The server's time limit.
     pub(crate) limit: Duration,
 }
 
 type Made<T> = bson::error::Result<T>;
 
-/// The documents of a range behind this one, so many at most, but for the one that it ends with: a bound leaves
-/// it out, and a filter wouldn't keep the server from reading all that was inserted behind it ([`last`]).
+/// At most this many documents of a range, from the one after `after` on. The document that the range ends with is
+/// read by [`last`]: the upper bound excludes it, and a filter in place of the bound would make the server read
+/// everything that was inserted after it.
 pub(crate) fn documents(
     how: How<'_>,
     range: &IdRange,
@@ -53,7 +54,7 @@ pub(crate) fn documents(
 ) -> Made<RawDocumentBuf> {
     let mut command = rawdoc! { "find": how.collection };
     if let Some(after) = after {
-        // The bound includes it. If it has gone since, nothing is lost.
+        // The bound includes it. If it was deleted meanwhile, nothing is lost.
         let other = rawdoc! { "_id": after.under(cstr!("$ne"))? };
         command.append(cstr!("filter"), other);
     }
@@ -66,7 +67,7 @@ pub(crate) fn documents(
     Ok(command)
 }
 
-/// The document that a range ends with, if it lies in the range and behind this one.
+/// The document that a range ends with, if it is in the range and after `after`.
 pub(crate) fn last(
     how: How<'_>,
     range: &IdRange,
@@ -77,7 +78,7 @@ pub(crate) fn last(
     conditions.push(rawdoc! { "_id": last.under(cstr!("$eq"))? });
     let from = range.from.as_ref().map(|from| (cstr!("$gte"), from));
     if let Some((compare, least)) = after.map(|after| (cstr!("$gt"), after)).or(from) {
-        // Aggregation compares over all types too.
+        // Aggregation expressions compare across all types too.
         let mut sides = RawArrayBuf::new();
         sides.push("$_id");
         sides.push(least.under(cstr!("$literal"))?);
@@ -90,11 +91,11 @@ pub(crate) fn last(
     Ok(command)
 }
 
-/// The name under which the server says what [`order`] asks.
+/// The field of the reply to [`order`].
 pub(crate) const IS_BEFORE: &str = "isBefore";
 
-/// Asks whether one `_id` comes before another: the server alone knows the order over all types, and refuses bounds
-/// that aren't in order. It says so with any document, and nothing if there are none.
+/// Asks whether one `_id` is before another. Only the server knows the order across all types, and it rejects bounds
+/// that aren't in order. The answer comes with any document; an empty collection gives none.
 pub(crate) fn order(how: How<'_>, one: &Id, other: &Id) -> Made<RawDocumentBuf> {
     let mut sides = RawArrayBuf::new();
     sides.push(one.under(cstr!("$literal"))?);
@@ -114,7 +115,7 @@ pub(crate) fn last_id(how: How<'_>) -> RawDocumentBuf {
     command
 }
 
-/// What all have in common.
+/// Adds what all queries have in common.
 fn close(command: &mut RawDocumentBuf, how: How<'_>, direction: i32, documents: u32) {
     let by_id: &CStr = cstr!("_id");
     let mut order = RawDocumentBuf::new();

@@ -1,4 +1,4 @@
-//! What can go wrong beside the lake and the way to the deployment.
+//! Requests of a snapshot to the deployment, with a timeout, and their errors.
 
 use std::time::Duration;
 
@@ -12,12 +12,11 @@ use crate::source::{Deployment, SourceError};
 use silt_core::failure::{Disposition, Failure};
 use silt_core::namespace::origin::Origin;
 
-/// Codes of a server that can't read a collection as it is asked to: no such index, a view, options
-/// that it doesn't know.
+/// Error codes of a server that can't read a collection in `_id` order: no such index, a view, unknown options.
 /// <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>
 const REFUSALS: [i32; 9] = [2, 9, 27, 168, 17007, 40415, 51173, 51174, 51175];
 
-/// Waits for an answer as long as requests may take.
+/// Runs a request with the timeout of `MONGODB_TIMEOUT_SECONDS`.
 pub(crate) async fn bounded<T>(
     deployment: &Deployment,
     origin: &Origin,
@@ -41,18 +40,19 @@ fn failure(origin: &Origin, error: Error) -> Failure {
     }
 }
 
-/// A collection that can't be read in the order of its `_id` index.
+/// The failure for a collection that can't be read in the order of its `_id` index.
 pub(crate) fn unreadable(origin: &Origin, why: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
         cause: "snapshot_unreadable",
         message: format!(
-            "MongoDB: {origin} can't be read by its _id index: {why}. Give it one, or take no snapshot of \
-             it (SNAPSHOT=never)"
+            "MongoDB: {origin} can't be read by its _id index: {why}. Create the index, or set SNAPSHOT=never \
+             for it"
         ),
     }
 }
 
+/// The failure for an `_id` or a command that can't be encoded.
 pub(crate) fn unmade(reason: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
@@ -61,7 +61,7 @@ pub(crate) fn unmade(reason: &str) -> Failure {
     }
 }
 
-/// Asks for one batch, of the member that `MONGODB_URI` prefers for reading.
+/// Requests one batch, with the read preference of `MONGODB_URI`.
 pub(crate) async fn ask(
     deployment: &Deployment,
     origin: &Origin,
@@ -76,7 +76,7 @@ pub(crate) async fn ask(
         .run_raw_cursor_command(command)
         .with_options(options);
     let mut cursor = bounded(deployment, origin, asking.batch()).await?;
-    // It is in the reply that opened the cursor.
+    // The reply that opened the cursor contains it.
     let batch = bounded(deployment, origin, cursor.try_next()).await?;
     batch.ok_or_else(|| Failure::from(&SourceError::Closed))
 }
