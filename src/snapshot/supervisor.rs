@@ -93,7 +93,7 @@ impl Supervisor {
             };
             match failure.disposition {
                 Disposition::Retry { .. } | Disposition::Reload => {
-                    self.retry_later(target, &failure)
+                    self.retry_later(target, &failure);
                 }
                 _ => self.halt(target, &failure),
             }

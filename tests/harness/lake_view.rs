@@ -54,7 +54,7 @@ pub enum LakeView {
         checkpoints: Exchange,
     },
     Azurite {
-        lake: AzureLake,
+        lake: Box<AzureLake>,
         collection: String,
     },
 }
@@ -68,7 +68,7 @@ impl LakeView {
             }
         } else {
             Self::Azurite {
-                lake: scene.azurite(),
+                lake: Box::new(scene.azurite()),
                 collection: collection.to_owned(),
             }
         }

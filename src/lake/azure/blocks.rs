@@ -113,7 +113,7 @@ async fn committed(lake: &AzureLake, path: &LakePath) -> Result<Option<Committed
         && ids.len() == lens.len()
         && !ids.is_empty();
     let state = FileState {
-        version: Version::new(&tag.ok_or_else(no_etag)?.to_string()),
+        version: Version::new(tag.ok_or_else(no_etag)?.as_ref()),
         len_bytes: len
             .and_then(|len| len.try_into().ok())
             .unwrap_or_else(|| lens.iter().sum()),

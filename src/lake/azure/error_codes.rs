@@ -98,6 +98,8 @@ pub(super) fn meaning(status: u16, code: &str) -> Meaning {
             | "BlockListTooLong",
         ) => Meaning::Full,
         (407, _) => Meaning::ProxyAuthentication,
+        // The service, or a proxy on the way, does not implement what silt sends.
+        (501 | 505, _) => Meaning::Unexpected,
         (
             409,
             "AccountBeingCreated"
@@ -108,10 +110,8 @@ pub(super) fn meaning(status: u16, code: &str) -> Meaning {
             | "PendingCopyOperation"
             | "SnapshotOperationRateExceeded"
             | "SystemInUse",
-        ) => Meaning::Busy,
-        // The service, or a proxy on the way, does not implement what silt sends.
-        (501 | 505, _) => Meaning::Unexpected,
-        (408 | 429 | 500..=599, _) => Meaning::Busy,
+        )
+        | (408 | 429 | 500..=599, _) => Meaning::Busy,
         _ => Meaning::Unexpected,
     }
 }

@@ -137,9 +137,9 @@ fn sort(target: Target<'_>, response: Response) -> LakeError {
             reason,
         },
         Meaning::Forbidden if reason.contains(FAILED_TO_AUTHENTICATE) => {
-            unauthenticated(reason, &skew)
+            unauthenticated(&reason, &skew)
         }
-        Meaning::Unauthenticated => unauthenticated(reason, &skew),
+        Meaning::Unauthenticated => unauthenticated(&reason, &skew),
         Meaning::Forbidden => {
             reason.push_str(&proxy_if(!is_from_service, target));
             forbidden(
@@ -200,7 +200,7 @@ fn sort(target: Target<'_>, response: Response) -> LakeError {
 /// the code is missing.
 const FAILED_TO_AUTHENTICATE: &str = "failed to authenticate the request";
 
-fn unauthenticated(reason: String, skew: &str) -> LakeError {
+fn unauthenticated(reason: &str, skew: &str) -> LakeError {
     LakeError::Unauthenticated {
         reason: format!("{reason}{skew}"),
         remedy: "check AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, its expiry, and that this \
