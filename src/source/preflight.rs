@@ -1,4 +1,4 @@
-//! Questions to a deployment before anything is read: what is there, and what silt may do there.
+//! Questions to a deployment before anything is read: what exists there, and what silt is allowed to do.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,8 +10,9 @@ use mongodb::Client;
 use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ServerAddress, Tls};
 
-use super::opening::Opening;
-use super::{Deployment, SourceError, StreamOptions, check_files};
+use super::deployment::check_files;
+use super::stream::Request;
+use super::{Deployment, SourceError, StreamOptions};
 use silt_core::position::Position;
 
 /// Where MongoDB listens if a host names no port.
@@ -35,47 +36,47 @@ impl std::fmt::Display for Host {
     }
 }
 
-/// What a connection string says, a `mongodb+srv` address looked up.
+/// A parsed connection string, with a `mongodb+srv` address looked up.
 #[derive(Clone, Debug)]
 pub struct Address {
     options: ClientOptions,
 }
 
-/// What a server says of itself to anybody.
+/// What a server reports without a login.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Greeting {
-    /// Whether it routes into a sharded cluster.
+    /// Whether it is a `mongos`.
     pub is_router: bool,
-    /// Name of its replica set.
+    /// The name of its replica set.
     pub replica_set: Option<String>,
-    /// Whether it is to be a member of a replica set that nobody has initiated.
+    /// Whether its replica set hasn't been initiated.
     pub is_uninitiated: bool,
-    /// The set's members, by the names that clients must reach them under.
+    /// The set's members, by the names that clients must be able to reach.
     pub members: Vec<String>,
-    /// The primary among them.
+    /// The primary.
     pub primary: Option<String>,
 }
 
-/// Who silt is at the deployment, and what it may do.
+/// silt's user at the deployment, and its privileges.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// Name and database of the user; `None` without a login.
     pub user: Option<(String, String)>,
-    /// Names and databases of its roles, those within others too.
+    /// Names and databases of its roles, inherited ones included.
     roles: Vec<(String, String)>,
     privileges: Vec<Privilege>,
 }
 
 #[derive(Clone, Debug)]
 struct Privilege {
-    /// Empty for all.
+    /// Empty for all databases.
     database: String,
-    /// Empty for all but system collections.
+    /// Empty for all collections except system collections.
     collection: String,
     actions: BTreeSet<String>,
 }
 
-/// Roles that every deployment has, which take no more privileges.
+/// Built-in roles, to which no privileges can be added.
 const BUILT_IN_ROLES: [&str; 19] = [
     "read",
     "readWrite",
@@ -98,23 +99,23 @@ const BUILT_IN_ROLES: [&str; 19] = [
     "__system",
 ];
 
-/// A collection as the deployment lists it.
+/// A collection as `listCollections` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// Its name.
     pub name: String,
     /// `collection`, `view` or `timeseries`.
     pub kind: String,
-    /// Whether it keeps pre- and post-images of changes; `None` if silt may not see it.
+    /// Whether it keeps pre- and post-images of changes; `None` if silt isn't allowed to see that.
     pub keeps_images: Option<bool>,
 }
 
 impl Address {
-    /// Reads a connection string; a `mongodb+srv` address is looked up.
+    /// Parses a connection string and looks up a `mongodb+srv` address.
     ///
     /// # Errors
     ///
-    /// It is wrong, or can't be looked up.
+    /// It is invalid, or the lookup fails.
     pub async fn parse(uri: &str) -> Result<Self, SourceError> {
         let options = ClientOptions::parse(uri).await?;
         if let Some(Tls::Enabled(tls)) = &options.tls {
@@ -123,7 +124,7 @@ impl Address {
         Ok(Self { options })
     }
 
-    /// The hosts that it names, or that its SRV record does.
+    /// The hosts, from the string or its SRV record.
     #[must_use]
     pub fn hosts(&self) -> Vec<Host> {
         let host = |address: &ServerAddress| match address {
@@ -136,7 +137,7 @@ impl Address {
         self.options.hosts.iter().map(host).collect()
     }
 
-    /// Whether it asks for TLS.
+    /// Whether TLS is on.
     #[must_use]
     pub fn has_tls(&self) -> bool {
         matches!(self.options.tls, Some(Tls::Enabled(_)))
@@ -148,23 +149,23 @@ impl Address {
         self.options.credential.is_some()
     }
 
-    /// The replica set that it names.
+    /// The replica set, if the string names one.
     #[must_use]
     pub fn replica_set(&self) -> Option<&str> {
         self.options.repl_set_name.as_deref()
     }
 
-    /// Whether it wants one server alone, whatever that is a member of.
+    /// Whether it connects to a single server (`directConnection`).
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.options.direct_connection == Some(true)
     }
 
-    /// Asks one of the hosts what it is, without a login.
+    /// Asks one of the hosts for its role, without a login.
     ///
     /// # Errors
     ///
-    /// What keeps it from answering, in the driver's words.
+    /// The driver's message about why it doesn't answer.
     pub async fn greet(&self, host: &Host, limit: Duration) -> Result<Greeting, String> {
         let mut options = self.options.clone();
         options.hosts = vec![match host {
@@ -179,12 +180,12 @@ impl Address {
         options.load_balanced = None;
         options.direct_connection = Some(true);
         options.server_selection_timeout = Some(limit);
-        let client = Client::with_options(options).map_err(|error| driver_words(&error))?;
+        let client = Client::with_options(options).map_err(|error| driver_cause(&error))?;
         let admin = client.database("admin");
         let hello = admin.run_command(doc! { "hello": 1 });
         let answer = hello.await.map(|hello| greeting(&hello));
         client.shutdown().immediate(true).await;
-        answer.map_err(|error| driver_words(&error))
+        answer.map_err(|error| driver_cause(&error))
     }
 }
 
@@ -208,8 +209,8 @@ fn greeting(hello: &Document) -> Greeting {
     }
 }
 
-/// What hinders, out of all that the driver says of the servers that it knows.
-fn driver_words(error: &mongodb::error::Error) -> String {
+/// The cause, out of everything that the driver says about the servers.
+fn driver_cause(error: &mongodb::error::Error) -> String {
     let ErrorKind::ServerSelection { message, .. } = error.kind.as_ref() else {
         return error.kind.to_string();
     };
@@ -246,7 +247,7 @@ impl Account {
         }
     }
 
-    /// Whether it may do this to a collection. Without a login the server decides by itself.
+    /// Whether the user is allowed this action on a collection. Always true without a login.
     #[must_use]
     pub fn may(&self, action: &str, database: &str, collection: &str) -> bool {
         let allows = |privilege: &Privilege| {
@@ -255,15 +256,15 @@ impl Account {
         self.user.is_none() || self.privileges.iter().any(allows)
     }
 
-    /// Whether it may do anything at all to a collection, so that the deployment tells of it.
+    /// Whether the user has any privilege on a collection, so that the deployment lists it.
     #[must_use]
     pub fn knows(&self, database: &str, collection: &str) -> bool {
         let covers = |privilege: &Privilege| privilege.covers(database, collection);
         self.user.is_none() || self.privileges.iter().any(covers)
     }
 
-    /// Name and database of the role to which privileges on this database can be added: the only one that
-    /// somebody made for it.
+    /// Name and database of the role to which privileges on this database can be added: the user's only role that
+    /// isn't built in.
     #[must_use]
     pub fn own_role(&self, database: &str) -> Option<(&str, &str)> {
         let is_own = |(role, of): &&(String, String)| {
@@ -289,7 +290,7 @@ impl Privilege {
         let (database, collection) = match (part("db"), part("collection")) {
             (Some(database), Some(collection)) => (database, collection),
             _ if is_any => (String::new(), String::new()),
-            // A cluster, or the buckets of a time series.
+            // The cluster resource, or the buckets of a time series.
             _ => return None,
         };
         let actions = privilege.get_array("actions").ok()?;
@@ -305,7 +306,7 @@ impl Privilege {
 }
 
 impl Deployment {
-    /// Logs in, and asks who that is.
+    /// Logs in, and asks for the user and its privileges.
     ///
     /// # Errors
     ///
@@ -316,14 +317,14 @@ impl Deployment {
         let status = self.bounded(admin.run_command(question)).await?;
         let account = Account::of(&status);
         if account.user.is_none() {
-            // Anybody may ask who he is; this only where no login is asked for.
+            // connectionStatus needs no login. This command fails if one is required.
             let question = doc! { "listCollections": 1, "nameOnly": true };
             self.bounded(admin.run_command(question)).await?;
         }
         Ok(account)
     }
 
-    /// The databases that silt may see.
+    /// The databases that silt is allowed to see.
     ///
     /// # Errors
     ///
@@ -332,11 +333,11 @@ impl Deployment {
         self.bounded(self.client.list_database_names()).await
     }
 
-    /// The collections of a database: those of these names, or all.
+    /// The collections of a database, either all or those with these names.
     ///
     /// # Errors
     ///
-    /// silt may not list them, or the deployment can't be reached.
+    /// silt isn't allowed to list them, or the deployment can't be reached.
     pub async fn listings(
         &self,
         database: &str,
@@ -362,12 +363,12 @@ impl Deployment {
         Ok(found.into_iter().map(listing).collect())
     }
 
-    /// The same for who may not list collections: those to which it may do anything, by name and kind
-    /// alone.
+    /// The same without the privilege to list collections: those on which silt has any privilege, by name and kind
+    /// only.
     ///
     /// # Errors
     ///
-    /// silt may do nothing there, or the deployment can't be reached.
+    /// silt has no privilege in the database, or the deployment can't be reached.
     pub async fn listings_of_own(
         &self,
         database: &str,
@@ -390,7 +391,7 @@ impl Deployment {
         Ok(found.into_iter().map(listing).collect())
     }
 
-    /// The feature compatibility version, where silt may see it.
+    /// The feature compatibility version, if silt is allowed to see it.
     pub async fn feature_compatibility(&self) -> Option<String> {
         let admin = self.client.database("admin");
         let question = doc! { "getParameter": 1, "featureCompatibilityVersion": 1 };
@@ -403,13 +404,13 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// Those that a feed meets.
+    /// The errors that a feed would get.
     pub async fn try_stream(
         &self,
         options: &StreamOptions,
         position: &Position,
     ) -> Result<(), SourceError> {
-        let opening = Opening::usual(options, position.clone()).open(self);
+        let opening = Request::new(options, position.clone()).open(self);
         match tokio::time::timeout(self.request_limit, opening).await {
             Ok(opened) => opened.map(drop).map_err(|error| options.explained(error)),
             Err(_) => Err(SourceError::Unanswered {
@@ -468,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn greetings_tell_what_a_server_is() {
+    fn a_greeting_shows_the_role_of_a_server() {
         let member = greeting(&doc! {
             "setName": "rs0", "primary": "a:1", "hosts": ["a:1", "b:2"],
         });

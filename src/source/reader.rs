@@ -1,4 +1,4 @@
-//! Reads one change stream.
+//! Reads the change stream of one feed.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,64 +6,39 @@ use std::task::Poll;
 
 use bson::RawDocumentBuf;
 use futures::poll;
-use mongodb::change_stream::ChangeStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::encoder::{Encoder, Read};
-use super::event::Kind;
+use super::encode::Encoder;
+use super::encode::router::Router;
 use super::large::Identity;
-use super::opening::Opening;
-use super::parcel::{Parcel, is_large};
-use super::whose::Sorter;
-use super::{Deployment, Patience, SourceError, StreamOptions, token};
-use crate::budget::{Budget, Taken};
+use super::parcel::{Gathering, Message, is_large};
+use super::stream::{EventStream, Request};
+use super::{Deployment, Patience, Report, SourceError, StreamOptions, token};
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::processors::Processors;
-use silt_core::batch::Changes;
 use silt_core::failure::Failure;
 use silt_core::file::frame::rfc3339;
 use silt_core::gap::LargeEvent;
 use silt_core::machine::OnLargeEvent;
 use silt_core::position::{Position, ResumeToken};
 
-/// Parcels that wait for the encoder, beside the one that it has.
-const PARCELS_MAX: usize = 3;
-
-/// What a reader reports.
-#[derive(Debug)]
-pub enum Reading {
-    /// The stream is open, or could not be opened.
-    Opened(Result<(), Failure>),
-    /// Changes.
-    Changes {
-        /// The changes.
-        changes: Changes,
-        /// The memory that they hold.
-        taken: Taken,
-        /// Length of their events, as the server sent them.
-        read_bytes: u64,
-    },
-    /// The server has looked as far as this token.
-    Idle(ResumeToken),
-    /// The next change is this one, which the server can't send. The last report.
-    TooLarge(LargeEvent),
-    /// The stream ended, by an error or after an invalidate. The last report.
-    Closed(Option<Failure>),
-}
+/// Messages that wait for the encoder, beside the one that it works on.
+const MESSAGES_MAX: usize = 3;
 
 /// Reads the stream of a feed.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    /// Where from.
+    /// The deployment to read from.
     pub deployment: Deployment,
-    /// Whose changes, and how.
+    /// What the stream asks of the server.
     pub options: StreamOptions,
-    /// The memory for them.
+    /// The memory for the encoded changes.
     pub budget: Budget,
-    /// Who encodes them.
+    /// The threads that encode.
     pub processors: Processors,
-    /// Bytes of events that go on their way at once; at most 256 KiB.
+    /// Bytes of events in one parcel, at most; never more than 256 KiB.
     pub parcel_limit_bytes: u64,
     /// How long an answer may take.
     pub patience: Patience,
@@ -73,29 +48,29 @@ pub struct Reader {
 
 impl Reader {
     /// Opens the stream and reports until it ends. One task owns the stream and polls its futures to
-    /// completion: the driver's stream can't be used again after a future of it was dropped half-way.
-    /// Another encodes what was read, while the server makes its next reply.
-    pub async fn run(self, position: Position, reports: mpsc::Sender<Reading>) {
-        let (parcels, received) = mpsc::channel(PARCELS_MAX);
+    /// completion: an [`EventStream`] can't be used again after a future of it was dropped. Another task encodes
+    /// while the server prepares its next reply.
+    pub async fn run(self, position: Position, reports: mpsc::Sender<Report>) {
+        let (messages, received) = mpsc::channel(MESSAGES_MAX);
         let encoder = Encoder {
             processors: self.processors.clone(),
             mode: self.options.mode,
             separator: self.options.separator,
             budget: self.budget.clone(),
-            sorter: Sorter::of(&self.options.watched).map(Arc::new),
+            router: Router::of(&self.options.watched).map(Arc::new),
         };
         let mut encoding = AbortOnDrop(tokio::spawn(encoder.run(received, reports)));
         let run = Run {
             reader: self,
-            parcels,
-            parcel: Parcel::default(),
+            messages,
+            gathering: Gathering::default(),
             position,
             is_open: false,
-            care: None,
+            single_reads_left: None,
         };
-        // Whether anybody still listens at the end makes no difference.
+        // It makes no difference whether the worker still listens at the end.
         let _ = run.report().await;
-        // A panic is reported as the end of all reports.
+        // A panic of the encoder is seen as the end of all reports.
         let _ = (&mut encoding.0).await;
     }
 }
@@ -104,36 +79,36 @@ impl Reader {
 #[derive(Debug)]
 struct Run {
     reader: Reader,
-    parcels: mpsc::Sender<Read>,
-    parcel: Parcel,
-    /// Behind all that was handed over.
+    messages: mpsc::Sender<Message>,
+    gathering: Gathering,
+    /// The position after everything that was sent to the encoder.
     position: Position,
     /// Whether the stream was reported to be open.
     is_open: bool,
-    /// How many changes are still to be read one by one, while one is near that the server can't send in one
-    /// piece: of what was to be in the same reply as that, nothing is sent.
-    care: Option<u32>,
+    /// How many more changes are read one by one, near a change that the server can't send in one piece: if the
+    /// server meets it while it fills a reply, it sends nothing of that reply.
+    single_reads_left: Option<u32>,
 }
 
-/// Why a stream is read no longer.
+/// Why a stream is no longer read.
 #[derive(Debug)]
 enum End {
-    /// Behind an invalidate.
+    /// The last change was an `invalidate`.
     Invalidated,
-    /// Many changes may come in one reply again.
-    Careless,
+    /// Replies may have many changes again.
+    SingleReadsDone,
     Failed(SourceError),
 }
 
 /// A change that the server can't send in one piece.
 #[derive(Debug)]
 enum Large {
-    Gathered(RawDocumentBuf),
+    Assembled(RawDocumentBuf),
     Lost(LargeEvent),
 }
 
 impl Run {
-    async fn report(mut self) -> Result<(), Unheard> {
+    async fn report(mut self) -> Result<(), WorkerGone> {
         loop {
             let end = match self.open().await {
                 Ok(stream) => {
@@ -143,21 +118,21 @@ impl Run {
                 Err(error) => End::Failed(error),
             };
             match end {
-                End::Invalidated => return self.send(Read::Closed(None)).await,
-                End::Careless => self.care = None,
-                End::Failed(SourceError::TooLarge { .. }) if self.care.is_none() => {
-                    self.care = Some(self.reader.options.cursor_batch_changes);
+                End::Invalidated => return self.send(Report::Closed(None)).await,
+                End::SingleReadsDone => self.single_reads_left = None,
+                End::Failed(SourceError::TooLarge { .. }) if self.single_reads_left.is_none() => {
+                    self.single_reads_left = Some(self.reader.options.cursor_batch_changes);
                 }
-                // Read one by one, it is the next.
+                // When changes are read one by one, the next change is the large one.
                 End::Failed(SourceError::TooLarge { .. }) => match self.large().await {
                     Ok(large) => {
                         self.note_open().await?;
                         match large {
-                            Large::Gathered(event) => {
-                                self.parcel.add(event);
-                                self.hand_over().await?;
+                            Large::Assembled(event) => {
+                                self.gathering.add(event);
+                                self.send_parcel().await?;
                             }
-                            Large::Lost(event) => return self.send(Read::TooLarge(event)).await,
+                            Large::Lost(event) => return self.send(Report::TooLarge(event)).await,
                         }
                     }
                     Err(error) => return self.fail(error).await,
@@ -167,22 +142,22 @@ impl Run {
         }
     }
 
-    async fn open(&self) -> Result<ChangeStream<RawDocumentBuf>, SourceError> {
-        let mut opening = Opening::usual(&self.reader.options, self.position.clone());
-        if self.care.is_some() {
-            opening.batch_changes = 1;
+    async fn open(&self) -> Result<EventStream, SourceError> {
+        let mut request = Request::new(&self.reader.options, self.position.clone());
+        if self.single_reads_left.is_some() {
+            request.batch_changes = 1;
         }
-        self.in_time(opening.open(&self.reader.deployment)).await
+        self.in_time(request.open(&self.reader.deployment)).await
     }
 
-    async fn note_open(&mut self) -> Result<(), Unheard> {
+    async fn note_open(&mut self) -> Result<(), WorkerGone> {
         if !std::mem::replace(&mut self.is_open, true) {
-            self.send(Read::Opened(Ok(()))).await?;
+            self.send(Report::Opened(Ok(()))).await?;
         }
         Ok(())
     }
 
-    /// Waits for an answer as long as patience goes.
+    /// Waits for an answer until patience runs out.
     async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, SourceError>>,
@@ -191,15 +166,15 @@ impl Run {
         let limit = patience.limit();
         let answer = tokio::time::timeout(limit, answer).await;
         answer.unwrap_or_else(|_| {
-            patience.note_silence();
+            patience.note_timeout();
             Err(SourceError::Unanswered {
                 limit_seconds: limit.as_secs(),
             })
         })
     }
 
-    /// Reports an error. Where history is lost, it is looked up how much is left.
-    async fn fail(&self, error: SourceError) -> Result<(), Unheard> {
+    /// Reports an error as the last report. If history is lost, it also finds out where the oplog begins.
+    async fn fail(&self, error: SourceError) -> Result<(), WorkerGone> {
         let error = match self.reader.options.explained(error) {
             SourceError::HistoryLost { message, .. } => SourceError::HistoryLost {
                 message,
@@ -209,52 +184,54 @@ impl Run {
         };
         let failure = Failure::from(&error);
         let last = if self.is_open {
-            Read::Closed(Some(failure))
+            Report::Closed(Some(failure))
         } else {
-            Read::Opened(Err(failure))
+            Report::Opened(Err(failure))
         };
         self.send(last).await
     }
 
-    /// Reads to the end. What was gathered has gone on its way then.
-    async fn read(&mut self, mut stream: ChangeStream<RawDocumentBuf>) -> Result<End, Unheard> {
+    /// Reads until the stream ends. Everything that was gathered has been sent by then.
+    async fn read(&mut self, mut stream: EventStream) -> Result<End, WorkerGone> {
         loop {
-            self.parcel.take_turn(&self.reader.budget).await;
+            self.gathering.take_turn(&self.reader.budget).await;
             match self.next(&mut stream).await? {
                 Ok(Some(event)) => {
-                    if is_large(&event) && self.parcel.turn.is_none() {
-                        // It isn't copied behind others. With a turn it is: they would take the turn along.
-                        self.hand_over().await?;
+                    if is_large(&event) && self.gathering.turn.is_none() {
+                        // A large event isn't copied into a parcel of others. With a turn it is: a parcel sent
+                        // before it would take the turn along.
+                        self.send_parcel().await?;
                     }
-                    self.parcel.add(event);
-                    if self.parcel.is_full(self.reader.parcel_limit_bytes) {
-                        self.hand_over().await?;
+                    self.gathering.add(event);
+                    if self.gathering.is_full(self.reader.parcel_limit_bytes) {
+                        self.send_parcel().await?;
                     }
-                    self.care = self.care.map(|changes| changes.saturating_sub(1));
-                    if self.care == Some(0) {
-                        self.hand_over().await?;
-                        return Ok(End::Careless);
+                    self.single_reads_left =
+                        self.single_reads_left.map(|left| left.saturating_sub(1));
+                    if self.single_reads_left == Some(0) {
+                        self.send_parcel().await?;
+                        return Ok(End::SingleReadsDone);
                     }
                 }
                 Ok(None) if stream.is_alive() => {
-                    self.hand_over().await?;
-                    self.parcel.turn = None;
-                    if let Some(token) = stream.resume_token() {
-                        match token::from_driver(&token) {
-                            Ok(token) => self.note_idle(token).await?,
-                            Err(error) => return Ok(End::Failed(error)),
-                        }
+                    self.send_parcel().await?;
+                    self.gathering.turn = None;
+                    match stream.resume_token() {
+                        Ok(Some(token)) => self.note_idle(token).await?,
+                        Ok(None) => {}
+                        Err(error) => return Ok(End::Failed(error)),
                     }
                 }
                 Ok(None) => {
-                    self.hand_over().await?;
-                    return Ok(match self.parcel.last_kind {
-                        Kind::Invalidate => End::Invalidated,
-                        Kind::Ordinary => End::Failed(SourceError::Closed),
+                    self.send_parcel().await?;
+                    return Ok(if self.gathering.is_invalidated {
+                        End::Invalidated
+                    } else {
+                        End::Failed(SourceError::Closed)
                     });
                 }
                 Err(error) => {
-                    self.hand_over().await?;
+                    self.send_parcel().await?;
                     return Ok(End::Failed(error));
                 }
             }
@@ -264,27 +241,25 @@ impl Run {
     /// The next event, if there is one.
     async fn next(
         &mut self,
-        stream: &mut ChangeStream<RawDocumentBuf>,
-    ) -> Result<Result<Option<RawDocumentBuf>, SourceError>, Unheard> {
+        stream: &mut EventStream,
+    ) -> Result<Result<Option<RawDocumentBuf>, SourceError>, WorkerGone> {
         let mut next = pin!(stream.next_if_any());
         if let Poll::Ready(next) = poll!(next.as_mut()) {
-            return Ok(next.map_err(SourceError::from));
+            return Ok(next);
         }
-        // The driver asks the server, so what was gathered goes on its way.
-        self.hand_over().await?;
-        // A stream that is given up half-way isn't used again.
-        let mut parcel = std::mem::take(&mut self.parcel);
-        let answer = parcel.answered_in_turn(next);
-        let answer = async { answer.await.map_err(SourceError::from) };
-        let next = self.in_time(answer).await;
-        self.parcel = parcel;
+        // The driver now waits for the server, so what was gathered is sent meanwhile.
+        self.send_parcel().await?;
+        // If the wait is cut off, the stream isn't used again.
+        let mut gathering = std::mem::take(&mut self.gathering);
+        let next = self.in_time(gathering.answered_in_turn(next)).await;
+        self.gathering = gathering;
         if next.is_ok() {
             self.reader.patience.note_answer();
         }
         Ok(next)
     }
 
-    /// Takes the next change, which the server can't send in one piece.
+    /// Fetches the next change, which the server can't send in one piece.
     async fn large(&mut self) -> Result<Large, SourceError> {
         let Reader {
             deployment,
@@ -294,14 +269,14 @@ impl Run {
         } = &self.reader;
         let identity = Identity::of_first(deployment, options, self.position.clone());
         let identity = self.in_time(identity).await?;
-        if self.parcel.turn.is_none() {
-            self.parcel.turn = Some(budget.turn().await);
+        if self.gathering.turn.is_none() {
+            self.gathering.turn = Some(budget.turn().await);
         }
         match self.in_time(identity.fetch(deployment, options)).await {
-            Ok(event) => Ok(Large::Gathered(event)),
+            Ok(event) => Ok(Large::Assembled(event)),
             Err(SourceError::TooLarge { .. }) => {
-                self.parcel.turn = None;
-                let event = identity.recorded(&options.watched)?;
+                self.gathering.turn = None;
+                let event = identity.to_record(&options.watched)?;
                 match options.on_large_event {
                     OnLargeEvent::Record => Ok(Large::Lost(event)),
                     OnLargeEvent::Halt => Err(SourceError::of_large(&event)),
@@ -311,26 +286,28 @@ impl Run {
         }
     }
 
-    async fn note_idle(&mut self, token: ResumeToken) -> Result<(), Unheard> {
+    async fn note_idle(&mut self, token: ResumeToken) -> Result<(), WorkerGone> {
         self.position = Position::After(token.clone());
-        self.send(Read::Idle(token)).await
+        self.send(Report::Idle(token)).await
     }
 
-    /// Sends what was gathered. The time of receipt is the parcel's: its events came together.
-    async fn hand_over(&mut self) -> Result<(), Unheard> {
-        let Some(gathered) = self.parcel.take() else {
+    /// Sends what was gathered. All events of a parcel have the same time of receipt: they came in one reply.
+    async fn send_parcel(&mut self) -> Result<(), WorkerGone> {
+        let Some(parcel) = self.gathering.take() else {
             return Ok(());
         };
-        let last = gathered.events.last();
+        let last = parcel.events.last();
         if let Some(Ok(token)) = last.map(token::of_event) {
             self.position = Position::After(token);
         }
         let received = rfc3339(self.reader.clock.now().unix_ms);
-        self.send(Read::Events { gathered, received }).await
+        let message = Message::Events { parcel, received };
+        self.messages.send(message).await.map_err(|_| WorkerGone)
     }
 
-    async fn send(&self, read: Read) -> Result<(), Unheard> {
-        self.parcels.send(read).await.map_err(|_| Unheard)
+    async fn send(&self, report: Report) -> Result<(), WorkerGone> {
+        let message = Message::Report(report);
+        self.messages.send(message).await.map_err(|_| WorkerGone)
     }
 }
 
@@ -343,5 +320,5 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Nobody listens any more.
-struct Unheard;
+/// The worker doesn't listen any more.
+struct WorkerGone;

@@ -1,4 +1,4 @@
-//! Resume tokens between the driver's form and the core's.
+//! Converts resume tokens between the driver's form and the core's.
 
 use bson::{Bson, RawBson, RawDocument, Timestamp};
 use mongodb::change_stream::event::ResumeToken as DriverToken;
@@ -7,26 +7,26 @@ use super::SourceError;
 use silt_core::extjson::{self, Mode};
 use silt_core::position::{ClusterTime, ResumeToken};
 
-/// The driver's token.
+/// Converts to the driver's token.
 pub(super) fn to_driver(token: &ResumeToken) -> Result<DriverToken, SourceError> {
     let malformed = |error: String| SourceError::MalformedToken { reason: error };
     let json: serde_json::Value = serde_json::from_str(token.as_extended_json())
         .map_err(|error| malformed(error.to_string()))?;
     let bson = Bson::try_from(json).map_err(|error| malformed(error.to_string()))?;
-    // An object of JSON may also say another type: {"$date":0}.
+    // A JSON object may also represent another type: {"$date":0}.
     if !matches!(bson, Bson::Document(_)) {
-        return Err(malformed("it is no document".to_owned()));
+        return Err(malformed("it isn't a document".to_owned()));
     }
     bson::deserialize_from_bson(bson).map_err(|error| malformed(error.to_string()))
 }
 
-/// The core's token.
+/// Converts to the core's token.
 pub(super) fn from_driver(token: &DriverToken) -> Result<ResumeToken, SourceError> {
     let malformed = |error: String| SourceError::MalformedToken { reason: error };
     let bson = bson::serialize_to_bson(token).map_err(|error| malformed(error.to_string()))?;
     let raw = RawBson::try_from(bson).map_err(|error| malformed(error.to_string()))?;
     let RawBson::Document(document) = raw else {
-        return Err(malformed("it is no document".to_owned()));
+        return Err(malformed("it isn't a document".to_owned()));
     };
     from_raw(&document)
 }
@@ -48,7 +48,7 @@ fn from_raw(token: &RawDocument) -> Result<ResumeToken, SourceError> {
     Ok(ResumeToken::from_canonical(&text))
 }
 
-/// A document as canonical Extended JSON, which is never anything but UTF-8.
+/// A document as canonical Extended JSON.
 pub(super) fn canonical(document: &RawDocument) -> Result<String, extjson::Error> {
     let mut text = Vec::new();
     extjson::write_document(document.as_bytes(), Mode::Canonical, &mut text)?;
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_go_there_and_back() {
+    fn tokens_survive_both_conversions() {
         for text in [
             r#"{"_data":"8265A53E2F000000012B0229296E04"}"#,
             r#"{"_data":"82","_typeBits":{"$binary":{"base64":"gkA=","subType":"00"}}}"#,

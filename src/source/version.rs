@@ -1,4 +1,4 @@
-//! What a server's version says.
+//! Versions of MongoDB servers.
 
 use super::Facts;
 
@@ -14,10 +14,10 @@ pub struct ServerVersion {
 }
 
 impl ServerVersion {
-    /// The least that silt works with: its tests run on it, and it is the first 4.4 that knows `hello`.
+    /// The oldest version that silt supports: its tests run on it, and it is the first 4.4 with `hello`.
     pub const LEAST: Self = Self::new(4, 4, 2);
 
-    /// A version of these numbers.
+    /// Makes a version from its numbers.
     #[must_use]
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl ServerVersion {
         }
     }
 
-    /// Reads `6.0.27`, and also `6.0`, `7.1.0-rc3` and the `6.0.9-7` of others who build it.
+    /// Parses `6.0.27`, and also `6.0`, `7.1.0-rc3` and `6.0.9-7`, as other builds of MongoDB write it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
@@ -39,7 +39,7 @@ impl ServerVersion {
 }
 
 impl Facts {
-    /// The version in numbers; `None` if the server gives it none.
+    /// The version in numbers; `None` if it can't be parsed.
     #[must_use]
     pub fn number(&self) -> Option<ServerVersion> {
         ServerVersion::parse(&self.version)

@@ -18,7 +18,7 @@ use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::lake::{Lake, Version};
 use crate::processors::Processors;
-use crate::source::{Deployment, Patience, Reading, StreamOptions};
+use crate::source::{Deployment, Patience, Report, StreamOptions};
 use silt_core::batch::FlushReason;
 use silt_core::failure::{Disposition, Failure};
 use silt_core::file::frame::GzipLevel;
@@ -33,7 +33,7 @@ pub use status::{
 };
 
 /// Parcels of changes that wait for the feed, beside the one that it handles.
-const READINGS_MAX: usize = 1;
+const REPORTS_MAX: usize = 1;
 const COMMANDS_MAX: usize = 8;
 const PINGS_MAX: usize = 8;
 
@@ -98,7 +98,7 @@ pub struct Worker {
 
 #[derive(Debug)]
 struct RunningReader {
-    readings: mpsc::Receiver<Reading>,
+    reports: mpsc::Receiver<Report>,
     task: JoinHandle<()>,
 }
 
@@ -246,7 +246,7 @@ impl Worker {
         // What waits for a look at the lake comes first.
         let is_full = self.is_full() || self.feed.is_holding();
         let reader = self.reader.as_mut().filter(|_| !is_full);
-        let readings = reader.map(|reader| &mut reader.readings);
+        let reports = reader.map(|reader| &mut reader.reports);
         tokio::select! {
             Some(command) = self.commands.recv() => match command {
                 Command::Flush(reason) => Input::Flush(reason),
@@ -269,7 +269,7 @@ impl Worker {
                 });
                 done.input
             }
-            reading = next_reading(readings) => self.reading(reading),
+            report = next_report(reports) => self.report(report),
             () = sleep_until(wake_at) => Input::Tick,
         }
     }
@@ -280,9 +280,9 @@ impl Worker {
         self.feed.is_committing() && self.feed.buffered_bytes() >= self.edges.feed_limit_bytes
     }
 
-    fn reading(&mut self, reading: Option<Reading>) -> Input {
-        match reading {
-            Some(Reading::Opened(result)) => {
+    fn report(&mut self, report: Option<Report>) -> Input {
+        match report {
+            Some(Report::Opened(result)) => {
                 if result.is_err() {
                     self.reader = None;
                 } else {
@@ -290,19 +290,19 @@ impl Worker {
                 }
                 Input::Opened(result)
             }
-            Some(Reading::Idle(token)) => {
+            Some(Report::Idle(token)) => {
                 trace!(collection = self.name, "nothing new");
                 Input::Idle(token)
             }
-            Some(Reading::TooLarge(event)) => {
+            Some(Report::TooLarge(event)) => {
                 self.reader = None;
                 Input::TooLarge(event)
             }
-            Some(Reading::Closed(failure)) => {
+            Some(Report::Closed(failure)) => {
                 self.reader = None;
                 Input::Closed(failure)
             }
-            Some(Reading::Changes {
+            Some(Report::Changes {
                 changes,
                 taken,
                 read_bytes,
@@ -358,9 +358,9 @@ impl Worker {
     }
 }
 
-async fn next_reading(readings: Option<&mut mpsc::Receiver<Reading>>) -> Option<Reading> {
-    match readings {
-        Some(readings) => readings.recv().await,
+async fn next_report(reports: Option<&mut mpsc::Receiver<Report>>) -> Option<Report> {
+    match reports {
+        Some(reports) => reports.recv().await,
         None => std::future::pending().await,
     }
 }

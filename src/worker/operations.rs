@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Done, Learnt, READINGS_MAX, RunningReader, Worker, commit, notices};
+use super::{Done, Learnt, REPORTS_MAX, RunningReader, Worker, commit, notices};
 use crate::checkpoint::{self, Checkpoints, FeedId};
 use crate::lake::{self, Lake};
 use crate::source::Reader;
@@ -60,7 +60,7 @@ impl Worker {
     }
 
     fn open(&mut self, position: Position) {
-        let (sender, readings) = mpsc::channel(READINGS_MAX);
+        let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let reader = Reader {
             deployment: self.edges.deployment.clone(),
             options: self.edges.stream_options.clone(),
@@ -72,7 +72,7 @@ impl Worker {
             clock: self.edges.clock,
         };
         let task = tokio::spawn(reader.run(position, sender));
-        self.reader = Some(RunningReader { readings, task });
+        self.reader = Some(RunningReader { reports, task });
     }
 
     fn spawn_load(&mut self) {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use silt::budget::Budget;
 use silt::clock::Clock;
 use silt::processors::Processors;
-use silt::source::{Deployment, Patience, Reader, Reading, StreamOptions};
+use silt::source::{Deployment, Patience, Reader, Report, StreamOptions};
 use silt_core::batch::Changes;
 use silt_core::extjson::Mode;
 use silt_core::failure::Failure;
@@ -95,7 +95,7 @@ pub fn at(time: Timestamp) -> Position {
 
 /// A stream at work.
 pub struct Stream {
-    readings: mpsc::Receiver<Reading>,
+    readings: mpsc::Receiver<Report>,
     pub opened: Option<Result<(), Failure>>,
     pub changes: Vec<(Origin, Value)>,
     /// How many changes there were when this token was told.
@@ -166,21 +166,21 @@ impl Stream {
             .collect()
     }
 
-    fn note(&mut self, reading: Reading) {
+    fn note(&mut self, reading: Report) {
         match reading {
-            Reading::Opened(result) => {
+            Report::Opened(result) => {
                 if let Err(failure) = &result {
                     self.end = Some(Some(failure.clone()));
                 }
                 self.opened = Some(result);
             }
-            Reading::Changes { changes, .. } => self.note_changes(&changes),
-            Reading::Idle(token) => self.idle.push((self.changes.len(), token)),
-            Reading::TooLarge(event) => {
+            Report::Changes { changes, .. } => self.note_changes(&changes),
+            Report::Idle(token) => self.idle.push((self.changes.len(), token)),
+            Report::TooLarge(event) => {
                 self.lost = Some(event);
                 self.end = Some(None);
             }
-            Reading::Closed(failure) => self.end = Some(failure),
+            Report::Closed(failure) => self.end = Some(failure),
         }
     }
 

@@ -2,21 +2,21 @@
 
 use bson::{RawDocument, RawDocumentBuf};
 
-use super::SourceError;
+use crate::source::SourceError;
 
-/// Events one behind the other in one piece of memory. A piece for each would be freed by another thread
-/// than took it, of which allocators make much work, and would leave memory in shreds.
+/// Events one after another in one buffer. With a buffer for each, a different thread would free them than
+/// allocated them, which is slow in most allocators and fragments memory.
 #[derive(Debug, Default)]
-pub(super) struct Events {
-    /// Each begins with its length, as BSON does.
+pub(crate) struct Events {
+    /// Each event begins with its length, as BSON documents do.
     bytes: Vec<u8>,
     count: usize,
     last_begins_at: usize,
 }
 
 impl Events {
-    /// Adds an event. The first is taken as it is, the others are copied.
-    pub(super) fn push(&mut self, event: RawDocumentBuf) {
+    /// Adds an event. The first one's buffer is reused, the others are copied into it.
+    pub(crate) fn push(&mut self, event: RawDocumentBuf) {
         self.last_begins_at = self.bytes.len();
         self.count += 1;
         if self.bytes.is_empty() {
@@ -26,32 +26,32 @@ impl Events {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Length of all of them.
-    pub(super) fn len_bytes(&self) -> u64 {
+    /// Total length of the events.
+    pub(crate) fn len_bytes(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// The last one.
-    pub(super) fn last(&self) -> Option<&RawDocument> {
+    /// The last event.
+    pub(crate) fn last(&self) -> Option<&RawDocument> {
         let bytes = self.bytes.get(self.last_begins_at..)?;
         RawDocument::from_bytes(bytes).ok()
     }
 
     /// The events, in the stream's order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<&RawDocument, SourceError>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<&RawDocument, SourceError>> {
         let mut rest = self.bytes.as_slice();
         std::iter::from_fn(move || {
             let len: [u8; 4] = *rest.first_chunk()?;
             let len = usize::try_from(i32::from_le_bytes(len)).unwrap_or(0);
-            // What was a document when it was pushed is one now: an error would be a bug here.
+            // Only documents were pushed, so an error here is a bug.
             let (event, others) = rest.split_at_checked(len).unwrap_or((rest, &[]));
             rest = if event.is_empty() { &[] } else { others };
             Some(

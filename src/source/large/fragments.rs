@@ -1,4 +1,4 @@
-//! A change that the server sends in pieces, put together again.
+//! Puts together a change that the server sent in fragments.
 //!
 //! `$changeStreamSplitLargeEvent` gives each fragment some of the event's top-level fields, a resume token
 //! of its own, and `splitEvent: {fragment: 1, of: 3}`.
@@ -6,12 +6,12 @@
 use bson::raw::cstr;
 use bson::{RawDocument, RawDocumentBuf};
 
-use super::SourceError;
+use crate::source::SourceError;
 
-/// The field of a fragment that says which one it is.
+/// The field with a fragment's number.
 const SPLIT_EVENT: &str = "splitEvent";
 
-/// An event of which some fragments are there.
+/// An event of which some fragments have come.
 #[derive(Debug)]
 pub(super) struct Fragments {
     event: RawDocumentBuf,
@@ -20,7 +20,7 @@ pub(super) struct Fragments {
 }
 
 impl Fragments {
-    /// None yet, of the event with this token.
+    /// Begins the event with this token.
     pub(super) fn new(token: &RawDocument) -> Self {
         let mut event = RawDocumentBuf::new();
         event.append(cstr!("_id"), token.to_owned());
@@ -31,11 +31,11 @@ impl Fragments {
         }
     }
 
-    /// Takes the next fragment, or an event that came in one piece. The tokens of both are left out.
+    /// Takes the next fragment, or an event that came in one piece. Its own token is left out.
     ///
     /// # Errors
     ///
-    /// It isn't the next one, or the server says something else than it should.
+    /// It isn't the next fragment, or its number is malformed.
     pub(super) fn take(&mut self, fragment: &RawDocument) -> Result<(), SourceError> {
         let misfit = |reason: String| SourceError::Misfit { reason };
         let (number, of) = match fragment.get_document(SPLIT_EVENT) {
@@ -52,7 +52,7 @@ impl Fragments {
         let is_expected = number == self.taken + 1 && (number == 1 || of == self.of);
         if !is_expected || number > of {
             let (taken, known) = (self.taken, self.of);
-            let reason = format!("fragment {number} of {of} came behind {taken} of {known}");
+            let reason = format!("fragment {number} of {of} came after {taken} of {known}");
             return Err(misfit(reason));
         }
         for field in fragment {
@@ -65,16 +65,16 @@ impl Fragments {
         Ok(())
     }
 
-    /// Whether the last fragment is there.
+    /// Whether the last fragment has come.
     pub(super) fn is_whole(&self) -> bool {
         self.taken == self.of
     }
 
-    /// The event, if it has the fields that it is to have.
+    /// The event, if it has these fields.
     ///
     /// # Errors
     ///
-    /// It has others: the fragments are not of one event as it was at one time.
+    /// It has others: the fragments don't belong to one version of the event.
     pub(super) fn into_event(self, mut fields: Vec<&str>) -> Result<RawDocumentBuf, SourceError> {
         let names = self.event.iter().flatten().map(|(name, _)| name.as_str());
         let mut names: Vec<&str> = names.collect();
@@ -114,7 +114,7 @@ mod tests {
         raw(&fragment)
     }
 
-    /// What comes of these numbers, each with a field of its own.
+    /// Takes fragments with these numbers, each with its own field.
     fn taken(numbers: &[(i32, i32)]) -> Result<bool, SourceError> {
         let mut fragments = Fragments::new(&token());
         for (number, of) in numbers {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_one_piece_is_whole() {
+    fn an_event_in_one_piece_is_whole() {
         let mut fragments = Fragments::new(&token());
         fragments
             .take(&raw(&doc! { "_id": { "_data": "83" }, "a": 1 }))
@@ -181,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn an_event_with_other_fields_than_it_has_is_refused() {
-        // A document that shrinks between two fragments moves fields from the one to the other.
+    fn an_event_with_other_fields_than_expected_is_refused() {
+        // If a document shrinks between two fragments, fields move from one to the other.
         for fields in [&["_id", "1", "2"][..], &["_id"], &["_id", "1", "1"]] {
             let mut fragments = Fragments::new(&token());
             fragments.take(&fragment(1, 1, doc! { "1": 1 })).unwrap();

@@ -1,13 +1,13 @@
 //! The stages that the server runs on a stream's events before it sends them.
 //!
-//! A stream over several collections passes over all others at the server. How fast it does depends on
-//! the filter's shape. A server from 6.0 on rewrites what it can of the first `$match` into a filter on the oplog,
-//! a regular expression for each name, and so spares itself the event of what doesn't match. For few
-//! names that is the fastest. For many it is the slowest, and so it is for patterns. Then the filter says
-//! something that can't be rewritten, and the server looks at the event. Passing 200,000
-//! inserts of another collection takes a mongod 6.0.5 so many seconds of CPU:
+//! A stream over several collections has the server skip all others. How fast that is depends on the shape of the
+//! filter. From 6.0 on, a server rewrites what it can of the first `$match` into a filter on the oplog, with a
+//! regular expression for each name, and doesn't make events of entries that don't match. That is the fastest way for
+//! a few names, and the slowest for many names and for patterns. For these the filter contains a condition that
+//! can't be rewritten, so the server filters events instead. Seconds of CPU that mongod 6.0.5 takes to skip
+//! 200,000 inserts of another collection:
 //!
-//! | names | rewritten | looked at |
+//! | names | rewritten | not rewritten |
 //! |---|---|---|
 //! | 1 | 0.8 | 1.4 |
 //! | 20 | 1.0 | 1.4 |
@@ -17,8 +17,8 @@
 //! | one regular expression of 500 names | 88 | 1.4 |
 //! | `ns` in 500 objects | 53 | |
 //!
-//! A stream of one collection takes 0.5. Renames into the scope (`to`) cost nothing that can be measured.
-//! Both shapes are decided before a document is looked up.
+//! A stream of one collection takes 0.5. The condition on renames (`to`) has no measurable cost. Both shapes filter
+//! before documents are looked up.
 
 use bson::raw::cstr;
 use bson::{Bson, Document, Regex, doc};
@@ -26,11 +26,11 @@ use bson::{Bson, Document, Regex, doc};
 use super::StreamOptions;
 use silt_core::namespace::selection::{Matcher, NameSet, Selection, Watched};
 
-/// So many names at most are worth being rewritten.
+/// The most names for which the rewritten filter is used.
 const REWRITTEN_NAMES_MAX: usize = 50;
 
-/// The event behind which the server closes the stream. It passes every filter: without it a stream that was
-/// closed for a reason would look like a fault.
+/// The event after which the server closes the stream. It passes every filter: without it, a stream that ended
+/// for this reason would look like a fault.
 const INVALIDATE: &str = "invalidate";
 
 /// All stages, in their order.
@@ -52,7 +52,7 @@ pub(super) fn pipeline(options: &StreamOptions) -> Vec<Document> {
     stages
 }
 
-/// A stage of the user's.
+/// A stage of `PIPELINE`, changed so that invalidates pass.
 fn passing_invalidates(stage: &Document) -> Document {
     match stage.get("$match") {
         Some(Bson::Document(condition)) if stage.len() == 1 => {
@@ -62,32 +62,32 @@ fn passing_invalidates(stage: &Document) -> Document {
     }
 }
 
-/// What the events of these collections have in common; `None` if the stream has no others.
+/// The filter for the events of these collections; `None` if the stream has no others.
 fn scope(selection: &Selection) -> Option<Document> {
     let scope = Scope::of(selection);
     if scope.is_all() {
         return None;
     }
     let mut alternatives = vec![scope.of_namespace("ns"), scope.of_namespace("to")];
-    // What happens to a database as a whole has no collection.
+    // An event of a whole database has no collection.
     let mut nameless = scope.of_database("ns");
     if scope.is_worth_rewriting() {
         nameless.insert("operationType", "dropDatabase");
         alternatives.extend([nameless, doc! { "operationType": INVALIDATE }]);
     } else {
-        // Nothing in an oplog entry says what its event will lack, so the server rewrites nothing.
+        // The server can't rewrite a condition on a missing field, so it rewrites nothing.
         nameless.insert("ns.coll", Bson::Null);
         alternatives.extend([nameless, doc! { "ns": Bson::Null }]);
     }
     Some(doc! { "$or": alternatives })
 }
 
-/// What a stream's filter asks of namespaces.
+/// The conditions of a stream's filter on namespaces.
 struct Scope<'a> {
-    /// The databases, unless the stream is that of the only one.
+    /// The databases; `None` if the stream is of a single database.
     databases: Option<&'a NameSet>,
     collections: &'a NameSet,
-    /// Collections that have a stream of their own and would be meant otherwise.
+    /// Collections that match but have their own stream.
     apart: Vec<(&'a str, &'a str)>,
 }
 
@@ -136,7 +136,7 @@ impl<'a> Scope<'a> {
         let mut namespace = self.of_database(field);
         let mut collections = condition(self.collections);
         if !collections.contains_key("$in") {
-            // What isn't there is in no list of exceptions.
+            // A missing name would match a list of exclusions.
             collections.insert("$type", "string");
         }
         namespace.insert(format!("{field}.coll"), collections);
@@ -154,7 +154,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// What the names of a set have in common; empty if all names are meant.
+/// The condition on the names of a set; empty if it has all names.
 fn condition(set: &NameSet) -> Document {
     let values =
         |matchers: &[Matcher]| -> Vec<Bson> { matchers.iter().filter_map(value).collect() };
@@ -176,7 +176,7 @@ fn value(matcher: &Matcher) -> Option<Bson> {
     match matcher {
         Matcher::Name(name) => Some(name.as_str().into()),
         Matcher::Pattern { regex, .. } => {
-            // BSON ends a pattern at a NUL.
+            // A BSON pattern can't contain NUL.
             let pattern = regex.as_str().replace('\0', "\\x00").try_into().ok()?;
             let options = cstr!("").into();
             Some(Bson::RegularExpression(Regex { pattern, options }))
@@ -187,7 +187,7 @@ fn value(matcher: &Matcher) -> Option<Bson> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::options::tests::plain;
+    use crate::source::stream::plain;
     use silt_core::namespace::origin::{Layout, Origin};
 
     fn pattern(written: &str, regex: &str) -> Matcher {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn few_names_are_asked_for_so_that_the_server_can_rewrite_it() {
+    fn the_server_can_rewrite_the_filter_for_few_names() {
         let names = NameSet::of_names(&["users", "orders"]);
         let one = selection(NameSet::of_names(&["mydb"]), names.clone(), &[]);
         let coll = doc! { "$in": ["users", "orders"] };
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_and_many_names_are_asked_for_so_that_the_server_looks_at_events() {
+    fn the_server_cannot_rewrite_the_filter_for_patterns_and_many_names() {
         let collections = NameSet {
             includes: vec![
                 pattern("orders_*", "^orders_.*$"),
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_whole_has_no_filter_but_for_what_has_a_stream_of_its_own() {
+    fn all_names_need_no_filter_except_for_collections_with_their_own_stream() {
         for databases in [NameSet::of_names(&["mydb"]), everything()] {
             assert_eq!(scope(&selection(databases, everything(), &[])), None);
         }

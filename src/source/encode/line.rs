@@ -4,34 +4,16 @@ use bson::raw::cstr;
 use bson::spec::BinarySubtype;
 use bson::{Binary, RawDocument, RawDocumentBuf};
 
-use super::SourceError;
+use crate::source::SourceError;
 use silt_core::extjson::{self, Mode};
 use silt_core::file::hour_file::Separator;
 use silt_core::position::ClusterTime;
 
-/// Field of a change that holds the event's bytes (BSON), where JSON can't say all of it.
+/// Field of a change that holds the event's BSON bytes, where JSON can't represent all of it.
 pub(crate) const RAW_EVENT: &bson::raw::CStr = cstr!("siltRawEvent");
 
-/// What else a change says that matters here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The stream goes on.
-    #[default]
-    Ordinary,
-    /// The server closes the stream behind it.
-    Invalidate,
-}
-
-/// Looks at a change without decoding it.
-pub(super) fn kind(event: &RawDocument) -> Kind {
-    match event.get_str("operationType") {
-        Ok("invalidate") => Kind::Invalidate,
-        _ => Kind::Ordinary,
-    }
-}
-
 /// Appends a change's line, separator included, and the Extended JSON of its token.
-pub(super) fn write(
+pub(in crate::source) fn write(
     event: &RawDocument,
     received: &str,
     mode: Mode,
@@ -57,7 +39,7 @@ pub(super) fn write(
     }
     lines.push(b'}');
     lines.extend_from_slice(separator.after);
-    // The token's text is made behind the line, where there is room, and taken away again.
+    // The token's text is encoded after the line, where there is room, and removed again.
     let line_end = lines.len();
     encode(token, Mode::Canonical, lines)?;
     let text = lines.get(line_end..).unwrap_or_default();
@@ -78,9 +60,9 @@ fn encode(document: &RawDocument, mode: Mode, out: &mut Vec<u8>) -> Result<(), S
     })
 }
 
-/// Writes an event that JSON can't say: MongoDB stores text that is no UTF-8. What can be said is
-/// written as ever, and the event's bytes stand beside it, so that nothing is lost and the feed
-/// doesn't stop at it for ever.
+/// Writes an event that JSON can't represent, such as one with text that isn't UTF-8, which MongoDB stores. The
+/// fields that JSON can represent are written as usual, and the event's BSON bytes are added, so that nothing is
+/// lost and the feed doesn't stop for ever.
 pub(crate) fn write_kept(
     event: &RawDocument,
     mode: Mode,
@@ -143,11 +125,6 @@ mod tests {
              \"operationType\":\"insert\",\"clusterTime\":{\"$timestamp\":{\"t\":7,\"i\":2}},\
              \"fullDocument\":{\"_id\":1,\"note\":\"two\\nlines\"}}}"
         );
-        assert_eq!(kind(&event), Kind::Ordinary);
-        assert_eq!(
-            kind(&raw(&doc! { "operationType": "invalidate" })),
-            Kind::Invalidate
-        );
     }
 
     #[test]
@@ -166,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_json_cannot_say_is_kept_as_bytes_beside_what_can_be_said() {
+    fn an_event_that_json_cannot_represent_is_kept_as_bytes_beside_the_fields_that_it_can() {
         let event = raw(&doc! {
             "_id": { "_data": "82AB" },
             "operationType": "insert",

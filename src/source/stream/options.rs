@@ -1,4 +1,4 @@
-//! What a stream of a feed asks of the server.
+//! What a feed's stream asks of the server.
 
 use std::fmt::Write as _;
 
@@ -6,45 +6,45 @@ use bson::{Bson, Document};
 use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 use sha2::{Digest as _, Sha256};
 
-use super::SourceError;
+use crate::source::SourceError;
 use silt_core::extjson::Mode;
 use silt_core::file::hour_file::Separator;
 use silt_core::machine::OnLargeEvent;
 use silt_core::namespace::selection::Watched;
 
-/// A longer fingerprint ends in a digest.
+/// Fingerprints that are longer are cut and end in a digest.
 const HASH_MAX_BYTES: usize = 240;
-/// Bytes of the digest: enough to tell the few streams apart that a feed ever had.
+/// Bytes of the digest: enough for the few streams that one feed ever has.
 const DIGEST_BYTES: usize = 8;
 
-/// What a stream asks of the server.
+/// What a stream asks of the server, and how its changes are written.
 #[derive(Clone, Debug)]
 pub struct StreamOptions {
-    /// Whose changes.
+    /// The collections.
     pub watched: Watched,
-    /// `fullDocument` of an update; `None` is the server's default, which has none.
+    /// `fullDocument` for updates; `None` is the server's default, which omits it.
     pub full_document: Option<FullDocumentType>,
-    /// `fullDocumentBeforeChange`; `None` is the server's default, which has none.
+    /// `fullDocumentBeforeChange`; `None` is the server's default, which omits it.
     pub full_document_before_change: Option<FullDocumentBeforeChangeType>,
-    /// Whether it has the events that the server shows only if asked: `create`, `createIndexes`, `modify`…
+    /// Whether to include events that are off by default: `create`, `createIndexes`, `modify`…
     pub show_expanded_events: bool,
-    /// The operations that it has; all if there is none.
+    /// The operation types to include; all if empty.
     pub operation_types: Vec<String>,
-    /// What else the server does to each change before it sends it.
+    /// The user's stages (`PIPELINE`).
     pub pipeline: Vec<Document>,
-    /// What becomes of a change that is larger than BSON allows, where the server can't split it.
+    /// What to do about a change that is larger than BSON allows if the server can't split it.
     pub on_large_event: OnLargeEvent,
-    /// Changes in one reply of the server, which also ends at 16 MiB.
+    /// Changes in one reply of the server, at most. A reply also ends at 16 MiB.
     pub cursor_batch_changes: u32,
-    /// How changes are written.
+    /// The form of Extended JSON.
     pub mode: Mode,
-    /// What stands between two changes.
+    /// The bytes between two changes.
     pub separator: Separator,
 }
 
 impl StreamOptions {
-    /// Fingerprint of what decides which changes this stream has. Images and the size of replies
-    /// do not: with others, a token means the same change.
+    /// Fingerprint of the options that decide which changes the stream has. Images and the size of replies aren't
+    /// part of it: whatever they are, a token means the same change.
     #[must_use]
     pub fn stream_hash(&self) -> String {
         let mut text = match &self.watched {
@@ -78,8 +78,8 @@ impl StreamOptions {
 }
 
 impl StreamOptions {
-    /// An error of this stream, of which the user's stages may be the cause.
-    pub(super) fn explained(&self, error: SourceError) -> SourceError {
+    /// An error of this stream, attributed to `PIPELINE` if that may be the cause.
+    pub(in crate::source) fn explained(&self, error: SourceError) -> SourceError {
         if self.pipeline.is_empty() {
             error
         } else {
@@ -88,7 +88,7 @@ impl StreamOptions {
     }
 }
 
-/// The same, or its beginning and its digest.
+/// The text, or its beginning and its digest if it is long.
 fn shortened(text: String) -> String {
     if text.len() <= HASH_MAX_BYTES {
         return text;
@@ -112,7 +112,7 @@ pub(super) mod tests {
     use silt_core::namespace::origin::{Layout, Origin};
     use silt_core::namespace::selection::{NameSet, Selection};
 
-    /// A plain stream of what is watched.
+    /// Options without filters and images.
     pub(in crate::source) fn plain(watched: Watched) -> StreamOptions {
         StreamOptions {
             watched,
@@ -158,7 +158,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn whatever_decides_which_changes_come_changes_the_fingerprint() {
+    fn every_option_that_decides_which_changes_come_changes_the_fingerprint() {
         let one = || plain(Watched::Collection(Origin::new("mydb", "users")));
         let with = |change: fn(&mut StreamOptions)| {
             let mut options = one();
@@ -189,7 +189,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_long_fingerprint_is_cut_and_still_tells_streams_apart() {
+    fn a_long_fingerprint_is_cut_and_still_differs_between_streams() {
         let names: Vec<String> = (0..500).map(|number| format!("größe{number}")).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
         let long = plain(many(&names, &[])).stream_hash();

@@ -1,4 +1,4 @@
-//! Whose changes the events of a stream over several collections are.
+//! Finds the collection of each event of a stream over several collections.
 
 use std::collections::HashMap;
 
@@ -8,26 +8,26 @@ use silt_core::batch::Changes;
 use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{Selection, Watched};
 
-/// Tells whose an event is.
+/// Finds the collection of an event.
 #[derive(Debug)]
-pub(super) struct Sorter {
+pub(in crate::source) struct Router {
     selection: Selection,
     layout: Layout,
-    /// The stream's database, if it has one alone.
+    /// The stream's database, if it has only one.
     database: String,
 }
 
-impl Sorter {
-    /// That of a stream; `None` if the stream is that of one collection.
-    pub(super) fn of(watched: &Watched) -> Option<Self> {
+impl Router {
+    /// The router of a stream; `None` if the stream has only one collection.
+    pub(in crate::source) fn of(watched: &Watched) -> Option<Self> {
         match watched {
             Watched::Collection(_) => None,
             Watched::Many { selection, layout } => Some(Self::new(selection.clone(), *layout)),
         }
     }
 
-    /// That of a stream over several collections.
-    pub(super) fn new(selection: Selection, layout: Layout) -> Self {
+    /// The router of a stream over several collections.
+    pub(in crate::source) fn new(selection: Selection, layout: Layout) -> Self {
         Self {
             database: selection.only_database().unwrap_or_default().to_owned(),
             selection,
@@ -35,24 +35,24 @@ impl Sorter {
         }
     }
 
-    /// Database and collection of an event. What happens to a database as a whole has no collection.
-    pub(super) fn namespace<'a>(&'a self, event: &'a RawDocument) -> (&'a str, &'a str) {
+    /// Database and collection of an event. An event of a whole database has no collection.
+    pub(in crate::source) fn namespace<'a>(&'a self, event: &'a RawDocument) -> (&'a str, &'a str) {
         let named = |field| {
             event
                 .get_document(field)
                 .ok()
                 .map(|named| self.names(named))
         };
-        let whose = named("ns").unwrap_or((&self.database, ""));
+        let namespace = named("ns").unwrap_or((&self.database, ""));
         // A rename belongs to the old name, unless only the new one is watched.
         match named("to") {
-            Some(new) if !self.selection.matches(whose.0, whose.1) => new,
-            _ => whose,
+            Some(new) if !self.selection.matches(namespace.0, namespace.1) => new,
+            _ => namespace,
         }
     }
 
     /// An event's collection.
-    pub(super) fn origin(&self, event: &RawDocument) -> Origin {
+    pub(in crate::source) fn origin(&self, event: &RawDocument) -> Origin {
         let (database, collection) = self.namespace(event);
         Origin::laid_out(database, collection, self.layout)
     }
@@ -63,43 +63,43 @@ impl Sorter {
     }
 }
 
-/// Finds the places of collections among the origins of one parcel's changes.
+/// Finds each event's slot: the index of its collection among the origins of one parcel's changes.
 #[derive(Debug)]
-pub(super) struct Places<'a> {
-    sorter: &'a Sorter,
+pub(in crate::source) struct Slots<'a> {
+    router: &'a Router,
     known: HashMap<(&'a str, &'a str), usize>,
-    /// The namespace of the last event, and its place: changes of one collection often come together.
+    /// The namespace of the last event, and its slot: changes of one collection often come together.
     last: Option<((&'a str, &'a str), usize)>,
 }
 
-impl<'a> Places<'a> {
-    pub(super) fn new(sorter: &'a Sorter) -> Self {
+impl<'a> Slots<'a> {
+    pub(in crate::source) fn new(router: &'a Router) -> Self {
         Self {
-            sorter,
+            router,
             known: HashMap::new(),
             last: None,
         }
     }
 
-    /// The place of an event's collection, which is added if it isn't there.
-    pub(super) fn of(&mut self, event: &'a RawDocument, changes: &mut Changes) -> usize {
-        let namespace = event.get_document("ns").map(|ns| self.sorter.names(ns));
-        // No name is known here that isn't watched, but for those of a database as a whole.
+    /// The slot of an event's collection, which is added if it is new.
+    pub(in crate::source) fn of(&mut self, event: &'a RawDocument, changes: &mut Changes) -> usize {
+        let namespace = event.get_document("ns").map(|ns| self.router.names(ns));
+        // Every known name is watched, except that of a whole database.
         if let Ok(namespace) = namespace {
-            if let Some((last, place)) = self.last
+            if let Some((last, slot)) = self.last
                 && last == namespace
             {
-                return place;
+                return slot;
             }
-            if let Some(place) = self.known.get(&namespace) {
-                self.last = Some((namespace, *place));
-                return *place;
+            if let Some(slot) = self.known.get(&namespace) {
+                self.last = Some((namespace, *slot));
+                return *slot;
             }
         }
-        let namespace = self.sorter.namespace(event);
+        let namespace = self.router.namespace(event);
         let add = || {
             let (database, collection) = namespace;
-            changes.add_origin(Origin::laid_out(database, collection, self.sorter.layout))
+            changes.add_origin(Origin::laid_out(database, collection, self.router.layout))
         };
         *self.known.entry(namespace).or_insert_with(add)
     }
@@ -114,7 +114,7 @@ mod tests {
     use silt_core::namespace::selection::NameSet;
     use silt_core::position::ClusterTime;
 
-    fn sorter(databases: &[&str]) -> Sorter {
+    fn router(databases: &[&str]) -> Router {
         let watched = Watched::Many {
             selection: Selection {
                 databases: NameSet::of_names(databases),
@@ -123,7 +123,7 @@ mod tests {
             },
             layout: Layout::DatabaseAndCollection,
         };
-        Sorter::of(&watched).unwrap()
+        Router::of(&watched).unwrap()
     }
 
     fn raw(event: &Document) -> RawDocumentBuf {
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn events_belong_to_their_namespace_and_renames_to_the_watched_one() {
-        let sorter = sorter(&["a", "b"]);
+        let router = router(&["a", "b"]);
         for (event, origin) in [
             (doc! { "ns": { "db": "a", "coll": "users" } }, "a.users"),
             (
@@ -151,7 +151,7 @@ mod tests {
             (renamed(("a", "new"), ("a", "orders")), "a.orders"),
             (renamed(("b", "orders"), ("b", "users")), "b.users"),
         ] {
-            let origin_of = sorter.origin(&raw(&event));
+            let origin_of = router.origin(&raw(&event));
             assert_eq!(origin_of.to_string(), origin, "{event}");
             assert_eq!(origin_of.layout, Layout::DatabaseAndCollection);
         }
@@ -160,8 +160,8 @@ mod tests {
     #[test]
     fn an_event_without_namespace_belongs_to_the_streams_database() {
         let invalidate = raw(&doc! { "operationType": "invalidate" });
-        assert_eq!(sorter(&["a"]).origin(&invalidate).to_string(), "a");
-        assert_eq!(sorter(&["a", "b"]).origin(&invalidate).to_string(), "");
+        assert_eq!(router(&["a"]).origin(&invalidate).to_string(), "a");
+        assert_eq!(router(&["a", "b"]).origin(&invalidate).to_string(), "");
     }
 
     /// Events of a stream over two databases, in any order.
@@ -180,23 +180,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_parcels_places_are_those_of_the_events(
+        fn a_parcels_slots_are_those_of_the_events(
             events in prop::collection::vec(event().prop_map(|event| raw(&event)), 0..40),
         ) {
-            let sorter = sorter(&["a", "b"]);
+            let router = router(&["a", "b"]);
             let mut changes = Changes::default();
-            let mut places = Places::new(&sorter);
+            let mut slots = Slots::new(&router);
             let time = ClusterTime { seconds: 0, increment: 0 };
             for event in &events {
-                let place = places.of(event, &mut changes);
-                changes.push_of(place, |_, _| Ok::<_, ()>(time)).unwrap();
+                let slot = slots.of(event, &mut changes);
+                changes.push_of(slot, |_, _| Ok::<_, ()>(time)).unwrap();
             }
             let origins = changes.origins();
             for (at, origin) in origins.iter().enumerate() {
-                prop_assert!(!origins[..at].contains(origin), "{origin} has two places");
+                prop_assert!(!origins[..at].contains(origin), "{origin} has two slots");
             }
             for (event, change) in events.iter().zip(changes.iter()) {
-                prop_assert_eq!(&origins[change.origin], &sorter.origin(event));
+                prop_assert_eq!(&origins[change.origin], &router.origin(event));
             }
         }
     }

@@ -1,11 +1,13 @@
-//! Whatever a store holds as a token, and whatever the server sends as an event, is taken or refused.
+//! Whatever a store holds as a token and whatever the server sends as an event is accepted or refused, and never causes
+//! a panic or a malformed line.
 
 use bson::{Bson, Document, RawDocumentBuf};
 use proptest::collection::{hash_map, vec};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{event, token};
+use super::encode::line;
+use super::token;
 use silt_core::extjson::Mode;
 use silt_core::file::hour_file::Separator;
 use silt_core::position::{Checkpoint, ResumeToken};
@@ -15,7 +17,7 @@ const NDJSON: Separator = Separator {
     after: b"\n",
 };
 
-/// Names that mean something to a parser of Extended JSON, or to silt.
+/// Names with a meaning in Extended JSON or in silt.
 const NAMES: [&str; 14] = [
     "_data",
     "_typeBits",
@@ -40,7 +42,7 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// JSON that is nearly what it should be.
+/// JSON that is almost valid.
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -61,7 +63,7 @@ fn json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_token_is_taken_or_refused(value in json(), text: String) {
+    fn any_token_is_accepted_or_refused(value in json(), text: String) {
         for text in [value.to_string(), text] {
             let Ok(parsed) = ResumeToken::from_extended_json(&text) else {
                 continue;
@@ -100,7 +102,7 @@ proptest! {
         });
         for event in [built, RawDocumentBuf::from_bytes(bytes).ok()].into_iter().flatten() {
             let (mut lines, mut tokens) = (Vec::new(), String::new());
-            let written = event::write(&event, "T", Mode::Relaxed, NDJSON, &mut lines, &mut tokens);
+            let written = line::write(&event, "T", Mode::Relaxed, NDJSON, &mut lines, &mut tokens);
             if written.is_ok() {
                 prop_assert_eq!(lines.iter().position(|byte| *byte == b'\n'), Some(lines.len() - 1));
                 prop_assert!(serde_json::from_slice::<Value>(&lines).is_ok());
