@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOT_OURS = {"target", ".dev", ".git", "node_modules"}
 
 # Two minutes for the README, one question a page.
-README_BYTES = 6_000
-PAGE_BYTES = 12_000
+README_BYTES = 6 * 1024
+PAGE_BYTES = 12 * 1024
 
 # Names that look like settings and belong to others, or to the tests.
 NOT_SETTINGS = {
