@@ -45,8 +45,8 @@ chaos: ## every fault many times more, for CHAOS_MINUTES (60); a round that fail
 
 FUZZ_CASES ?= 1000000
 
-fuzz: ## the properties on FUZZ_CASES random inputs each: encoder, damaged files, settings, tokens
-	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --locked --profile fuzz --lib -- properties loading_any_input
+fuzz: ## the property tests, on FUZZ_CASES random inputs each: encoder, damaged files, settings, tokens
+	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --locked --profile fuzz --lib -- prop_tests
 
 docs: ## write docs/settings.md and .env.template from the table of settings
 	SILT_WRITE_DOCS=1 $(CARGO) test --locked --lib settings::tests::documents

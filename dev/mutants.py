@@ -2,7 +2,7 @@
 """`make mutants`: breaks the pure core in every small way that cargo-mutants knows; its tests must see each.
 
     python3 dev/mutants.py                               all of src/archive/: some minutes
-    python3 dev/mutants.py --file src/archive/zip.rs     what follows goes to cargo mutants
+    python3 dev/mutants.py --file crates/core/src/file/gzip.rs   what follows goes to cargo mutants
 
 The core needs nothing else of silt, so it is copied into a package of its own, target/mutants/core, which builds
 in seconds; what must see a mutant is the core's own tests, the model's among them. Seeds are fixed, so that

@@ -7,7 +7,7 @@ mod local;
 use std::sync::Arc;
 
 use silt::lake::{self, Base, Lake, LakeError, LakePath, Prepared, Version};
-use silt_core::file::frame::GzipLevel;
+use silt_core::file::gzip::GzipLevel;
 use silt_core::file::hour_file::HourFile;
 
 use crate::harness::changes::{commit, name, numbers, origin};
@@ -243,7 +243,7 @@ async fn a_head_that_grows_moves_the_body() {
             let long = format!("{{\"_data\":\"{}\"}}", "7".repeat(3000));
             let mut batch = crate::harness::changes::batch(6..7, file.name.format);
             batch.last.token.replace_canonical(&long);
-            let commit = silt_core::file::frame::commit(
+            let commit = silt_core::file::commit::commit(
                 &origin,
                 Some(&file),
                 file.name,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use silt::lake::{Base, Lake, LakePath, Version};
-use silt_core::file::frame::Commit;
+use silt_core::file::commit::Commit;
 use silt_core::file::hour_file::{HourFile, HourFileName};
 
 use crate::documents::order;

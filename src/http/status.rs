@@ -9,9 +9,9 @@ use crate::settings::next_flush;
 use crate::snapshot;
 use crate::source::OplogWindow;
 use crate::worker::{self, Outcome, Status};
-use silt_core::file::frame::rfc3339;
 use silt_core::namespace::origin::Origin;
 use silt_core::position::ClusterTime;
+use silt_core::time::rfc3339;
 
 #[derive(Serialize)]
 struct Document<'a> {

@@ -3,7 +3,7 @@
 use std::io;
 
 use silt_core::failure::{Disposition, Failure};
-use silt_core::file::tail::Damage;
+use silt_core::file::damage::Damage;
 
 /// An error of the SDK or the operating system.
 type Source = Box<dyn std::error::Error + Send + Sync>;

@@ -1,9 +1,9 @@
 //! Writes records of changes that the oplog has lost: `<collection>/_gaps/<time>.json`.
 
 use super::{Lake, LakeError, LakePath};
-use silt_core::file::frame::rfc3339;
 use silt_core::gap::{self, Record};
 use silt_core::namespace::origin::Origin;
+use silt_core::time::rfc3339;
 
 /// Writes a record, merged with one of the same name that exists already.
 ///
@@ -25,7 +25,7 @@ pub async fn write(
     lake.sweep(&path.folder).await;
     let existing = lake.get(&path).await?;
     let record = match &existing {
-        Some(existing) => record.clone().joined(&existing.bytes),
+        Some(existing) => record.clone().merged(&existing.bytes),
         None => Ok(record.clone()),
     };
     let record = record.map_err(|error| LakeError::Blocked {

@@ -24,8 +24,8 @@ use futures::stream::BoxStream;
 
 pub use any_hour_file::any_hour_file;
 pub use error::LakeError;
-use silt_core::file::addition::Addition;
 use silt_core::file::hour_file::HourFileName;
+use silt_core::file::layout::Addition;
 use silt_core::namespace::names;
 pub use types::{
     Base, FileInfo, FileState, LakeLimits, LakePath, Prepared, Segments, SmallFile,

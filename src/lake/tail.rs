@@ -1,9 +1,11 @@
 //! Finds a collection's newest hour file and reads its last change: the tail.
 
 use super::{FileState, Lake, LakeError, LakePath, Segments, Version};
-use silt_core::file::addition::Extent;
+use silt_core::file::damage::Damage;
 use silt_core::file::hour_file::{HourFile, HourFileName};
-use silt_core::file::tail::{Damage, Scan, Step};
+use silt_core::file::hour_file_scan::HourFileScan;
+use silt_core::file::layout::Extent;
+use silt_core::file::tail_scan::Step;
 use silt_core::namespace::origin::Origin;
 
 /// How often a file that is replaced while it is read is read again.
@@ -70,7 +72,8 @@ async fn scan(
         path: path.to_string(),
         damage,
     };
-    let (mut scan, mut range) = Scan::begin(origin, name, state.len_bytes).map_err(damaged)?;
+    let (mut scan, mut range) =
+        HourFileScan::begin(origin, name, state.len_bytes).map_err(damaged)?;
     loop {
         let bytes = lake.read(path, &state.version, range).await?;
         match scan.feed(&bytes).map_err(damaged)? {

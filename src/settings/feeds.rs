@@ -17,8 +17,8 @@ use crate::settings::watched::Scope;
 use crate::settings::{
     CheckpointSettings, FeedSettings, FileSettings, FullDocument, StreamSettings,
 };
-use silt_core::file::frame::GzipLevel;
-use silt_core::file::hour_file::FileFormat;
+use silt_core::file::format::FileFormat;
+use silt_core::file::gzip::GzipLevel;
 use silt_core::limits::{HOLD_LIMIT_CHANGES, Limits};
 use silt_core::machine::{OnHistoryLost, OnLargeEvent, StartAt};
 use silt_core::namespace::origin::Origin;

@@ -42,8 +42,8 @@ pub use table::choices::{
     FullDocument, FullDocumentBeforeChange, JsonMode, LogFormat, WireCompression,
 };
 
-use silt_core::file::frame::GzipLevel;
-use silt_core::file::hour_file::FileFormat;
+use silt_core::file::format::FileFormat;
+use silt_core::file::gzip::GzipLevel;
 use silt_core::limits::Limits;
 use silt_core::machine::{OnHistoryLost, OnLargeEvent, StartAt};
 use silt_core::namespace::origin::Layout;

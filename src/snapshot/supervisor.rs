@@ -19,7 +19,7 @@ use silt_core::backoff::Backoff;
 use silt_core::failure::{Disposition, Failure};
 use silt_core::limits::RETRY_DELAY_MAX_MS;
 use silt_core::namespace::origin::Origin;
-use silt_core::snapshot::choice::{Holdings, Next};
+use silt_core::snapshot::decision::{Holdings, Next};
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::manifest::{Fit, Manifest};
 use silt_core::snapshot::plan::Plan;
@@ -198,7 +198,7 @@ impl Supervisor {
             Next::Begin => Ok(Attempt::Retry(
                 "the new snapshot is gone, or belongs to a collection that was dropped",
             )),
-            Next::GoOn(folder) => match self.job(target, folder).await? {
+            Next::Resume(folder) => match self.job(target, folder).await? {
                 Some(job) => self.resume(&job).await,
                 None => Ok(Attempt::Retry("the snapshot's plan is gone")),
             },
@@ -213,7 +213,7 @@ impl Supervisor {
         holdings: &Holdings,
     ) -> Result<(), Failure> {
         let unconfirmed = self.unconfirmed.remove(&target.origin).filter(|plan| {
-            is_same(plan.uuid.as_deref(), now) && !holdings.is_lost_behind(plan.cluster_time)
+            is_same(plan.uuid.as_deref(), now) && !holdings.has_gap_after(plan.cluster_time)
         });
         let plan = match unconfirmed {
             Some(plan) => plan,
@@ -234,7 +234,7 @@ impl Supervisor {
         finished: Option<(FolderName, Fit)>,
     ) -> Result<Option<String>, Failure> {
         match finished {
-            Some((folder, Fit::Lacking(lack))) => {
+            Some((folder, Fit::Incomplete(lack))) => {
                 let trouble = format!(
                     "{folder} doesn't match its manifest: {lack}; restore it, or move the folder out of the \
                      lake to have another snapshot taken"

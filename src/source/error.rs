@@ -3,7 +3,7 @@
 use mongodb::error::{Error, ErrorKind};
 
 use silt_core::failure::{Disposition, Failure};
-use silt_core::gap::LargeEvent;
+use silt_core::large_event::LargeEvent;
 use silt_core::position::ClusterTime;
 
 /// An error of the deployment.

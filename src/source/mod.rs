@@ -18,7 +18,7 @@ mod similar_names;
 mod stream;
 mod token;
 #[cfg(test)]
-mod untrusted_input_tests;
+mod untrusted_input_prop_tests;
 mod version;
 
 pub use deployment::{Deployment, Facts, OplogWindow};

@@ -19,10 +19,10 @@ use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::processors::Processors;
 use silt_core::failure::Failure;
-use silt_core::file::frame::rfc3339;
-use silt_core::gap::LargeEvent;
+use silt_core::large_event::LargeEvent;
 use silt_core::machine::OnLargeEvent;
 use silt_core::position::{Position, ResumeToken};
+use silt_core::time::rfc3339;
 
 /// Messages that wait for the encoder, beside the one that it works on.
 const MESSAGES_MAX: usize = 3;

@@ -3,7 +3,7 @@
 use crate::budget::Taken;
 use silt_core::batch::Changes;
 use silt_core::failure::Failure;
-use silt_core::gap::LargeEvent;
+use silt_core::large_event::LargeEvent;
 use silt_core::position::ResumeToken;
 
 /// One report of a reader. It differs from the state machine's input by the memory that changes hold, which the

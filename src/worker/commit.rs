@@ -7,8 +7,9 @@ use tracing::info;
 use super::{Durations, Edges, Tail};
 use crate::lake::{self, Base, LakeError, Version};
 use silt_core::failure::{Disposition, Failure};
-use silt_core::file::frame;
-use silt_core::file::hour_file::{Compression, HourFile};
+use silt_core::file::commit;
+use silt_core::file::format::Compression;
+use silt_core::file::hour_file::HourFile;
 use silt_core::machine::WriteOrder;
 use silt_core::namespace::origin::Origin;
 
@@ -79,11 +80,11 @@ async fn encode(
     edges: &Edges,
     origin: &Origin,
     order: &WriteOrder,
-) -> Result<frame::Commit, Failure> {
+) -> Result<commit::Commit, Failure> {
     let (origin, order) = (origin.clone(), order.clone());
     let (gzip_level, now_unix_ms) = (edges.gzip_level, edges.clock.now().unix_ms);
     let work = move || {
-        frame::commit(
+        commit::commit(
             &origin,
             order.base.as_ref(),
             order.name,

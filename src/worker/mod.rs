@@ -21,7 +21,7 @@ use crate::processors::Processors;
 use crate::source::{Deployment, Patience, Report, StreamOptions};
 use silt_core::batch::FlushReason;
 use silt_core::failure::{Disposition, Failure};
-use silt_core::file::frame::GzipLevel;
+use silt_core::file::gzip::GzipLevel;
 use silt_core::file::hour_file::HourFileName;
 use silt_core::machine::{Config, Feed, Input, LaneId};
 use silt_core::namespace::origin::Origin;

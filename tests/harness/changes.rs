@@ -1,8 +1,10 @@
 //! Changes without a server, for tests of a lake alone.
 
 use silt_core::batch::{Batch, Changes};
-use silt_core::file::frame::{self, Commit, GzipLevel};
-use silt_core::file::hour_file::{FileFormat, HourFile, HourFileName};
+use silt_core::file::commit::{self, Commit};
+use silt_core::file::format::FileFormat;
+use silt_core::file::gzip::GzipLevel;
+use silt_core::file::hour_file::{HourFile, HourFileName};
 use silt_core::namespace::origin::Origin;
 use silt_core::position::ClusterTime;
 
@@ -50,7 +52,7 @@ pub fn commit(
     name: HourFileName,
     numbers: std::ops::Range<u32>,
 ) -> Commit {
-    frame::commit(
+    commit::commit(
         origin,
         base,
         name,
@@ -63,7 +65,7 @@ pub fn commit(
 
 /// The numbers of the changes in a file's bytes, in order. Panics if the file isn't valid.
 pub fn numbers(bytes: &[u8], format: FileFormat) -> Vec<u32> {
-    use silt_core::file::hour_file::{Compression, OutputFormat};
+    use silt_core::file::format::{Compression, OutputFormat};
     use std::io::Read;
     let mut text = String::new();
     match format.compression {

@@ -10,7 +10,7 @@ use silt::lake::{
     Base, FileInfo, FileState, Lake, LakeError, LakeLimits, LakePath, Prepared, SmallFile, Version,
     Walked,
 };
-use silt_core::file::addition::Addition;
+use silt_core::file::layout::Addition;
 
 /// Every other commit has an unknown outcome.
 #[derive(Debug)]

@@ -1,124 +1,40 @@
-//! Changes that are lost to a feed, and the record that the lake keeps of them.
+//! Changes that are missing from the lake, and the records that the lake keeps of them.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::file::frame::rfc3339;
+use crate::large_event::{self, LargeEvent};
 use crate::namespace::origin::Origin;
-use crate::position::{ClusterTime, LastChange, ResumeToken};
+use crate::position::{ClusterTime, LastChange};
+use crate::time::rfc3339;
 
-/// Folder of a collection's gap records, within its own.
+/// The folder of gap records within a collection's folder.
 pub const FOLDER: &str = "_gaps";
 
-/// The reason of a record of a single change.
-const TOO_LARGE: &str = "tooLarge";
-
-/// A stretch of a collection's changes that the oplog lost before they were read.
+/// A range of a collection's changes that the oplog dropped before silt read them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The feed had read up to here; `None` if its position doesn't tell.
+    /// The feed had read up to here. `None` if its position doesn't state a time.
     pub from: Option<ClusterTime>,
-    /// The feed goes on here, inclusive; `None` if that isn't known yet.
+    /// The feed resumes here, inclusive. `None` if that isn't known yet.
     pub until: Option<ClusterTime>,
     /// The last change before the gap that the lake holds.
     pub last_change: Option<LastChange>,
 }
 
-/// A change that the server can't send, being larger than BSON allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LargeEvent {
-    /// Whose change it is.
-    pub origin: Origin,
-    /// Its `_id`.
-    pub token: ResumeToken,
-    /// Its `clusterTime`.
-    pub cluster_time: ClusterTime,
-    /// Its `operationType`.
-    pub operation_type: String,
-    /// Its `documentKey` as canonical Extended JSON, if it has one.
-    pub document_key: Option<String>,
-}
-
-impl LargeEvent {
-    /// Name of its record: its time, and what tells it from others of that time.
-    #[must_use]
-    pub fn file_name(&self) -> String {
-        let time = date(self.cluster_time).unwrap_or_default();
-        let digest = Sha256::digest(self.token.as_extended_json());
-        let [a, b, c, d, ..] = digest[..] else {
-            return format!("{}-large.json", time.format("%Y-%m-%d-%H-%M-%S"));
-        };
-        let time = time.format("%Y-%m-%d-%H-%M-%S");
-        format!("{time}-large-{a:02x}{b:02x}{c:02x}{d:02x}.json")
-    }
-
-    /// Content of its record.
-    ///
-    /// # Errors
-    ///
-    /// The token or the key is no JSON.
-    pub fn record(&self, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
-        let key = self.document_key.as_deref().map(serde_json::from_str);
-        let time = rfc3339(i64::from(self.cluster_time.seconds) * 1000);
-        let mut bytes = serde_json::to_vec_pretty(&LargeRecord {
-            reason: TOO_LARGE,
-            database: &self.origin.database,
-            collection: &self.origin.collection,
-            from: &time,
-            until: &time,
-            operation_type: &self.operation_type,
-            resume_token: &self.token,
-            cluster_time: self.cluster_time,
-            document_key: key.transpose()?,
-            recorded_at: rfc3339(now_unix_ms),
-            silt_version: env!("CARGO_PKG_VERSION"),
-        })?;
-        bytes.push(b'\n');
-        Ok(bytes)
-    }
-}
-
-impl fmt::Display for LargeEvent {
-    /// `the update of {"_id":1} in mydb.users at 2024-01-15T14:15:23Z/1`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {}", self.operation_type)?;
-        if let Some(key) = &self.document_key {
-            write!(f, " of {key}")?;
-        }
-        write!(f, " in {} at {}", self.origin, self.cluster_time)
-    }
-}
-
-/// A large event as it is recorded.
-#[derive(Serialize)]
-struct LargeRecord<'a> {
-    reason: &'static str,
-    database: &'a str,
-    collection: &'a str,
-    from: &'a str,
-    until: &'a str,
-    operation_type: &'a str,
-    resume_token: &'a ResumeToken,
-    cluster_time: ClusterTime,
-    document_key: Option<serde_json::Value>,
-    recorded_at: String,
-    silt_version: &'static str,
-}
-
-/// What the lake is to keep on record of a collection.
+/// A record of missing changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// Changes that the oplog lost.
+    /// Changes that the oplog dropped.
     Lost(Gap),
     /// A change that the server can't send.
     TooLarge(LargeEvent),
 }
 
 impl Record {
-    /// The name of its file; `None` if nothing is known of its place.
+    /// The name of its file. `None` if no time of the gap is known.
     #[must_use]
     pub fn file_name(&self) -> Option<String> {
         match self {
@@ -127,15 +43,15 @@ impl Record {
         }
     }
 
-    /// Takes in what the file says already.
+    /// Merges what the existing file says.
     ///
     /// # Errors
     ///
-    /// These bytes are no record.
-    pub fn joined(self, there: &[u8]) -> serde_json::Result<Self> {
+    /// These bytes aren't a record.
+    pub fn merged(self, existing: &[u8]) -> serde_json::Result<Self> {
         match self {
-            Self::Lost(gap) => gap.joined(there).map(Self::Lost),
-            // The same event, whoever recorded it.
+            Self::Lost(gap) => gap.merged(existing).map(Self::Lost),
+            // The record of one event is the same whoever writes it.
             large @ Self::TooLarge(_) => Ok(large),
         }
     }
@@ -144,7 +60,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// A token is no JSON.
+    /// A token isn't JSON.
     pub fn write(&self, origin: &Origin, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::Lost(gap) => gap.record(origin, now_unix_ms),
@@ -153,7 +69,7 @@ impl Record {
     }
 }
 
-/// A gap as it is recorded.
+/// The record of a gap.
 #[derive(Serialize)]
 struct LostRecord<'a> {
     reason: &'static str,
@@ -169,7 +85,7 @@ struct LostRecord<'a> {
     silt_version: &'static str,
 }
 
-/// What is read of a record.
+/// The fields that are read from a record.
 #[derive(Deserialize)]
 struct Known {
     from_cluster_time: Option<ClusterTime>,
@@ -179,15 +95,15 @@ struct Known {
     recorded_at: Option<String>,
 }
 
-/// Where a recorded stretch of lost changes ends: documents that are read at a later position don't miss
-/// them. `None` if the record is of a single change. Where the end isn't known, it ends when it was recorded.
+/// The end of a recorded gap: documents that are read at a later position don't need its changes. `None` if the
+/// record is of a single change. If the end isn't known, it is the time of the record.
 ///
 /// # Errors
 ///
-/// These bytes are no record.
+/// These bytes aren't a record.
 pub fn lost_until(record: &[u8]) -> serde_json::Result<Option<ClusterTime>> {
     let record: Known = serde_json::from_slice(record)?;
-    if record.reason.as_deref() == Some(TOO_LARGE) {
+    if record.reason.as_deref() == Some(large_event::REASON) {
         return Ok(None);
     }
     let recorded_at = || {
@@ -201,46 +117,46 @@ pub fn lost_until(record: &[u8]) -> serde_json::Result<Option<ClusterTime>> {
 }
 
 impl Gap {
-    /// How long it is. Zero if its end is before its beginning.
+    /// Its length. Zero if it ends before it begins.
     #[must_use]
     pub fn seconds(&self) -> Option<u32> {
         let (from, until) = (self.from?, self.until?);
         Some(until.seconds.saturating_sub(from.seconds))
     }
 
-    /// Name of its record: `YYYY-MM-DD-HH-MM-SS.json`, by where it begins, so that a feed that is
-    /// killed and records it again meets the same file. `None` if nothing is known of its place.
+    /// The name of its record, `YYYY-MM-DD-HH-MM-SS.json`. It is the time of the beginning, so a feed that is killed
+    /// and records the gap again writes to the same file. `None` if no time of the gap is known.
     #[must_use]
     pub fn file_name(&self) -> Option<String> {
         let time = date(self.from.or(self.until)?)?;
         Some(format!("{}.json", time.format("%Y-%m-%d-%H-%M-%S")))
     }
 
-    /// Takes in what its record says already. Who wrote that may have gone on further behind: this
-    /// feed before it was killed, or another one. What is on record as lost stays so.
+    /// Merges the existing record. Its writer, this feed before it was killed or another one, may have resumed later.
+    /// What is recorded as lost stays recorded.
     ///
     /// # Errors
     ///
-    /// These bytes are no record.
-    pub fn joined(self, record: &[u8]) -> serde_json::Result<Self> {
-        let there: Known = serde_json::from_slice(record)?;
-        let until = self.until.max(there.until_cluster_time);
-        Ok(if there.from_cluster_time <= self.from {
+    /// These bytes aren't a record.
+    pub fn merged(self, record: &[u8]) -> serde_json::Result<Self> {
+        let existing: Known = serde_json::from_slice(record)?;
+        let until = self.until.max(existing.until_cluster_time);
+        Ok(if existing.from_cluster_time <= self.from {
             Self {
-                from: there.from_cluster_time,
+                from: existing.from_cluster_time,
                 until,
-                last_change: there.last_change,
+                last_change: existing.last_change,
             }
         } else {
             Self { until, ..self }
         })
     }
 
-    /// Content of its record.
+    /// The content of its record.
     ///
     /// # Errors
     ///
-    /// A token is no JSON.
+    /// A token isn't JSON.
     pub fn record(&self, origin: &Origin, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
         let text = |time: Option<ClusterTime>| {
             time.map(|time| rfc3339(i64::from(time.seconds).saturating_mul(1000)))
@@ -287,7 +203,7 @@ impl fmt::Display for Gap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::frame::tests::origin;
+    use crate::file::commit::tests::origin;
     use crate::position::ResumeToken;
 
     fn time(seconds: u32) -> ClusterTime {
@@ -306,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_how_much_was_lost_between_which_times() {
+    fn the_text_states_the_times_and_the_length() {
         for (from, until, text) in [
             (
                 Some(1_705_328_123),
@@ -330,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn its_record_is_named_by_its_beginning() {
+    fn the_record_is_named_after_the_beginning() {
         let beginning = "2024-01-15-14-15-23.json";
         let [with_end, later_end] = [1_705_335_600, 1_705_399_999]
             .map(|until| gap(Some(1_705_328_123), Some(until)).file_name());
@@ -342,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_tells_where_what_is_lost_ends() {
+    fn a_record_states_the_end_of_the_gap() {
         let until = |gap: &Gap| {
             let record = gap.record(&origin(), 1_705_340_000_000).unwrap();
             lost_until(&record).unwrap()
@@ -366,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn its_record_never_shrinks() {
+    fn a_record_never_shrinks() {
         let change = |seconds| {
             Some(LastChange {
                 token: ResumeToken::from_canonical(&format!(r#"{{"_data":"82{seconds}"}}"#)),
@@ -377,25 +293,25 @@ mod tests {
             last_change: change(from),
             ..gap(Some(from), Some(until))
         };
-        let joined = |one: &Gap, there: &Gap| {
-            let record = there.record(&origin(), 0).unwrap();
-            one.clone().joined(&record).unwrap()
+        let merged = |one: &Gap, existing: &Gap| {
+            let record = existing.record(&origin(), 0).unwrap();
+            one.clone().merged(&record).unwrap()
         };
         let (short, long) = (gap(20, 30), gap(20, 40));
-        assert_eq!(joined(&short, &long), long);
-        assert_eq!(joined(&long, &short), long);
+        assert_eq!(merged(&short, &long), long);
+        assert_eq!(merged(&long, &short), long);
         let (early, late) = (gap(10, 30), gap(20, 40));
         let both = Gap {
             until: late.until,
             ..early.clone()
         };
-        assert_eq!(joined(&early, &late), both);
-        assert_eq!(joined(&late, &early), both);
-        assert!(short.joined(b"{}x").is_err());
+        assert_eq!(merged(&early, &late), both);
+        assert_eq!(merged(&late, &early), both);
+        assert!(short.merged(b"{}x").is_err());
     }
 
     #[test]
-    fn its_record_says_it_all() {
+    fn the_record_has_every_field() {
         let mut gap = gap(Some(1_705_328_123), Some(1_705_335_600));
         gap.last_change = Some(LastChange {
             token: ResumeToken::from_canonical(r#"{"_data":"82AB"}"#),

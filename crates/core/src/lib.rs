@@ -13,6 +13,7 @@ pub mod extjson;
 pub mod failure;
 pub mod file;
 pub mod gap;
+pub mod large_event;
 pub mod limits;
 pub mod machine;
 #[cfg(test)]
@@ -20,3 +21,4 @@ mod model;
 pub mod namespace;
 pub mod position;
 pub mod snapshot;
+pub mod time;

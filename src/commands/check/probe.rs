@@ -7,9 +7,12 @@ use super::{ANSWER_LIMIT, in_time};
 use crate::lake::{Base, Lake, LakeError, LakePath, Version};
 use silt_core::batch::{Batch, Changes};
 use silt_core::failure::Disposition;
-use silt_core::file::frame::{self, Commit, GzipLevel};
-use silt_core::file::hour_file::{FileFormat, Hour, HourFileName};
-use silt_core::file::tail::{Scan, Step};
+use silt_core::file::commit::{self, Commit};
+use silt_core::file::format::FileFormat;
+use silt_core::file::gzip::GzipLevel;
+use silt_core::file::hour_file::{Hour, HourFileName};
+use silt_core::file::hour_file_scan::HourFileScan;
+use silt_core::file::tail_scan::Step;
 use silt_core::namespace::names;
 use silt_core::namespace::origin::Origin;
 use silt_core::position::ClusterTime;
@@ -235,7 +238,7 @@ impl Probe {
         let mut batch = Batch::begin(&first, 0);
         all.for_each(|change| batch.add(&change));
         let base = base.map(|commit| &commit.file);
-        frame::commit(
+        commit::commit(
             &self.origin,
             base,
             self.name,
@@ -273,7 +276,7 @@ impl Probe {
                 damage,
             })
         };
-        let begun = Scan::begin(&self.origin, self.name, opened.len_bytes);
+        let begun = HourFileScan::begin(&self.origin, self.name, opened.len_bytes);
         let (mut scan, mut range) = begun.map_err(damaged)?;
         loop {
             let bytes = lake.read(&self.path, &opened.version, range).await;

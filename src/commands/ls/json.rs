@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::snapshots;
 use super::subject::Whose;
 use super::tally::{Sum, Tally};
-use silt_core::file::frame::rfc3339;
 use silt_core::position::ClusterTime;
+use silt_core::time::rfc3339;
 
 #[derive(Serialize)]
 struct Listing<'a> {

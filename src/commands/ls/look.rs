@@ -8,9 +8,12 @@ use super::subject::{OfSnapshot, Subject, Whose};
 use crate::lake::{self, FileInfo, FileState, Lake, LakeError, LakePath, UnreadableFolder};
 use crate::snapshot::lake::parts;
 use silt_core::failure::Disposition;
+use silt_core::file::damage::Damage;
 use silt_core::file::first_change;
-use silt_core::file::hour_file::{Compression, FileFormat, HourFile, HourFileName, OutputFormat};
-use silt_core::file::tail::{Damage, Scan, Step};
+use silt_core::file::format::{Compression, FileFormat, OutputFormat};
+use silt_core::file::hour_file::{HourFile, HourFileName};
+use silt_core::file::hour_file_scan::HourFileScan;
+use silt_core::file::tail_scan::Step;
 use silt_core::namespace::origin::Origin;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::folder::FolderName;
@@ -153,9 +156,9 @@ async fn hour_file(
     let begun = match &whose.database {
         Some(database) => {
             let origin = Origin::new(database, &whose.collection);
-            Scan::begin(&origin, name, opened.len_bytes)
+            HourFileScan::begin(&origin, name, opened.len_bytes)
         }
-        None => Scan::begin_of_any_database(&whose.collection, name, opened.len_bytes),
+        None => HourFileScan::begin_of_any_database(&whose.collection, name, opened.len_bytes),
     };
     let (mut scan, mut range) = begun.map_err(damaged)?;
     let file = loop {

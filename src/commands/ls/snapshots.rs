@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::look::SnapshotFile;
 use super::table::{aligned, changes, size, time};
 use super::tally::Tally;
-use silt_core::file::frame::rfc3339;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::manifest::Manifest;
+use silt_core::time::rfc3339;
 
 /// What was seen of a snapshot.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::super::{Base, FileState, LakeError, LakePath, Segments, Version, is_hour_file};
 use super::{AzureLake, bounded_by, content_type, no_etag};
-use silt_core::file::addition::Addition;
+use silt_core::file::layout::Addition;
 
 /// The most commits of a file: Azure commits up to 50,000 blocks of a blob, of which the head and the foot
 /// are two. <https://learn.microsoft.com/azure/storage/blobs/scalability-targets>

@@ -35,7 +35,7 @@ use blocks::BlockLists;
 pub use blocks::COMMITS_PER_FILE_MAX;
 pub use credential::Access;
 use errors::Target;
-use silt_core::file::addition::Addition;
+use silt_core::file::layout::Addition;
 
 /// The most files that Azure returns in one page of a listing.
 pub const PAGE_FILES_MAX: NonZeroU16 = NonZeroU16::new(5000).unwrap();

@@ -15,7 +15,7 @@ use super::disk::{
     copy_range, create_new, publish_new, publish_over, sync_folder, version, write_new,
 };
 use super::open_watch::{OpenWatches, Watch};
-use silt_core::file::addition::Addition;
+use silt_core::file::layout::Addition;
 
 const LOCK_NAME: &str = ".silt.lock";
 const TWIN_SUFFIX: &str = ".twin";

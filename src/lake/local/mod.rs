@@ -24,7 +24,7 @@ use super::{
 };
 use folder::{Folder, Tracked};
 use open_watch::OpenWatches;
-use silt_core::file::addition::Addition;
+use silt_core::file::layout::Addition;
 
 /// A lake in a local folder.
 #[derive(Clone, Debug)]

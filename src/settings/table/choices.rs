@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use silt_core::file::hour_file::{Compression, OutputFormat};
+use silt_core::file::format::{Compression, OutputFormat};
 use silt_core::machine::{OnHistoryLost, OnLargeEvent};
 use silt_core::snapshot::SnapshotMode;
 

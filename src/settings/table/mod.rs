@@ -13,8 +13,8 @@ use crate::settings::table::choices::{
 use crate::settings::table::setting::{
     Empty, Fallback, Heading, Kind, Secrecy, Setting, flag_bytes,
 };
-use silt_core::file::frame::GzipLevel;
-use silt_core::file::hour_file::{Compression, OutputFormat};
+use silt_core::file::format::{Compression, OutputFormat};
+use silt_core::file::gzip::GzipLevel;
 use silt_core::machine::{OnHistoryLost, OnLargeEvent};
 use silt_core::snapshot::SnapshotMode;
 

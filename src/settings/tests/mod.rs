@@ -1,11 +1,11 @@
 //! Tests of loading as a whole.
 
+mod any_input_prop_tests;
 mod commands;
 mod documents;
 mod filters;
 mod help;
 mod lake;
-mod loading_any_input;
 mod places;
 mod scope;
 mod secret_files;

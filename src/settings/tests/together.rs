@@ -4,7 +4,7 @@ use chrono::DateTime;
 
 use super::scope::watched;
 use super::*;
-use silt_core::file::hour_file::{Compression, OutputFormat};
+use silt_core::file::format::{Compression, OutputFormat};
 use silt_core::position::ClusterTime;
 
 #[test]

@@ -9,7 +9,7 @@ use super::super::read::describe::{describe, is_same};
 use super::Job;
 use crate::lake::LakeError;
 use silt_core::failure::{Disposition, Failure};
-use silt_core::file::tail::Damage;
+use silt_core::file::damage::Damage;
 use silt_core::snapshot::folder::MANIFEST;
 use silt_core::snapshot::manifest::{Counted, Manifest};
 

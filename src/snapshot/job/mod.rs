@@ -17,7 +17,7 @@ use super::{Edges, Settings, Target};
 use crate::lake::LakePath;
 use silt_core::extjson::Mode;
 use silt_core::failure::Failure;
-use silt_core::file::hour_file::{Compression, OutputFormat};
+use silt_core::file::format::{Compression, OutputFormat};
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::manifest::Counted;
 use silt_core::snapshot::part::{Part, PartName};
@@ -121,9 +121,9 @@ impl Job {
     }
 
     /// Counts bytes that were read against the rate limit.
-    pub(crate) fn spend(&self, bytes: u64) {
+    pub(crate) fn charge(&self, bytes: u64) {
         let now_ms = self.edges.clock.now().monotonic_ms;
-        self.throttle(|throttle| throttle.spend(bytes, now_ms));
+        self.throttle(|throttle| throttle.charge(bytes, now_ms));
     }
 
     fn throttle<T>(&self, work: impl FnOnce(&mut Throttle) -> T) -> T {

@@ -14,10 +14,10 @@ use super::super::{Edges, Settings, Target};
 use crate::lake::{LakeError, LakePath};
 use silt_core::extjson::Mode;
 use silt_core::failure::Failure;
-use silt_core::file::frame::rfc3339;
 use silt_core::snapshot::folder::{FolderName, PLAN};
 use silt_core::snapshot::key::Key;
 use silt_core::snapshot::plan::{JsonMode, Plan};
+use silt_core::time::rfc3339;
 
 /// The least documents for which a range of its own pays.
 const DOCUMENTS_PER_RANGE_LEAST: u64 = 1_000;

@@ -13,8 +13,8 @@ use super::range_reader::{Gathered, Reading};
 use crate::lake::{Base, Version};
 use silt_core::backoff::Backoff;
 use silt_core::failure::{Disposition, Failure};
-use silt_core::file::addition::Commit;
-use silt_core::file::hour_file::Compression;
+use silt_core::file::format::Compression;
+use silt_core::file::layout::Commit;
 use silt_core::snapshot::part::{self, Documents, Part, PartName};
 
 /// Why a range ended.

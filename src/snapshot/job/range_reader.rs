@@ -14,9 +14,9 @@ use super::super::read::request::{ask, unmade};
 use super::Job;
 use crate::budget::Taken;
 use silt_core::failure::Failure;
-use silt_core::file::frame::rfc3339;
 use silt_core::snapshot::plan::{Bounds, End};
-use silt_core::snapshot::reply::ReplySize;
+use silt_core::snapshot::reply_size::ReplySize;
+use silt_core::time::rfc3339;
 
 /// The target size of a server reply: large enough to be fast, small compared to a chunk.
 const REPLY_TARGET_BYTES: u64 = 2 * 1024 * 1024;
@@ -223,7 +223,7 @@ impl<'a> Reading<'a> {
         let batch = ask(&self.job.edges.deployment, &self.job.target.origin, command).await?;
         let now = self.job.edges.clock.now();
         let reply = Reply::new(batch, rfc3339(now.unix_ms))?;
-        self.job.spend(reply.bytes);
+        self.job.charge(reply.bytes);
         self.size.note(reply.documents, reply.bytes);
         Ok(reply)
     }

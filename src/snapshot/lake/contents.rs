@@ -12,7 +12,7 @@ use silt_core::failure::Failure;
 use silt_core::gap;
 use silt_core::namespace::origin::Origin;
 use silt_core::position::ClusterTime;
-use silt_core::snapshot::choice::{Holdings, Unfinished};
+use silt_core::snapshot::decision::{Holdings, Unfinished};
 use silt_core::snapshot::folder::{FolderName, MANIFEST, PLAN};
 use silt_core::snapshot::manifest::{Fit, Manifest};
 use silt_core::snapshot::plan::Plan;

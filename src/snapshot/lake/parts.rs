@@ -4,13 +4,14 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::lake::{self, FileInfo, FileState, Lake, LakeError, LakePath, Version};
 use silt_core::failure::Failure;
-use silt_core::file::tail::{Damage, Step};
+use silt_core::file::damage::Damage;
+use silt_core::file::tail_scan::Step;
 use silt_core::snapshot::folder::MANIFEST;
 use silt_core::snapshot::manifest::Counted;
 use silt_core::snapshot::part::{Part, PartName};
+use silt_core::snapshot::part_scan::{FoundPart, PartScan};
 use silt_core::snapshot::plan::Plan;
 use silt_core::snapshot::progress::Progress;
-use silt_core::snapshot::scan::{PartScan, Seen};
 
 /// Parts that are read concurrently.
 pub(crate) const READS_MAX: usize = 8;
@@ -130,7 +131,7 @@ pub(crate) async fn scan(
     lake: &dyn Lake,
     path: &LakePath,
     name: PartName,
-) -> Result<Option<(Seen, FileState)>, LakeError> {
+) -> Result<Option<(FoundPart, FileState)>, LakeError> {
     let Some(opened) = lake.open(path).await? else {
         return Ok(None);
     };

@@ -8,7 +8,7 @@ use super::request::unmade;
 use crate::source;
 use silt_core::extjson::{self, Mode};
 use silt_core::failure::Failure;
-use silt_core::file::hour_file::Separator;
+use silt_core::file::format::Separator;
 use silt_core::position::ClusterTime;
 
 /// Encodes the documents of one collection. A line looks like a change with the operation type `read` at the snapshot's

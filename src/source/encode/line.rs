@@ -6,7 +6,7 @@ use bson::{Binary, RawDocument, RawDocumentBuf};
 
 use crate::source::SourceError;
 use silt_core::extjson::{self, Mode};
-use silt_core::file::hour_file::Separator;
+use silt_core::file::format::Separator;
 use silt_core::position::ClusterTime;
 
 /// Field of a change that holds the event's BSON bytes, where JSON can't represent all of it.

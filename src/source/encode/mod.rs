@@ -15,7 +15,7 @@ use router::{Router, Slots};
 use silt_core::batch::Changes;
 use silt_core::extjson::Mode;
 use silt_core::failure::Failure;
-use silt_core::file::hour_file::Separator;
+use silt_core::file::format::Separator;
 
 /// Sizes of parcels that another thread encodes. Smaller ones aren't worth the switch. Larger ones stay on this
 /// thread: each thread's part of the allocator keeps the largest buffer that it once had.

@@ -13,7 +13,7 @@ use super::encode::router::Router;
 use super::stream::{EventStream, Request};
 use super::{Deployment, SourceError, StreamOptions, token};
 use fragments::Fragments;
-use silt_core::gap::LargeEvent;
+use silt_core::large_event::LargeEvent;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::{ClusterTime, Position};
 

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::source::SourceError;
 use silt_core::extjson::Mode;
-use silt_core::file::hour_file::Separator;
+use silt_core::file::format::Separator;
 use silt_core::machine::OnLargeEvent;
 use silt_core::namespace::selection::Watched;
 

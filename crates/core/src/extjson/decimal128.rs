@@ -4,10 +4,10 @@
 const MAX_COEFFICIENT: u128 = 10_u128.pow(34) - 1;
 const EXPONENT_BIAS: isize = 6176;
 
-/// Appends a decimal in the form the [Decimal128 specification] lays down, without quotes.
+/// Appends a decimal in the form that the [Decimal128 specification] defines, without quotes.
 ///
 /// The bytes are IEEE 754-2008 in its binary integer encoding, lowest byte first. A coefficient
-/// of more than 34 digits stands for zero, as IEEE 754 has it.
+/// of more than 34 digits means zero, as in IEEE 754.
 ///
 /// [Decimal128 specification]: https://github.com/mongodb/specifications/blob/master/source/bson-decimal128/decimal128.md
 pub(super) fn write_decimal128(bytes: [u8; 16], out: &mut Vec<u8>) {
@@ -25,7 +25,7 @@ pub(super) fn write_decimal128(bytes: [u8; 16], out: &mut Vec<u8>) {
         return;
     }
     let (exponent, coefficient) = if (bits >> 125) & 3 == 3 {
-        // This form is for coefficients that begin with 0b100, all of them over the greatest.
+        // This form is for coefficients that begin with 0b100, which are all greater than the maximum.
         (bits >> 111, 0)
     } else {
         (bits >> 113, bits & ((1 << 113) - 1))
@@ -42,7 +42,7 @@ pub(super) fn write_decimal128(bytes: [u8; 16], out: &mut Vec<u8>) {
 fn write_finite(coefficient: u128, exponent: isize, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(coefficient).as_bytes();
-    // How many digits stand before the point.
+    // The number of digits before the point.
     let point = digits.len().cast_signed() + exponent;
     if exponent == 0 {
         out.extend_from_slice(digits);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_notation_ends_where_the_specification_says() {
+    fn notation_follows_the_specification() {
         assert_eq!(finite(0, 0), "0");
         assert_eq!(finite(12345, 0), "12345");
         assert_eq!(finite(12345, -2), "123.45");
@@ -145,13 +145,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bits_read_as_another_implementation_reads_them(bits: u128) {
+        fn any_bits_give_the_text_of_another_implementation(bits: u128) {
             let bytes = bits.to_le_bytes();
             prop_assert_eq!(text(bytes), Decimal128::from_bytes(bytes).to_string());
         }
 
         #[test]
-        fn usual_numbers_read_back_as_they_were(
+        fn usual_numbers_round_trip(
             coefficient in 0..=MAX_COEFFICIENT,
             digits in 0_u32..=34,
             exponent in -40_i32..10,

@@ -31,7 +31,7 @@ mod decimal128;
 mod document;
 mod error;
 #[cfg(test)]
-mod properties;
+mod prop_tests;
 mod reader;
 mod scalar;
 mod string;

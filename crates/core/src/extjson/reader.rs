@@ -1,4 +1,4 @@
-//! Takes BSON's parts off the front of a byte slice, checking every length.
+//! Reads the parts of BSON from a byte slice, and checks every length.
 
 use super::Error;
 use super::string::find_special;
@@ -6,16 +6,16 @@ use super::string::find_special;
 /// The shortest document: its length and the zero byte at its end.
 const MIN_DOCUMENT: usize = 5;
 
-/// The bytes of a document that are still to be read.
+/// The unread bytes of a document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
-    /// The offset of the end of `rest` in the input. The end stays while the start moves, so
-    /// counting from it costs nothing on the way.
+    /// The offset of the end of `rest` in the input. Reading moves only the start, so the end needs
+    /// no update.
     end: usize,
 }
 
-/// Text that has not been checked to be UTF-8 yet, and where it stands in the input.
+/// Text that isn't checked to be UTF-8 yet, and its offset in the input.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
@@ -25,8 +25,8 @@ pub(super) struct Text<'a> {
 /// Text of ASCII characters that need no escape.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlainText<'a> {
-    /// The bytes from the start of the text to some place after its end.
-    pub(super) ahead: &'a [u8],
+    /// The bytes from the start of the text to somewhere after its end.
+    pub(super) bytes: &'a [u8],
     /// How many of them are the text.
     pub(super) len: usize,
 }
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What is left, as bytes.
+    /// The unread bytes.
     pub(super) fn into_bytes(self) -> &'a [u8] {
         self.rest
     }
@@ -106,8 +106,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The type of an element. Zero is no type but the end of a document, which here comes before
-    /// the end that its length gives.
+    /// The type of an element. Zero isn't a type but the end of a document, here before the end that
+    /// its length gives.
     #[inline]
     pub(super) fn element_type(&mut self) -> Result<u8, Error> {
         match self.byte()? {
@@ -118,28 +118,31 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A document or array: what is between its length and the zero byte at its end.
+    /// The content of a document or array, between its length and the zero byte at its end.
     pub(super) fn document(&mut self) -> Result<Reader<'a>, Error> {
         let length = self.length(MIN_DOCUMENT)?;
         // The length counts its own four bytes.
         self.take(length - 4)?.terminated()
     }
 
-    /// A string, if it is well-formed and plain; else nothing is taken.
+    /// Takes a string if it is well-formed and plain; otherwise takes nothing.
     #[inline]
     pub(super) fn plain_string(&mut self) -> Option<PlainText<'a>> {
-        let (length, ahead) = self.rest.split_first_chunk()?;
+        let (length, rest_of_input) = self.rest.split_first_chunk()?;
         let length = usize::try_from(i32::from_le_bytes(*length)).ok()?;
-        // The first byte of note must be the zero byte at the end, which the length counts.
-        let len = find_special(ahead);
+        // The first special byte must be the zero byte at the end, which the length includes.
+        let len = find_special(rest_of_input);
         if length != len.checked_add(1)? {
             return None;
         }
-        let (0, rest) = ahead.get(len..)?.split_first()? else {
+        let (0, rest) = rest_of_input.get(len..)?.split_first()? else {
             return None;
         };
         self.rest = rest;
-        Some(PlainText { ahead, len })
+        Some(PlainText {
+            bytes: rest_of_input,
+            len,
+        })
     }
 
     /// A string: its length, its text and a zero byte.
@@ -152,16 +155,19 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A C string, if it is well-formed and plain; else nothing is taken.
+    /// Takes a C string if it is well-formed and plain; otherwise takes nothing.
     #[inline]
     pub(super) fn plain_cstring(&mut self) -> Option<PlainText<'a>> {
-        let ahead = self.rest;
-        let len = find_special(ahead);
-        let (0, rest) = ahead.get(len..)?.split_first()? else {
+        let rest_of_input = self.rest;
+        let len = find_special(rest_of_input);
+        let (0, rest) = rest_of_input.get(len..)?.split_first()? else {
             return None;
         };
         self.rest = rest;
-        Some(PlainText { ahead, len })
+        Some(PlainText {
+            bytes: rest_of_input,
+            len,
+        })
     }
 
     /// A C string: text up to the next zero byte.
@@ -176,7 +182,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// What comes before the last byte, which must be zero.
+    /// Everything before the last byte, which must be zero.
     #[inline]
     fn terminated(self) -> Result<Reader<'a>, Error> {
         let end = self.end.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Numbers, dates and the other values of fixed form.
+//! Numbers, dates and other values of fixed form.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,8 +33,8 @@ fn write_typed(key: &[u8], value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"}");
 }
 
-/// Doubles are written as the shortest text that reads back as the same double, always with a
-/// point or an exponent, so that they stay apart from integers.
+/// Writes the shortest text that reads back as the same double, always with a point or an exponent, so that no
+/// double looks like an integer.
 pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) {
     let mut buffer = zmij::Buffer::new();
     let text = if value.is_finite() {
@@ -46,7 +46,7 @@ pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) {
     } else {
         "-Infinity"
     };
-    // JSON has no number for those that are not finite.
+    // JSON has no numbers for infinity and NaN.
     if mode == Mode::Relaxed && value.is_finite() {
         out.extend_from_slice(text.as_bytes());
     } else {
@@ -71,7 +71,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Milliseconds since 1970, before the year 10000.
 fn write_iso8601(millis: u64, out: &mut Vec<u8>) {
-    // Both fit: there are some three million days till then.
+    // Both fit: there are about three million days until the year 10000.
     #[allow(clippy::cast_possible_truncation, reason = "they fit into 32 bits")]
     let (day, of_day) = ((millis / DAY_MS) as u32, (millis % DAY_MS) as u32);
     let (year, month, day) = civil_date(day);
@@ -89,14 +89,14 @@ fn write_iso8601(millis: u64, out: &mut Vec<u8>) {
         b'Z', b'"', b'}',
     ]);
     if millis == 0 {
-        // The specification wants no fraction then.
+        // The specification omits a fraction of zero.
         out.truncate(start + 29);
         out.extend_from_slice(b"Z\"}");
     }
 }
 
-/// Year, month and day of a day, counted from 1970-01-01. A year begins in March here, so that its leap day
-/// is its last; the months from March then have 153 days in every five
+/// Year, month and day of a day that is counted from 1970-01-01. The year begins in March here, so that a leap day is
+/// the last of its year; every five months from March have 153 days
 /// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
 fn civil_date(day: u32) -> (u32, u32, u32) {
     const ERA_DAYS: u32 = 146_097; // 400 years
@@ -128,8 +128,7 @@ pub(super) fn write_object_id(id: [u8; 12], out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
-/// A timestamp has its seconds in the upper half of 64 bits and a counter in the lower, both
-/// unsigned.
+/// A timestamp has its seconds in the upper half of 64 bits and a counter in the lower half, both unsigned.
 pub(super) fn write_timestamp(counter: [u8; 4], seconds: [u8; 4], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"$timestamp\":{\"t\":");
     write_integer(u32::from_le_bytes(seconds), out);
@@ -138,7 +137,7 @@ pub(super) fn write_timestamp(counter: [u8; 4], seconds: [u8; 4], out: &mut Vec<
     out.extend_from_slice(b"}}");
 }
 
-/// `offset` is where `bytes` stand in the input.
+/// `offset` is that of `bytes` in the input.
 pub(super) fn write_binary(
     bytes: &[u8],
     subtype: u8,
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_are_never_taken_for_integers() {
+    fn doubles_never_look_like_integers() {
         for (value, expected) in [
             (1.0, "1.0"),
             (-0.0, "-0.0"),
@@ -294,7 +293,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn doubles_read_back_as_they_were(bits: u64) {
+        fn doubles_round_trip(bits: u64) {
             let value = f64::from_bits(bits);
             prop_assume!(value.is_finite());
             let text = double(value);
@@ -304,9 +303,9 @@ mod tests {
         }
 
         #[test]
-        fn dates_are_those_of_another_calendar(millis in 0..YEAR_10000) {
+        fn dates_are_those_of_another_implementation(millis in 0..YEAR_10000) {
             let expected = BsonDateTime::from_millis(millis).try_to_rfc3339_string().unwrap();
-            // That text drops trailing zeros of the milliseconds.
+            // Its text omits trailing zeros of the milliseconds.
             let seconds = expected.get(..19).unwrap();
             let fraction = match millis % 1000 {
                 0 => String::new(),

@@ -29,7 +29,7 @@ pub(super) fn write_cstring(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// Passes over a C string, which must be UTF-8 all the same.
+/// Skips a C string, which must be UTF-8 nevertheless.
 #[inline]
 pub(super) fn skip_cstring(reader: &mut Reader<'_>) -> Result<(), Error> {
     match reader.plain_cstring() {
@@ -38,19 +38,19 @@ pub(super) fn skip_cstring(reader: &mut Reader<'_>) -> Result<(), Error> {
     }
 }
 
-/// Appends text in quotes. A block of which some bytes are taken back is quicker than the right number of
-/// bytes, because the copy needs no call.
+/// Appends text in quotes. Copying a whole block and truncating it is faster than copying the right number of bytes,
+/// because it needs no call.
 #[inline]
 fn write_plain(text: PlainText<'_>, out: &mut Vec<u8>) {
     match (
-        text.ahead.first_chunk::<16>(),
-        text.ahead.first_chunk::<32>(),
+        text.bytes.first_chunk::<16>(),
+        text.bytes.first_chunk::<32>(),
     ) {
         (Some(block), _) if text.len <= 16 => write_block(block, text.len, out),
         (_, Some(block)) if text.len <= 32 => write_block(block, text.len, out),
         _ => {
             out.push(b'"');
-            out.extend_from_slice(text.ahead.get(..text.len).unwrap_or_default());
+            out.extend_from_slice(text.bytes.get(..text.len).unwrap_or_default());
             out.push(b'"');
         }
     }
@@ -120,14 +120,14 @@ static HEX: [[u8; 2]; 256] = {
     table
 };
 
-/// The place of the first byte that is not ASCII or must be escaped, or the length if there is
-/// none. Zero bytes are among those found.
+/// The position of the first byte that isn't ASCII or must be escaped, zero bytes included, or the length if there is
+/// none.
 #[inline]
 pub(super) fn find_special(bytes: &[u8]) -> usize {
     find(bytes, specials)
 }
 
-/// The place of the first byte that must be escaped, or the length if there is none.
+/// The position of the first byte that must be escaped, or the length if there is none.
 fn find_escape(bytes: &[u8]) -> usize {
     find(bytes, |word| specials(word) & !word)
 }
@@ -149,12 +149,12 @@ fn find(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
     at + tail.iter().position(marked).unwrap_or(tail.len())
 }
 
-/// Sets the top bit of every byte that is not ASCII or must be escaped in JSON, and of no other
-/// byte up to the first of them: the subtractions borrow only from above a byte that is found.
+/// Sets the top bit of every byte that isn't ASCII or must be escaped in JSON. Up to the first of them no other bit is
+/// set, because a subtraction borrows only from bytes above one that is found.
 #[inline]
 fn specials(word: u64) -> u64 {
     let control = word.wrapping_sub(0x20 * ONES);
-    // Of the bytes that are not ASCII, each is seen by one at least of the three.
+    // Every byte that isn't ASCII has its top bit set by at least one of the three.
     let quote = (word ^ (0x22 * ONES)).wrapping_sub(ONES);
     let backslash = (word ^ (0x5C * ONES)).wrapping_sub(ONES);
     control | quote | backslash
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes `text` as a C string or string, with `after` behind it.
+    /// Writes `text` as a C string or string, followed by `after`.
     fn written(text: &[u8], as_name: bool, after: &[u8]) -> Result<String, Error> {
         let length = i32::try_from(text.len() + 1).unwrap().to_le_bytes();
         let length = if as_name { &[][..] } else { &length };
@@ -186,7 +186,7 @@ mod tests {
     fn every_character_is_escaped_as_serde_json_does() {
         let all = (0..=0x024F).chain([0x2028, 0x2029, 0xFEFF, 0xFFFF, 0x1_F600, 0x10_FFFF]);
         for character in all.filter_map(char::from_u32) {
-            // The place within a word of eight bytes must not matter.
+            // The position within a word of eight bytes must not matter.
             for place in 0..9 {
                 let text = format!("{}{character}end", "x".repeat(place));
                 let expected = serde_json::to_string(&text).unwrap();
@@ -212,12 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_byte_may_stand_in_a_string() {
+    fn a_string_may_contain_a_zero_byte() {
         assert_eq!(written(b"a\0b", false, b"").unwrap(), r#""a\u0000b""#);
     }
 
     #[test]
-    fn bad_utf8_is_found_where_it_stands() {
+    fn invalid_utf8_is_reported_at_its_offset() {
         for as_name in [true, false] {
             let start = if as_name { 0 } else { 4 };
             for (text, offset) in [
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_passed_over_are_checked() {
+    fn skipped_names_are_checked() {
         let skip = |bytes| {
             let mut reader = Reader::new(bytes);
             skip_cstring(&mut reader).map(|()| reader.into_bytes())

@@ -1,9 +1,10 @@
-//! Hours, hour file names, and what is known of an hour file.
+//! Hours, the names of hour files, and what is known about an hour file.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::file::addition::Extent;
+use crate::file::format::FileFormat;
+use crate::file::layout::Extent;
 use crate::position::{ClusterTime, LastChange};
 
 const SECONDS_PER_HOUR: i64 = 3600;
@@ -13,13 +14,13 @@ const SECONDS_PER_HOUR: i64 = 3600;
 pub struct Hour(i64);
 
 impl Hour {
-    /// The hour that a cluster time lies in.
+    /// The hour of a cluster time.
     #[must_use]
     pub fn of(time: ClusterTime) -> Self {
         Self(i64::from(time.seconds) / SECONDS_PER_HOUR)
     }
 
-    /// When the hour is over, in milliseconds since 1970.
+    /// When the hour ends, in milliseconds since 1970.
     #[must_use]
     pub fn end_unix_ms(self) -> i64 {
         (self.0 + 1) * SECONDS_PER_HOUR * 1000
@@ -43,7 +44,7 @@ impl FromStr for Hour {
         let time = chrono::NaiveDateTime::parse_from_str(&format!("{text}-00"), "%Y-%m-%d-%H-%M")
             .map_err(|_| NotAnHourFile)?;
         let hour = Self(time.and_utc().timestamp() / SECONDS_PER_HOUR);
-        // Parsing is lenient about padding; names are not.
+        // chrono accepts missing padding; names don't.
         if hour.to_string() == text {
             Ok(hour)
         } else {
@@ -52,107 +53,21 @@ impl FromStr for Hour {
     }
 }
 
-/// The frame around the lines of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OutputFormat {
-    /// One JSON document: metadata, and one change a line.
-    Json,
-    /// The lines alone.
-    Ndjson,
-}
-
-/// How a file is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip, each commit a member of its own.
-    Gzip,
-}
-
-/// The format of an hour file, which its extension tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileFormat {
-    /// The frame.
-    pub output: OutputFormat,
-    /// The compression.
-    pub compression: Compression,
-}
-
-impl FileFormat {
-    const ALL: [Self; 4] = [
-        Self {
-            output: OutputFormat::Json,
-            compression: Compression::None,
-        },
-        Self {
-            output: OutputFormat::Json,
-            compression: Compression::Gzip,
-        },
-        Self {
-            output: OutputFormat::Ndjson,
-            compression: Compression::None,
-        },
-        Self {
-            output: OutputFormat::Ndjson,
-            compression: Compression::Gzip,
-        },
-    ];
-
-    /// The file name's extension, without the leading dot.
-    #[must_use]
-    pub fn extension(self) -> &'static str {
-        match (self.output, self.compression) {
-            (OutputFormat::Json, Compression::None) => "json",
-            (OutputFormat::Json, Compression::Gzip) => "json.gz",
-            (OutputFormat::Ndjson, Compression::None) => "ndjson",
-            (OutputFormat::Ndjson, Compression::Gzip) => "ndjson.gz",
-        }
-    }
-
-    /// The format of files with this extension, if there is one.
-    #[must_use]
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|format| format.extension() == extension)
-    }
-
-    /// What stands between two changes.
-    #[must_use]
-    pub fn separator(self) -> Separator {
-        let (before, after): (&[u8], &[u8]) = match self.output {
-            OutputFormat::Json => (b",\n", b""),
-            OutputFormat::Ndjson => (b"", b"\n"),
-        };
-        Separator { before, after }
-    }
-}
-
-/// What stands between two changes, as parts of their lines. So the lines of a batch go to a file as
-/// they are; only a file's first line must lack what stands before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Separator {
-    /// Before each line.
-    pub before: &'static [u8],
-    /// Behind each line.
-    pub after: &'static [u8],
-}
-
 /// The name of an hour file: `YYYY-MM-DD-HH[.partN].EXTENSION`.
 ///
-/// Parts count across formats, so that hour and part alone tell which file is newer.
+/// Part numbers count across formats, so hour and part alone say which file is newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HourFileName {
     /// The hour of the changes' cluster times.
     pub hour: Hour,
-    /// From 1. The first has no `.partN` in its name.
+    /// From 1. Part 1 has no `.partN` in its name.
     pub part: u32,
     /// The format.
     pub format: FileFormat,
 }
 
 impl HourFileName {
-    /// Orders files of one collection by age.
+    /// Orders the files of one collection by age.
     #[must_use]
     pub fn age_key(&self) -> (Hour, u32) {
         (self.hour, self.part)
@@ -169,7 +84,7 @@ impl fmt::Display for HourFileName {
     }
 }
 
-/// A name that silt doesn't give to hour files.
+/// A name that isn't an hour file's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the name of an hour file")]
 pub struct NotAnHourFile;
@@ -197,29 +112,29 @@ impl FromStr for HourFileName {
     }
 }
 
-/// What is known of an hour file in the lake.
+/// What is known about an hour file in the lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HourFile {
     /// Its name.
     pub name: HourFileName,
     /// Its length.
     pub len_bytes: u64,
-    /// Length of the part before the first change, which each commit replaces.
+    /// Length of the head, which each commit replaces.
     pub head_len_bytes: u64,
-    /// Length of the part behind the last change, which each commit moves on.
+    /// Length of the foot.
     pub foot_len_bytes: u64,
-    /// Commits that made it; uncompressed `ndjson` doesn't say, so there those since it was opened.
+    /// Commits to it. Uncompressed `ndjson` doesn't state them; then only those since it was opened count.
     pub commits: u32,
-    /// Changes in it; as with `commits` for uncompressed `ndjson`.
+    /// Changes in it, with the same exception as `commits`.
     pub changes: u64,
-    /// Cluster time of its first change, where the file says it.
+    /// Cluster time of its first change, if the file states it.
     pub first_cluster_time: Option<ClusterTime>,
     /// Its last change: the tail.
     pub last: LastChange,
 }
 
 impl HourFile {
-    /// How long it is.
+    /// Its length, and that of head and foot.
     #[must_use]
     pub fn extent(&self) -> Extent {
         Extent {
@@ -233,9 +148,10 @@ impl HourFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::format::Compression;
 
     #[test]
-    fn names_are_made_and_read() {
+    fn names_round_trip() {
         let hour = Hour::of(ClusterTime {
             seconds: 1_705_327_199,
             increment: 1,

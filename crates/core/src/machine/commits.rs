@@ -7,8 +7,8 @@ use super::messages::Voice;
 use super::{Action, Config, Notice, Now, Tail, Try, WriteOrder};
 use crate::batch::{Batch, FlushReason};
 use crate::failure::{Disposition, Failure};
-use crate::file::frame;
 use crate::file::hour_file::{Hour, HourFile, HourFileName};
+use crate::file::layout;
 use crate::limits::HOUR_END_GRACE_MS;
 
 /// The commit that is under way, if one is.
@@ -150,7 +150,7 @@ impl Lane {
         match &self.file {
             Some(file) if file.name.hour == batch.hour => {
                 let chunk_limit_bytes =
-                    frame::chunk_limit_bytes(limits.batch_seal_bytes(), format.compression);
+                    layout::chunk_limit_bytes(limits.batch_seal_bytes(), format.compression);
                 let has_room = file.len_bytes + chunk_limit_bytes <= limits.file_limit_bytes
                     && file.commits < limits.file_limit_commits;
                 if has_room && file.name.format == format {

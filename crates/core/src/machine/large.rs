@@ -4,7 +4,8 @@
 use super::messages::Voice;
 use super::{Action, Actions, Feed, Notice, Now, Point, Stream, Try};
 use crate::failure::Failure;
-use crate::gap::{LargeEvent, Record};
+use crate::gap::Record;
+use crate::large_event::LargeEvent;
 use crate::position::Position;
 
 impl Feed {

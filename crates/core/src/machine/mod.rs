@@ -31,7 +31,8 @@ pub use messages::{
 use crate::backoff::Backoff;
 use crate::batch::{Changes, FlushReason};
 use crate::failure::{Disposition, Failure};
-use crate::gap::{Gap, LargeEvent};
+use crate::gap::Gap;
+use crate::large_event::LargeEvent;
 use crate::position::{Checkpoint, ClusterTime, Parted};
 use commits::CommitEnd;
 use entry::Entry;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::faults::failure;
 use super::source::Source;
 use crate::failure::{Disposition, Failure};
-use crate::file::frame::tests::origin;
+use crate::file::commit::tests::origin;
 use crate::gap::Gap;
 use crate::position::Position;
 
@@ -47,7 +47,7 @@ impl Gaps {
     pub fn look(&self, gap: Gap) -> Put {
         let name = gap.file_name().unwrap();
         let (gap, replaces) = match self.records.get(&name) {
-            Some(there) => (gap.joined(&there.bytes).unwrap(), there.version),
+            Some(there) => (gap.merged(&there.bytes).unwrap(), there.version),
             None => (gap, 0),
         };
         Put {

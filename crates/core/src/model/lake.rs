@@ -7,7 +7,8 @@ use super::gaps::Gaps;
 use super::source::Source;
 use crate::batch::Batch;
 use crate::failure::{Disposition, Failure};
-use crate::file::hour_file::{Compression, FileFormat, Hour, HourFile, HourFileName, OutputFormat};
+use crate::file::format::{Compression, FileFormat, OutputFormat};
+use crate::file::hour_file::{Hour, HourFile, HourFileName};
 use crate::machine::{Tail, WriteOrder};
 
 pub(super) const FORMAT: FileFormat = FileFormat {

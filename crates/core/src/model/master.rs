@@ -12,7 +12,7 @@ use super::plan::Fault;
 use super::source::Place;
 use super::store::Save;
 use super::world::World;
-use crate::file::frame::tests::origin;
+use crate::file::commit::tests::origin;
 use crate::file::hour_file::Hour;
 use crate::gap::Gap;
 use crate::limits::Limits;

@@ -1,4 +1,4 @@
-//! Databases and collections: whose changes, which folder, which of them are watched.
+//! Databases and collections: their names, their folders, and which of them are watched.
 
 pub mod names;
 pub mod origin;

@@ -1,4 +1,4 @@
-//! Collection names as one path component, reversibly.
+//! Collection names as path components.
 //!
 //! Azure Blob Storage forbids a trailing dot or slash and treats a backslash as a slash
 //! (<https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>);
@@ -6,16 +6,16 @@
 
 use std::fmt::Write as _;
 
-/// The folder at the lake's root that is silt's own. A collection of that name is encoded.
+/// silt's own folder at the root of the lake. A collection of that name is encoded.
 pub const OWN_FOLDER: &str = "_silt";
 
-/// The folder of what happens to a whole database, such as its drop. A collection of that name is encoded.
+/// The folder of events that concern a whole database, such as its drop. A collection of that name is encoded.
 pub const DATABASE_FOLDER: &str = "_database";
 
 /// Longest path component that common file systems take.
 pub const COMPONENT_MAX_BYTES: usize = 255;
 
-/// The folder of a collection: its name, with what a path can't hold percent-encoded.
+/// The folder of a collection: its name, with the characters that a path can't contain percent-encoded.
 #[must_use]
 pub fn encode(collection: &str) -> String {
     let mut out = String::with_capacity(collection.len());
@@ -41,15 +41,15 @@ pub fn encode(collection: &str) -> String {
     out
 }
 
-/// The collection of a folder, or `None` if [`encode`] never makes such a folder.
+/// The collection of a folder. `None` if [`encode`] never returns such a folder.
 #[must_use]
 pub fn decode(folder: &str) -> Option<String> {
     let name = percent_decode(folder)?;
     (encode(&name) == folder).then_some(name)
 }
 
-/// Text with its escapes (`%2F`, RFC 3986) taken for what they stand for, or `None` if one has no two
-/// hexadecimal digits, or what they make is not UTF-8.
+/// Decodes the percent escapes (RFC 3986) in a text. `None` if one doesn't have two hexadecimal digits, or if the
+/// result isn't UTF-8.
 #[must_use]
 pub fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -72,7 +72,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn odd_names_become_plain_folders() {
+    fn unusual_names_become_valid_folders() {
         for (name, folder) in [
             ("users", "users"),
             ("a.b", "a.b"),
@@ -89,12 +89,12 @@ mod tests {
             assert_eq!(decode(folder).as_deref(), Some(name));
         }
         assert_eq!(decode("%zz"), None);
-        assert_eq!(decode("%41"), None, "a folder that encode would not make");
+        assert_eq!(decode("%41"), None, "a folder that encode never returns");
     }
 
     proptest! {
         #[test]
-        fn every_name_comes_back(name in "\\PC{1,40}|[./\\\\%\\x00-\\x1f]{1,10}") {
+        fn every_name_round_trips(name in "\\PC{1,40}|[./\\\\%\\x00-\\x1f]{1,10}") {
             let folder = encode(&name);
             prop_assert!(!folder.contains('/') && !folder.ends_with('.'));
             prop_assert_eq!(decode(&folder), Some(name));

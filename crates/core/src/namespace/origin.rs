@@ -1,4 +1,4 @@
-//! Whose changes a file holds, and which folder they go to.
+//! The namespace of a file's changes, and its folder.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use crate::namespace::names;
 /// How the lake's folders are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Layout {
-    /// `<collection>/`: one database is watched.
+    /// `<collection>/`, if one database is watched.
     #[default]
     Collection,
-    /// `<database>/<collection>/`: several are.
+    /// `<database>/<collection>/`, if several are.
     DatabaseAndCollection,
 }
 
-/// Whose changes a file holds.
+/// A database and a collection, with the layout of the lake.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     /// The database.
     pub database: String,
-    /// The collection; empty for what happens to the database as a whole.
+    /// The collection. Empty for events that concern the whole database.
     pub collection: String,
-    /// How folders are laid out.
+    /// How the lake's folders are laid out.
     pub layout: Layout,
 }
 
@@ -42,7 +42,7 @@ impl Origin {
         }
     }
 
-    /// What people and logs call it: the collection, behind its database if there are several.
+    /// Its name in logs: the collection, preceded by its database if several are watched.
     #[must_use]
     pub fn name(&self) -> String {
         match self.layout {
@@ -61,7 +61,7 @@ impl Origin {
         };
         match self.layout {
             Layout::Collection => collection,
-            // What happens to no database in particular.
+            // Events that concern no database in particular.
             Layout::DatabaseAndCollection if self.database.is_empty() => collection,
             Layout::DatabaseAndCollection => {
                 format!("{}/{collection}", names::encode(&self.database))

@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use crate::namespace::names;
 use crate::namespace::origin::{Layout, Origin};
 
-/// Whether a database is the server's own. No pattern means it.
+/// Whether a database is the server's own. Patterns never match it.
 #[must_use]
 pub fn is_servers_database(name: &str) -> bool {
     matches!(name, "admin" | "config" | "local")
 }
 
-/// Whether a collection is the server's own. No pattern means it.
+/// Whether a collection is the server's own. Patterns never match it.
 #[must_use]
 pub fn is_servers_collection(name: &str) -> bool {
     name.starts_with("system.")
 }
 
-/// One word of a list.
+/// One entry of a list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(into = "Written", try_from = "Written")]
 pub enum Matcher {
@@ -28,16 +28,16 @@ pub enum Matcher {
     Name(String),
     /// All names that match an anchored regular expression.
     Pattern {
-        /// As it was written: `orders_*`, `/regex/`, `*`.
+        /// As it was configured: `orders_*`, `/regex/`, `*`.
         written: String,
-        /// The same as a regular expression, anchored at both ends, in the syntax that the server
-        /// (PCRE) and silt share.
+        /// The same as a regular expression, anchored at both ends, in the syntax that the server (PCRE) and the
+        /// `regex` crate read alike.
         regex: Regex,
     },
 }
 
 impl Matcher {
-    /// Whether a name is meant.
+    /// Whether it matches a name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match self {
@@ -55,7 +55,7 @@ impl PartialEq for Matcher {
 
 impl Eq for Matcher {}
 
-/// A word as a checkpoint holds it: a name is plain text.
+/// The form of a [`Matcher`] in a checkpoint, where a name is a plain string.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -101,9 +101,9 @@ impl fmt::Display for Matcher {
 /// A list of names and patterns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameSet {
-    /// What is meant.
+    /// Names that match, unless `excludes` matches them.
     pub includes: Vec<Matcher>,
-    /// What is not meant though `includes` names it: `!*_tmp`.
+    /// Exceptions, such as `!*_tmp`.
     pub excludes: Vec<Matcher>,
 }
 
@@ -118,11 +118,11 @@ impl NameSet {
         }
     }
 
-    /// Whether a name is meant.
+    /// Whether it matches a name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        let meant = |list: &[Matcher]| list.iter().any(|matcher| matcher.matches(name));
-        meant(&self.includes) && !meant(&self.excludes)
+        let any_matches = |list: &[Matcher]| list.iter().any(|matcher| matcher.matches(name));
+        any_matches(&self.includes) && !any_matches(&self.excludes)
     }
 
     /// The included names that are no patterns.
@@ -148,7 +148,7 @@ impl NameSet {
 }
 
 impl fmt::Display for NameSet {
-    /// As it could be written: `orders_*,!*_tmp`.
+    /// As it would be configured: `orders_*,!*_tmp`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let includes = self.includes.iter().map(|matcher| ("", matcher));
         let excludes = self.excludes.iter().map(|matcher| ("!", matcher));
@@ -160,7 +160,7 @@ impl fmt::Display for NameSet {
     }
 }
 
-/// What one stream carries for several collections.
+/// The collections that one shared stream carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// The databases.
@@ -186,7 +186,7 @@ impl Selection {
         self.databases.matches(database) && self.collections.matches(collection) && !is_apart()
     }
 
-    /// The only database, if it is named. Else the stream is one over the whole deployment.
+    /// The only database, if exactly one is named. Otherwise the stream is opened on the whole deployment.
     #[must_use]
     pub fn only_database(&self) -> Option<&str> {
         match self.databases.names()?.as_slice() {
@@ -203,7 +203,7 @@ pub enum Watched {
     Collection(Origin),
     /// Several collections, by one stream.
     Many {
-        /// Which.
+        /// Which collections.
         selection: Selection,
         /// How their folders are laid out.
         layout: Layout,
@@ -211,8 +211,7 @@ pub enum Watched {
 }
 
 impl Watched {
-    /// Whether this is the name of a collection that the feed carries, or would if it were there, in any
-    /// database.
+    /// Whether the feed carries a collection of this name in any database, or would if it existed.
     #[must_use]
     pub fn carries(&self, collection: &str) -> bool {
         match self {
@@ -221,7 +220,7 @@ impl Watched {
                 Some(databases) => databases
                     .iter()
                     .any(|database| selection.matches(database, collection)),
-                // Whatever is apart in one database isn't in the next that a pattern may mean.
+                // A collection with a stream of its own in one database may not have one in another.
                 None => {
                     !is_servers_collection(collection) && selection.collections.matches(collection)
                 }
@@ -229,7 +228,7 @@ impl Watched {
         }
     }
 
-    /// Whether this is the folder of a collection that the feed carries, or would if it were there.
+    /// Whether this is the folder of a collection that the feed carries, or would if it existed.
     #[must_use]
     pub fn carries_folder(&self, folder: &str) -> bool {
         let (selection, layout) = match self {
@@ -253,7 +252,7 @@ impl Watched {
         }
     }
 
-    /// What is selected, of a feed that carries many.
+    /// The selection of a feed with a shared stream.
     #[must_use]
     pub fn selection(&self) -> Option<&Selection> {
         match self {
@@ -262,7 +261,7 @@ impl Watched {
         }
     }
 
-    /// How a feed is listed: by its collection, or by what it selects.
+    /// The name of a feed in lists: its collection, or its selection.
     #[must_use]
     pub fn origin(&self) -> Origin {
         match self {
@@ -290,13 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_never_means_what_is_the_servers() {
+    fn patterns_never_match_the_servers_own() {
         let selection = Selection {
             databases: all(),
             collections: all(),
             apart: vec![("shop".to_owned(), "users".to_owned())],
         };
-        for (database, collection, is_meant) in [
+        for (database, collection, is_matched) in [
             ("shop", "orders", true),
             ("crm", "users", true),
             ("shop", "users", false),
@@ -307,7 +306,7 @@ mod tests {
             ("local", "x", false),
         ] {
             let matches = selection.matches(database, collection);
-            assert_eq!(matches, is_meant, "{database}.{collection}");
+            assert_eq!(matches, is_matched, "{database}.{collection}");
         }
     }
 
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_belongs_to_who_carries_its_collection() {
+    fn a_folder_belongs_to_the_feed_of_its_collection() {
         let watched = |databases: &[&str], layout| Watched::Many {
             selection: Selection {
                 databases: NameSet::of_names(databases),
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_database_is_one_that_is_named() {
+    fn a_single_named_database_is_the_only_one() {
         let of = |databases| Selection {
             databases,
             collections: all(),

@@ -1,4 +1,4 @@
-//! Names: a snapshot's folder, and what is in it beside the parts.
+//! The names of a snapshot's folder, plan and manifest.
 
 use chrono::{DateTime, NaiveDateTime};
 
@@ -7,7 +7,7 @@ use crate::position::ClusterTime;
 
 /// The plan's name.
 pub const PLAN: &str = "plan.json";
-/// The manifest's name. A folder that has one is a finished snapshot.
+/// The manifest's name. Only a finished snapshot has one.
 pub const MANIFEST: &str = "manifest.json";
 
 const PREFIX: &str = "snapshot-";
@@ -28,13 +28,13 @@ impl FolderName {
         }
     }
 
-    /// Reads a name; `None` if it is none of a snapshot's folder.
+    /// Reads a name. `None` if it isn't that of a snapshot's folder.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let time = NaiveDateTime::parse_from_str(name.strip_prefix(PREFIX)?, TIME).ok()?;
         let seconds = u32::try_from(time.and_utc().timestamp()).ok()?;
         let parsed = Self { seconds };
-        // Parsing is lenient about padding; names are not.
+        // chrono accepts missing padding; names don't.
         (parsed.to_string() == name).then_some(parsed)
     }
 
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written_or_not_at_all() {
+    fn names_round_trip_or_are_refused() {
         for seconds in [0, 1_705_328_123, u32::MAX] {
             let folder = FolderName { seconds };
             assert_eq!(FolderName::parse(&folder.to_string()), Some(folder));

@@ -1,24 +1,24 @@
-//! Which document: its `_id` in a JSON object.
+//! The key of a document: its `_id` in a JSON object.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Field of a key that JSON can't say: BSON bytes, as in a change.
+/// The field that holds BSON bytes where Extended JSON can't represent a key, as in a change.
 pub const RAW: &str = "siltRawEvent";
 
-/// A document's key as the text of a JSON object: `{"_id":…}` in Extended JSON. Where JSON can't say it,
-/// `{"siltRawEvent":…}` with the bytes of a BSON document that has the key in its `documentKey`.
+/// A document's key as the text of a JSON object: `{"_id":…}` in Extended JSON. Where Extended JSON can't represent
+/// it, `{"siltRawEvent":…}` with the bytes of a BSON document whose `documentKey` is the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(String);
 
 impl Key {
-    /// Takes the text of the object.
+    /// A key from the text of the object.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// A key that JSON can't say, from the Extended JSON of a binary.
+    /// A key that Extended JSON can't represent, from the Extended JSON of a binary value.
     #[must_use]
     pub fn raw(binary: &str) -> Self {
         Self(format!("{{\"{RAW}\":{binary}}}"))

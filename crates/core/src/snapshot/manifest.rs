@@ -1,4 +1,4 @@
-//! The manifest: says that a snapshot is finished, and what belongs to it.
+//! The manifest, which states that a snapshot is finished, and what belongs to it.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::part::PartName;
 use super::plan::Plan;
-use crate::file::frame::rfc3339;
-use crate::file::tail::Damage;
+use crate::file::damage::Damage;
 use crate::position::ClusterTime;
+use crate::time::rfc3339;
 
 /// What a finished snapshot holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,16 +23,17 @@ pub struct Manifest {
     pub count: u64,
     /// Length of all parts.
     pub bytes: u64,
-    /// The parts. A file beside them isn't of the snapshot.
+    /// The parts. No other file belongs to the snapshot.
     pub parts: Vec<PartEntry>,
-    /// The position: changes from here on, inclusive, applied in order to the documents, give the collection.
+    /// The position: the changes from here on, inclusive, applied in order to the documents, yield the collection.
     pub cluster_time: ClusterTime,
     /// The same, RFC 3339.
     pub at: String,
-    /// Changes up to here, inclusive, at least: before that, the documents may be newer than the changes.
+    /// The collection is complete once changes up to here, inclusive, are applied. Before that, some documents may be newer than the
+    /// changes.
     pub complete_cluster_time: ClusterTime,
-    /// What left changes out when it was begun: where there is anything, documents and changes aren't the
-    /// collection. `None` where an older silt didn't say it.
+    /// The settings that filtered changes when the snapshot was begun. If there are any, documents and changes
+    /// don't yield the collection. `None` if it was written by a version that didn't state them.
     pub change_filters: Option<Vec<String>>,
     /// When it was begun, RFC 3339.
     pub started_at: String,
@@ -42,9 +43,9 @@ pub struct Manifest {
     pub ranges: u32,
     /// Extension of the parts.
     pub format: String,
-    /// How documents are written.
+    /// How documents are encoded.
     pub json_mode: super::plan::JsonMode,
-    /// Who finished it.
+    /// The version that finished it.
     pub silt_version: String,
 }
 
@@ -59,18 +60,18 @@ pub struct PartEntry {
     pub bytes: u64,
 }
 
-/// What the files of a snapshot are beside what its manifest says.
+/// How the files of a snapshot compare to its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// The same.
+    /// They are the same.
     Same,
-    /// All of it is there, and more: two silts finished it at once.
+    /// Everything is there, and more: two processes finished it at once.
     Grown,
-    /// Something of it is gone: what.
-    Lacking(String),
+    /// Something is missing, as the text says.
+    Incomplete(String),
 }
 
-/// A part as it was counted.
+/// A part with its counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// Its name.
@@ -82,10 +83,9 @@ pub struct Counted {
 }
 
 impl Manifest {
-    /// The manifest of a snapshot whose ranges were all read to their end, at `complete` by the deployment's
-    /// clock.
+    /// The manifest of a snapshot whose ranges were all read to the end, at cluster time `complete`.
     ///
-    /// `before` is what was there as its manifest.
+    /// `before` is the manifest that is there already.
     ///
     /// # Errors
     ///
@@ -127,13 +127,13 @@ impl Manifest {
         })
     }
 
-    /// Whether these files, by name and length, are what it says.
+    /// Whether these files, by name and length, are exactly those of the manifest.
     #[must_use]
     pub fn fits<'a>(&self, files: impl Iterator<Item = (&'a str, u64)>) -> bool {
         self.compare(files) == Fit::Same
     }
 
-    /// What these files, by name and length, are beside what it says.
+    /// Compares these files, by name and length, to the manifest.
     #[must_use]
     pub fn compare<'a>(&self, files: impl Iterator<Item = (&'a str, u64)>) -> Fit {
         let mut left: HashMap<&str, u64> = files.collect();
@@ -141,7 +141,7 @@ impl Manifest {
         for part in &self.parts {
             let len_bytes = left.remove(part.name.as_str());
             if let Some(lack) = part.lack(len_bytes) {
-                return Fit::Lacking(lack);
+                return Fit::Incomplete(lack);
             }
             has_grown |= len_bytes > Some(part.bytes);
         }
@@ -151,7 +151,7 @@ impl Manifest {
 }
 
 impl PartEntry {
-    /// What is missing of it, if it has this length now.
+    /// What is missing from it, if the file has this length now.
     fn lack(&self, len_bytes: Option<u64>) -> Option<String> {
         let Self { name, bytes, .. } = self;
         match len_bytes {
@@ -164,7 +164,7 @@ impl PartEntry {
     }
 }
 
-/// No part of a manifest has gone or become shorter.
+/// Refuses parts that are missing or shorter than in this manifest.
 fn check_lengths(before: &Manifest, parts: &[Counted]) -> Result<(), Damage> {
     let parts: HashMap<String, u64> = parts
         .iter()
@@ -179,7 +179,7 @@ fn check_lengths(before: &Manifest, parts: &[Counted]) -> Result<(), Damage> {
         .map_or(Ok(()), |lack| Err(Damage::Broken(lack)))
 }
 
-/// Each range's parts follow each other without a gap.
+/// Refuses gaps in the numbers of each range's parts.
 fn check_numbers(plan: &Plan, parts: &[Counted]) -> Result<(), Damage> {
     for range in 0..plan.ranges() {
         let mut expected = PartName::first(range, plan.format);

@@ -1,19 +1,19 @@
-//! Snapshots: the documents that were there before the stream.
+//! Snapshots: the documents that existed before the stream began.
 //!
-//! A snapshot is a folder in its collection's: a plan, written before anything is read; parts, which hold
-//! the documents and grow by commits as hour files do; a manifest, written when all is there. The lake is
-//! its only state: what is still to be read follows from the plan and from the last line of each range's
-//! newest part. What the folder is called, what is in it and what comes next is decided here.
+//! A snapshot is a folder within the folder of its collection. It contains a plan, written before anything is
+//! read; parts, which hold the documents and grow by commits like hour files; and a manifest, written when all
+//! documents are there. The lake is its only state: what is still to be read follows from the plan and from the
+//! last line of the newest part of each range. This module decides names, contents and the next step.
 
-pub mod choice;
+pub mod decision;
 pub mod folder;
 pub mod key;
 pub mod manifest;
 pub mod part;
+pub mod part_scan;
 pub mod plan;
 pub mod progress;
-pub mod reply;
-pub mod scan;
+pub mod reply_size;
 #[cfg(test)]
 mod tests;
 pub mod throttle;
@@ -23,8 +23,8 @@ pub mod throttle;
 pub enum SnapshotMode {
     /// Never.
     Never,
-    /// Once: when the lake holds no finished snapshot of it.
+    /// Once: if the lake holds no finished snapshot of it.
     Initial,
-    /// The same, and again behind each gap that the lake has a record of.
+    /// Like `Initial`, and again after each gap that the lake has a record of.
     WhenLost,
 }

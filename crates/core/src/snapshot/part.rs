@@ -1,4 +1,4 @@
-//! Parts: the files that hold a snapshot's documents.
+//! Parts: the files that hold the documents of a snapshot.
 
 use std::fmt;
 use std::io;
@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use super::plan::Plan;
-use crate::file::addition::{self, Commit, Extent, Sums};
-use crate::file::frame::{GzipLevel, rfc3339};
-use crate::file::hour_file::FileFormat;
+use crate::file::format::FileFormat;
+use crate::file::gzip::GzipLevel;
+use crate::file::layout::{self, Commit, Extent, Totals};
 use crate::position::ClusterTime;
+use crate::time::rfc3339;
 
-/// The name of a part: `part-00001.json`. Its number tells the range that it is of, without any range knowing
-/// what the others write: with four ranges the first has 1, 5, 9 and so on.
+/// The name of a part: `part-00001.json`. The number says which range it belongs to, so ranges needn't coordinate:
+/// with four ranges the first writes 1, 5, 9 and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PartName {
     /// From 1.
@@ -25,14 +26,14 @@ pub struct PartName {
 }
 
 impl PartName {
-    /// The first of a range, counted from 0.
+    /// The first part of a range. Ranges count from 0.
     #[must_use]
     pub fn first(range: u32, format: FileFormat) -> Self {
         let number = range + 1;
         Self { number, format }
     }
 
-    /// The next of the same range.
+    /// The next part of the same range.
     #[must_use]
     pub fn next(self, ranges: u32) -> Self {
         Self {
@@ -41,7 +42,7 @@ impl PartName {
         }
     }
 
-    /// The range that it is of.
+    /// The range that it belongs to.
     #[must_use]
     pub fn range(self, ranges: u32) -> u32 {
         (self.number - 1) % ranges
@@ -54,7 +55,7 @@ impl fmt::Display for PartName {
     }
 }
 
-/// A name that silt doesn't give to parts.
+/// A name that isn't a part's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the name of a part of a snapshot")]
 pub struct NotAPart;
@@ -79,22 +80,22 @@ impl FromStr for PartName {
     }
 }
 
-/// What is known of a part in the lake.
+/// What is known about a part in the lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Its name.
     pub name: PartName,
-    /// How long it is.
+    /// Its length, and that of head and foot.
     pub extent: Extent,
-    /// Commits that made it; uncompressed `ndjson` doesn't say, so there those since it was opened.
+    /// Commits to it. Uncompressed `ndjson` doesn't state them; then only those since it was opened count.
     pub commits: u32,
-    /// Documents in it; `None` where uncompressed `ndjson` doesn't say it.
+    /// Documents in it. `None` for uncompressed `ndjson`, which doesn't state it.
     pub documents: Option<u64>,
-    /// Its last document.
+    /// The key of its last document.
     pub last: Key,
 }
 
-/// `metadata` of a `json` part.
+/// The `metadata` of a `json` part.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Metadata {
     pub collection: String,
@@ -110,22 +111,22 @@ pub(super) struct Metadata {
     pub last_document_key: Key,
 }
 
-/// Documents that wait for a commit. Never empty.
+/// Documents of the next commit. Never empty.
 #[derive(Clone, Debug)]
 pub struct Documents {
     /// Their lines, each with its separator.
     pub lines: Bytes,
     /// How many.
     pub count: u32,
-    /// The last.
+    /// The key of the last.
     pub last: Key,
 }
 
-/// Encodes the commit of documents to the part `name`, which is `base` now, or not there.
+/// Encodes the commit of documents to the part `name`. `base` is the part as it is now; `None` if there is none.
 ///
 /// # Errors
 ///
-/// The compressor's.
+/// The compressor failed.
 pub fn commit(
     plan: &Plan,
     base: Option<&Part>,
@@ -134,7 +135,7 @@ pub fn commit(
     gzip_level: GzipLevel,
     now_unix_ms: i64,
 ) -> io::Result<Commit<Part>> {
-    // What a damaged file says of itself may be any number.
+    // A damaged file can claim any number.
     let commits = base.map_or(0, |base| base.commits).saturating_add(1);
     let before = base.map_or(Some(0), |base| base.documents);
     let count = before.map(|before| before.saturating_add(u64::from(documents.count)));
@@ -148,17 +149,17 @@ pub fn commit(
         cluster_time: plan.cluster_time,
         last_document_key: documents.last.clone(),
     };
-    let sums = Sums {
+    let totals = Totals {
         commits,
         lines: metadata.count,
     };
     let extent = base.map(|base| base.extent);
-    let (addition, extent) = addition::frame(
+    let (addition, extent) = layout::frame(
         name.format,
         extent,
         &metadata,
         documents.lines,
-        sums,
+        totals,
         gzip_level,
     )?;
     let file = Part {

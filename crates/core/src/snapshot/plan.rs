@@ -1,69 +1,69 @@
-//! The plan of a snapshot: all that whoever goes on with it must know.
+//! The plan of a snapshot: everything that is needed to resume it.
 
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use super::part::{Part, PartName};
-use super::scan::Seen;
-use crate::file::addition::chunk_limit_bytes;
-use crate::file::hour_file::FileFormat;
-use crate::file::tail::Damage;
+use super::part_scan::FoundPart;
+use crate::file::damage::Damage;
+use crate::file::format::FileFormat;
+use crate::file::layout::chunk_limit_bytes;
 use crate::position::ClusterTime;
 
-/// How documents are written.
+/// How documents are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JsonMode {
-    /// Plain JSON where JSON has a like type.
+    /// Plain JSON where JSON has an equivalent type.
     Relaxed,
     /// Every value with its type.
     Canonical,
 }
 
-/// What was decided before anything was read. Whoever reads on keeps to it, whatever his own settings are:
-/// then two at once meet in the same files, where the lake refuses one of them.
+/// What was decided before anything was read. A process that resumes the snapshot follows the plan and not its own
+/// settings, so two processes write to the same files, where the lake refuses one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The database.
     pub database: String,
     /// The collection.
     pub collection: String,
-    /// The collection's UUID, if the role may see it: another collection of the name has another.
+    /// The collection's UUID, if the role may see it. A recreated collection of the same name has another.
     pub uuid: Option<String>,
-    /// The position. No document is read as it was before; changes from here on, inclusive, do the rest.
+    /// The position. No document is older; the changes from here on, inclusive, bring every document up to date.
     pub cluster_time: ClusterTime,
     /// When it was begun, RFC 3339.
     pub begun_at: String,
-    /// About how many documents there are.
+    /// The estimated number of documents.
     pub estimated_documents: u64,
-    /// About how long they are, as BSON; `None` if the role may not see it.
+    /// Their estimated length as BSON. `None` if the role may not see it.
     pub estimated_bytes: Option<u64>,
     /// Where one range ends and the next begins, in the order of the `_id` index.
     pub boundaries: Vec<Key>,
-    /// The greatest `_id`, where the last range ends; `None` if there were no documents. What comes behind it
-    /// came after the position.
+    /// The greatest `_id`, where the last range ends. `None` if there were no documents. Documents with a greater
+    /// one were inserted after the position.
     pub last: Option<Key>,
-    /// What leaves changes of it out of the lake, as it was set; `None` where an older silt didn't say it.
+    /// The settings that filter its changes. `None` if it was written by a version that didn't state them.
     pub change_filters: Option<Vec<String>>,
     /// Format of the parts.
     #[serde(with = "extension")]
     pub format: FileFormat,
-    /// How documents are written.
+    /// How documents are encoded.
     pub json_mode: JsonMode,
-    /// The most bytes of lines in one commit, but for a single document that is longer.
+    /// The most bytes of lines in one commit, except for a single document that is longer.
     pub chunk_limit_bytes: u64,
-    /// A part that could pass this with the next commit is full.
+    /// A part that could exceed this with the next commit is full.
     pub file_limit_bytes: u64,
     /// A part with this many commits is full.
     pub file_limit_commits: u32,
-    /// Who made it.
+    /// The version that made it.
     pub silt_version: String,
 }
 
-/// What one range holds, in the order of the `_id` index.
+/// The bounds of one range, in the order of the `_id` index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds<'a> {
-    /// Its first `_id`; `None`: from the beginning.
+    /// Its first `_id`. `None` for the beginning of the collection.
     pub from: Option<&'a Key>,
     /// Where it ends.
     pub to: End<'a>,
@@ -74,7 +74,7 @@ pub struct Bounds<'a> {
 pub enum End<'a> {
     /// Before this `_id`.
     Before(&'a Key),
-    /// With this `_id`.
+    /// With this `_id`, inclusive.
     With(&'a Key),
 }
 
@@ -85,7 +85,7 @@ impl Plan {
         u32::try_from(self.boundaries.len()).unwrap_or(u32::MAX - 1) + 1
     }
 
-    /// What a range holds, counted from 0; `None` if there is nothing to read.
+    /// The bounds of a range, counted from 0. `None` if there is nothing to read.
     #[must_use]
     pub fn bounds(&self, range: u32) -> Option<Bounds<'_>> {
         let last = self.last.as_ref()?;
@@ -100,8 +100,8 @@ impl Plan {
         })
     }
 
-    /// The part that a range's next commit goes to, and what that is now. Whether a part is full follows
-    /// from the part and the plan, never from what is to be written: two at once meet in the same part.
+    /// The part for the next commit of a range, and the state of that part if it exists. Whether a part is full
+    /// follows from the part and the plan, never from what is about to be written, so two processes choose the same part.
     #[must_use]
     pub fn place<'a>(&self, range: u32, newest: Option<&'a Part>) -> (PartName, Option<&'a Part>) {
         let Some(newest) = newest else {
@@ -117,40 +117,41 @@ impl Plan {
         }
     }
 
-    /// The mean length of a document, if anything is known of it.
+    /// The mean length of a document, if it can be estimated.
     #[must_use]
     pub fn mean_bytes(&self) -> Option<u64> {
         self.estimated_bytes?.checked_div(self.estimated_documents)
     }
 
-    /// The part, if it is one of this snapshot.
+    /// The part, if it belongs to this snapshot.
     ///
     /// # Errors
     ///
-    /// It is another's.
-    pub fn expect(&self, seen: Seen) -> Result<Part, Damage> {
-        let (expected, found) = (
-            format!("{}.{}", self.database, self.collection),
-            format!("{}.{}", seen.database, seen.collection),
-        );
-        if found != expected {
-            return Err(Damage::Foreign { found, expected });
+    /// It belongs to another snapshot or collection.
+    pub fn expect(&self, found: FoundPart) -> Result<Part, Damage> {
+        let expected = format!("{}.{}", self.database, self.collection);
+        let namespace = format!("{}.{}", found.database, found.collection);
+        if namespace != expected {
+            return Err(Damage::Foreign {
+                found: namespace,
+                expected,
+            });
         }
-        if seen.cluster_time != self.cluster_time {
+        if found.cluster_time != self.cluster_time {
             return Err(Damage::Broken(format!(
-                "it is of a snapshot at {}, not at {}",
-                seen.cluster_time, self.cluster_time
+                "it belongs to a snapshot at {}, not at {}",
+                found.cluster_time, self.cluster_time
             )));
         }
-        Ok(seen.part)
+        Ok(found.part)
     }
 }
 
-/// A format as the extension of its files.
+/// Serializes a format as its file extension.
 mod extension {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    use crate::file::hour_file::FileFormat;
+    use crate::file::format::FileFormat;
 
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(format: &FileFormat, to: S) -> Result<S::Ok, S::Error> {
@@ -160,6 +161,6 @@ mod extension {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FileFormat, D::Error> {
         let extension = String::deserialize(from)?;
         let format = FileFormat::of_extension(&extension);
-        format.ok_or_else(|| D::Error::custom(format!("{extension} is no format")))
+        format.ok_or_else(|| D::Error::custom(format!("{extension} isn't a format")))
     }
 }

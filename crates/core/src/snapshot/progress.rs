@@ -1,26 +1,26 @@
-//! How far a snapshot is.
+//! The progress of a snapshot.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-/// The rate is that of so long.
+/// The rate is measured over this time.
 const WINDOW_MS: u64 = 30_000;
 const BAR_LEN: usize = 20;
 
-/// Figures of one snapshot, and their rate.
+/// The counts of one snapshot, and their rate.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// About how many documents there are.
+    /// The estimated number of documents.
     pub estimated_documents: u64,
     /// Documents in the lake.
     pub documents: u64,
-    /// Their length as BSON. Of what was there before this process, an estimate.
+    /// Their length as BSON. For documents that were there before this process, an estimate.
     pub bytes: u64,
-    /// Time, documents and bytes of the last half minute.
+    /// Time, documents and bytes at each tick of the last half minute.
     samples: VecDeque<(u64, u64, u64)>,
 }
 
-/// What a second brings.
+/// Progress per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     /// Documents.
@@ -30,7 +30,7 @@ pub struct Rate {
 }
 
 impl Progress {
-    /// A snapshot that has so many documents in the lake already, of so many bytes.
+    /// A snapshot with this many documents and bytes in the lake already.
     #[must_use]
     pub fn new(estimated_documents: u64, documents: u64, bytes: u64) -> Self {
         Self {
@@ -41,13 +41,13 @@ impl Progress {
         }
     }
 
-    /// The lake has so many more.
+    /// Adds documents and bytes that were committed.
     pub fn add(&mut self, documents: u64, bytes: u64) {
         self.documents += documents;
         self.bytes += bytes;
     }
 
-    /// Notes the figures of this moment, on the clock that never runs back.
+    /// Records the current counts, at this time of a monotonic clock.
     pub fn tick(&mut self, now_ms: u64) {
         self.samples.push_back((now_ms, self.documents, self.bytes));
         let is_old = |sample: &(u64, u64, u64)| sample.0 + WINDOW_MS < now_ms;
@@ -56,7 +56,7 @@ impl Progress {
         }
     }
 
-    /// From 0 to 1; less than 1 until it is finished, however wrong the estimate is.
+    /// From 0 to 0.99: the estimate may be wrong, so the figure never says that the snapshot is finished.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
     pub fn fraction(&self) -> f64 {
@@ -64,7 +64,7 @@ impl Progress {
         (self.documents as f64 / all as f64).min(0.99)
     }
 
-    /// What a second brought lately.
+    /// The rate of the last half minute.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
     pub fn rate(&self) -> Option<Rate> {
@@ -76,14 +76,14 @@ impl Progress {
         })
     }
 
-    /// How long the rest takes at this rate. `None` if nothing moves, or there are more documents than
-    /// was thought.
+    /// How long the rest takes at this rate. `None` if there is no progress, or there are more documents than
+    /// estimated.
     #[must_use]
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a time left is a guess"
+        reason = "the time left is an estimate"
     )]
     pub fn seconds_left(&self) -> Option<u64> {
         let left = self.estimated_documents.checked_sub(self.documents)?;
@@ -156,12 +156,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_says_it_all() {
+    fn the_line_shows_fraction_counts_rate_and_time_left() {
         let mut progress = Progress::new(266_000, 20_000, 10 << 20);
         let start = "[#-------------------] 7 % · 20,000 of 266,000 documents";
         assert_eq!(progress.line(), start);
         progress.tick(1000);
-        assert_eq!(progress.line(), start, "one look tells no rate");
+        assert_eq!(progress.line(), start, "one sample gives no rate");
         progress.add(100_000, 380 << 20);
         progress.tick(11_000);
         assert_eq!(
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_the_last_half_minute() {
+    fn the_rate_is_measured_over_the_last_half_minute() {
         let mut progress = Progress::new(1_000_000, 0, 0);
         for second in 0..=100 {
             progress.tick(second * 1000);
@@ -188,11 +188,11 @@ mod tests {
         for second in 101..200 {
             progress.tick(second * 1000);
         }
-        assert_eq!(progress.seconds_left(), None, "nothing moves");
+        assert_eq!(progress.seconds_left(), None, "no progress");
     }
 
     #[test]
-    fn a_wrong_estimate_is_no_end() {
+    fn a_wrong_estimate_never_shows_the_end() {
         let mut progress = Progress::new(10, 0, 0);
         progress.tick(0);
         progress.add(20, 4096);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_times_are_for_people() {
+    fn numbers_times_and_sizes_are_readable() {
         for (number, text) in [
             (0, "0"),
             (999, "999"),

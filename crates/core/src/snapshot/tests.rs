@@ -1,4 +1,4 @@
-//! Plans, parts and manifests together.
+//! Tests of plans, parts and manifests together.
 
 use std::io::Read as _;
 
@@ -8,12 +8,13 @@ use proptest::prelude::*;
 use super::key::Key;
 use super::manifest::{Counted, Fit, Manifest};
 use super::part::{self, Documents, Part, PartName};
+use super::part_scan::{FoundPart, PartScan};
 use super::plan::{Bounds, End, JsonMode, Plan};
-use super::scan::{PartScan, Seen};
-use crate::file::addition::Commit;
-use crate::file::frame::GzipLevel;
-use crate::file::hour_file::{Compression, FileFormat, OutputFormat};
-use crate::file::tail::{Damage, Step};
+use crate::file::damage::Damage;
+use crate::file::format::{Compression, FileFormat, OutputFormat};
+use crate::file::gzip::GzipLevel;
+use crate::file::layout::Commit;
+use crate::file::tail_scan::Step;
 use crate::position::ClusterTime;
 
 fn formats() -> [FileFormat; 4] {
@@ -81,7 +82,7 @@ fn apply(bytes: &mut Vec<u8>, base: Option<&Part>, commit: &Commit<Part>) {
     bytes.extend_from_slice(&commit.addition.foot);
 }
 
-/// A first part of so many commits with three documents each.
+/// A first part made by this many commits of three documents each.
 fn written(plan: &Plan, commits: u32) -> (Vec<u8>, Part) {
     let name = PartName::first(0, plan.format);
     let (mut bytes, mut base) = (Vec::new(), None);
@@ -96,7 +97,7 @@ fn written(plan: &Plan, commits: u32) -> (Vec<u8>, Part) {
     (bytes, base.unwrap())
 }
 
-fn scan(name: PartName, bytes: &[u8]) -> Result<Seen, Damage> {
+fn scan(name: PartName, bytes: &[u8]) -> Result<FoundPart, Damage> {
     let (mut scan, mut range) = PartScan::begin(name, bytes.len() as u64)?;
     for _ in 0..100 {
         let start = usize::try_from(range.start).unwrap();
@@ -106,7 +107,7 @@ fn scan(name: PartName, bytes: &[u8]) -> Result<Seen, Damage> {
             Step::Done(seen) => return Ok(seen),
         }
     }
-    panic!("no end");
+    panic!("the scan never ends");
 }
 
 fn text(bytes: &[u8], format: FileFormat) -> String {
@@ -122,7 +123,7 @@ fn text(bytes: &[u8], format: FileFormat) -> String {
 }
 
 #[test]
-fn every_commit_leaves_a_valid_part_that_tells_its_last_document() {
+fn every_commit_leaves_a_valid_part_that_states_its_last_document() {
     for format in formats() {
         let plan = plan(format, &[]);
         for commits in [1, 2, 9] {
@@ -160,7 +161,7 @@ fn every_commit_leaves_a_valid_part_that_tells_its_last_document() {
 }
 
 #[test]
-fn plain_lines_that_were_there_are_not_counted() {
+fn the_documents_of_a_reopened_ndjson_part_are_not_counted() {
     let plan = plan(formats()[2], &[]);
     let (bytes, part) = written(&plan, 1);
     let found = plan.expect(scan(part.name, &bytes).unwrap()).unwrap();
@@ -177,7 +178,7 @@ fn plain_lines_that_were_there_are_not_counted() {
 }
 
 #[test]
-fn a_part_of_somebody_else_is_refused() {
+fn a_part_of_another_snapshot_is_refused() {
     for format in formats() {
         let plan = plan(format, &[]);
         let (bytes, part) = written(&plan, 1);
@@ -194,12 +195,15 @@ fn a_part_of_somebody_else_is_refused() {
         let mut later = plan;
         later.cluster_time.increment += 1;
         let error = later.expect(seen).unwrap_err();
-        assert!(error.to_string().contains("of a snapshot at"), "{error}");
+        assert!(
+            error.to_string().contains("belongs to a snapshot at"),
+            "{error}"
+        );
     }
 }
 
 #[test]
-fn the_last_document_is_known_where_json_cannot_say_its_key() {
+fn the_last_document_is_known_if_its_key_is_only_in_the_raw_event() {
     let plan = plan(formats()[3], &[]);
     let raw = r#"{"$binary":{"base64":"AAAA","subType":"00"}}"#;
     let line = line(&plan, 1).replace(
@@ -236,7 +240,7 @@ fn the_last_document_is_known_where_json_cannot_say_its_key() {
 }
 
 #[test]
-fn ranges_follow_each_other_without_a_gap() {
+fn ranges_are_contiguous() {
     let plan = plan(formats()[0], &[10, 20]);
     assert_eq!(plan.ranges(), 3);
     let (ten, twenty, last) = (key(10), key(20), key(99));
@@ -253,7 +257,7 @@ fn ranges_follow_each_other_without_a_gap() {
 }
 
 #[test]
-fn a_part_that_could_get_too_long_is_full() {
+fn a_part_that_could_exceed_its_limit_is_full() {
     for format in formats() {
         let plan = plan(format, &[10, 20]);
         let (first, base) = plan.place(1, None);
@@ -280,7 +284,7 @@ fn a_part_that_could_get_too_long_is_full() {
 }
 
 #[test]
-fn plans_survive_json() {
+fn plans_round_trip() {
     for format in formats() {
         let plan = plan(format, &[10, 20]);
         let bytes = serde_json::to_vec_pretty(&plan).unwrap();
@@ -291,7 +295,7 @@ fn plans_survive_json() {
     let other = text.replace("json.gz", "parquet");
     let error = serde_json::from_str::<Plan>(&other).unwrap_err();
     assert!(
-        error.to_string().contains("parquet is no format"),
+        error.to_string().contains("parquet isn't a format"),
         "{error}"
     );
 }
@@ -308,7 +312,7 @@ fn counted(number: u32, documents: u64) -> Counted {
 }
 
 #[test]
-fn the_manifest_sums_the_parts_up_and_misses_none() {
+fn the_manifest_totals_the_parts_and_refuses_missing_ones() {
     let plan = plan(formats()[0], &[10]);
     let complete = ClusterTime {
         seconds: 1_705_328_200,
@@ -330,7 +334,7 @@ fn the_manifest_sums_the_parts_up_and_misses_none() {
     assert_eq!(manifest.parts[2].name, "part-00003.json");
     let rest = [("plan.json", 1), ("manifest.json", 2)];
     assert!(manifest.fits(files.into_iter().chain(rest)));
-    let lacking = |lack: &str| Fit::Lacking(lack.to_owned());
+    let lacking = |lack: &str| Fit::Incomplete(lack.to_owned());
     let fewer = manifest.compare(files[..2].iter().copied());
     assert_eq!(fewer, lacking("part-00003.json is missing"));
     let more = files.into_iter().chain([("part-00004.json", 1)]);
@@ -340,7 +344,11 @@ fn the_manifest_sums_the_parts_up_and_misses_none() {
     assert!(!manifest.fits(third(51).into_iter()));
     let shorter = third(49).into_iter().chain([("part-00004.json", 1)]);
     let lack = lacking("part-00003.json has 49 bytes of 50");
-    assert_eq!(manifest.compare(shorter), lack, "whatever else has come");
+    assert_eq!(
+        manifest.compare(shorter),
+        lack,
+        "even if other parts were added"
+    );
     let mut cut = parts.clone();
     cut[0].len_bytes -= 1;
     let made = Manifest::new(&plan, cut, Some(&manifest), complete, 0);
@@ -358,7 +366,11 @@ fn the_manifest_sums_the_parts_up_and_misses_none() {
                     .to_string()
                     .contains("part-00001.json is missing")
             ),
-            _ => assert_eq!(made.unwrap().parts.len(), 2, "nobody knows of a last part"),
+            _ => assert_eq!(
+                made.unwrap().parts.len(),
+                2,
+                "nothing says that there was a last part"
+            ),
         }
         let made = Manifest::new(&plan, fewer, Some(&manifest), complete, 0);
         let missing = format!("{gone} is missing");
@@ -370,7 +382,7 @@ fn the_manifest_sums_the_parts_up_and_misses_none() {
 }
 
 #[test]
-fn what_an_older_silt_wrote_is_read() {
+fn plans_and_manifests_of_older_versions_are_read() {
     let plan = plan(formats()[0], &[]);
     let manifest = Manifest::new(&plan, Vec::new(), None, plan.cluster_time, 0).unwrap();
     let older = |json: serde_json::Result<serde_json::Value>| {
@@ -386,7 +398,7 @@ fn what_an_older_silt_wrote_is_read() {
 
 proptest! {
     #[test]
-    fn part_names_are_read_as_they_are_written_or_not_at_all(
+    fn part_names_round_trip_or_are_refused(
         name in prop_oneof![any::<String>(), "part-[0-9]{1,7}\\.(json|ndjson)(\\.gz)?"],
         number in 1_u32..1_000_000,
     ) {
@@ -399,7 +411,7 @@ proptest! {
         }
     }
 
-    /// No two ranges ever have a part in common, and each knows its own.
+    /// No two ranges share a part, and each part names its range.
     #[test]
     fn ranges_share_no_part(ranges in 1_u32..20, steps in 0_u32..50) {
         let mut seen = std::collections::BTreeSet::new();
@@ -415,7 +427,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_part_is_refused_or_gone_on_with(
+    fn a_damaged_part_is_refused_or_can_be_continued(
         format in 0_usize..4,
         at in any::<prop::sample::Index>(),
         bits in 1_u8..,
@@ -429,7 +441,7 @@ proptest! {
         } else {
             bytes[at] ^= bits;
         }
-        if let Ok(Seen { part: read, .. }) = scan(part.name, &bytes) {
+        if let Ok(FoundPart { part: read, .. }) = scan(part.name, &bytes) {
             let commit = part::commit(&plan, Some(&read), part.name, documents(&plan, 6..9), GzipLevel::default(), 0);
             let commit = commit.map_err(|error| TestCaseError::fail(error.to_string()))?;
             apply(&mut bytes, Some(&read), &commit);

@@ -1,41 +1,41 @@
-//! How fast documents may be read.
+//! Limits how fast documents are read.
 
-/// Bounds the bytes in a second, over all who ask. What was read is paid for afterwards: how long a reply
-/// is is known only when it is there.
+/// Limits the bytes per second of all snapshot reads together. A read is charged afterwards, because the length of a
+/// reply isn't known before.
 #[derive(Clone, Debug)]
 pub struct Throttle {
-    /// `None`: as fast as it goes.
+    /// `None` for no limit.
     bytes_per_second: Option<u64>,
-    /// When all that was read is paid for, in nanoseconds on the clock that never runs back.
-    paid_at_ns: u128,
+    /// When the next read may begin, in nanoseconds of a monotonic clock.
+    next_at_ns: u128,
 }
 
 impl Throttle {
-    /// At most so many bytes in a second.
+    /// At most this many bytes per second.
     #[must_use]
     pub fn new(bytes_per_second: Option<u64>) -> Self {
         Self {
             bytes_per_second: bytes_per_second.map(|bytes| bytes.max(1)),
-            paid_at_ns: 0,
+            next_at_ns: 0,
         }
     }
 
-    /// How long to wait before anything more is read.
+    /// How long to wait before the next read.
     #[must_use]
     pub fn wait_ms(&self, now_ms: u64) -> u64 {
         let wait_ns = self
-            .paid_at_ns
+            .next_at_ns
             .saturating_sub(u128::from(now_ms) * 1_000_000);
         u64::try_from(wait_ns.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 
-    /// So many bytes were read.
-    pub fn spend(&mut self, bytes: u64, now_ms: u64) {
+    /// Charges the bytes of a read.
+    pub fn charge(&mut self, bytes: u64, now_ms: u64) {
         let Some(bytes_per_second) = self.bytes_per_second else {
             return;
         };
-        let price_ns = u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_second);
-        self.paid_at_ns = self.paid_at_ns.max(nanoseconds(now_ms)) + price_ns;
+        let cost_ns = u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_second);
+        self.next_at_ns = self.next_at_ns.max(nanoseconds(now_ms)) + cost_ns;
     }
 }
 
@@ -50,34 +50,34 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_was_read_is_waited_for() {
+    fn a_read_delays_the_next_by_its_length() {
         let mut throttle = Throttle::new(Some(1000));
         assert_eq!(throttle.wait_ms(0), 0);
-        throttle.spend(500, 10_000);
+        throttle.charge(500, 10_000);
         assert_eq!(throttle.wait_ms(10_000), 500);
         assert_eq!(throttle.wait_ms(10_400), 100);
-        throttle.spend(100, 10_400);
+        throttle.charge(100, 10_400);
         assert_eq!(
             throttle.wait_ms(10_400),
             200,
             "the second adds to the first"
         );
         assert_eq!(throttle.wait_ms(11_000), 0);
-        throttle.spend(1000, 20_000);
-        assert_eq!(throttle.wait_ms(20_000), 1000, "idle time is not saved up");
+        throttle.charge(1000, 20_000);
+        assert_eq!(throttle.wait_ms(20_000), 1000, "idle time gives no credit");
     }
 
     #[test]
-    fn without_a_limit_nobody_waits() {
+    fn without_a_limit_there_is_no_wait() {
         let mut throttle = Throttle::new(None);
-        throttle.spend(u64::MAX, 0);
+        throttle.charge(u64::MAX, 0);
         assert_eq!(throttle.wait_ms(0), 0);
     }
 
     proptest! {
-        /// Several who wait as they are told and then read never exceed the rate but by one reply of each.
+        /// Several readers that wait as told exceed the rate by at most one reply each.
         #[test]
-        fn the_rate_is_kept(
+        fn the_rate_is_never_exceeded(
             bytes_per_second in 1_u64..1_000_000,
             replies in vec((1_u64..100_000, 0_u64..50), 1..200),
             readers in 1_usize..5,
@@ -90,7 +90,7 @@ mod tests {
                 prop_assert!(read_bytes <= allowed + 1, "{read_bytes} of {allowed}");
                 for (bytes, takes_ms) in together {
                     now_ms += takes_ms;
-                    throttle.spend(*bytes, now_ms);
+                    throttle.charge(*bytes, now_ms);
                     read_bytes += u128::from(*bytes);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::batch::FlushReason;
-use crate::file::hour_file::OutputFormat;
+use crate::file::format::OutputFormat;
 
 #[test]
 fn a_flush_takes_what_is_open_whatever_the_reason() -> Result<()> {

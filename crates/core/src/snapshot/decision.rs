@@ -1,69 +1,69 @@
-//! What a collection needs: nothing, to go on with a snapshot, or a new one.
+//! What a collection needs next: nothing, resuming a snapshot, or a new one.
 
 use super::SnapshotMode;
 use super::folder::FolderName;
 use crate::position::ClusterTime;
 
-/// What the lake holds of a collection's snapshots.
+/// What the lake holds of the snapshots of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// The position of the newest finished one.
     pub finished: Option<ClusterTime>,
-    /// Those that were begun and not finished.
+    /// The unfinished ones.
     pub unfinished: Vec<Unfinished>,
-    /// Where the latest gap in the collection's changes ends.
+    /// The end of the latest gap in the collection's changes.
     pub lost_until: Option<ClusterTime>,
 }
 
-/// A snapshot that was begun.
+/// An unfinished snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// Its folder.
     pub folder: FolderName,
     /// Its position.
     pub position: ClusterTime,
-    /// Whether it is of the collection that now has the name, as far as that can be seen.
+    /// Whether it is of the collection that has the name now, as far as the role may see. A collection that was dropped and recreated is another one.
     pub is_of_this_collection: bool,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The lake has what it should have.
+    /// The lake has what it needs.
     Nothing,
-    /// Go on with this one.
-    GoOn(FolderName),
+    /// Resume this one.
+    Resume(FolderName),
     /// Begin a new one.
     Begin,
 }
 
 impl Holdings {
-    /// What comes next.
+    /// The next step.
     #[must_use]
     pub fn next(&self, mode: SnapshotMode) -> Next {
         let is_enough = match (mode, self.finished) {
             (SnapshotMode::Never, _) => true,
             (SnapshotMode::Initial, finished) => finished.is_some(),
-            (SnapshotMode::WhenLost, Some(position)) => !self.is_lost_behind(position),
+            (SnapshotMode::WhenLost, Some(position)) => !self.has_gap_after(position),
             (SnapshotMode::WhenLost, None) => false,
         };
         if is_enough {
             return Next::Nothing;
         }
-        let wanted = self.unfinished.iter().filter(|begun| {
-            begun.is_of_this_collection
-                && Some(begun.position) > self.finished
-                && !self.is_lost_behind(begun.position)
+        let wanted = self.unfinished.iter().filter(|unfinished| {
+            unfinished.is_of_this_collection
+                && Some(unfinished.position) > self.finished
+                && !self.has_gap_after(unfinished.position)
         });
-        // Of two that were begun at once, everybody takes the elder.
+        // If two processes began one each at once, both take the older.
         wanted
-            .min_by_key(|begun| begun.folder)
-            .map_or(Next::Begin, |begun| Next::GoOn(begun.folder))
+            .min_by_key(|unfinished| unfinished.folder)
+            .map_or(Next::Begin, |unfinished| Next::Resume(unfinished.folder))
     }
 
-    /// Whether changes are lost that documents read at this position would need.
+    /// Whether changes are missing that documents read at this position would need.
     #[must_use]
-    pub fn is_lost_behind(&self, position: ClusterTime) -> bool {
+    pub fn has_gap_after(&self, position: ClusterTime) -> bool {
         self.lost_until > Some(position)
     }
 }
@@ -79,7 +79,7 @@ mod tests {
         }
     }
 
-    fn begun(seconds: u32) -> Unfinished {
+    fn unfinished(seconds: u32) -> Unfinished {
         Unfinished {
             folder: FolderName::of(time(seconds)),
             position: time(seconds),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_snapshot_is_enough_until_changes_are_lost_behind_it() {
+    fn a_finished_snapshot_suffices_until_later_changes_are_lost() {
         let holdings = |lost_until: Option<u32>| Holdings {
             finished: Some(time(50)),
             unfinished: Vec::new(),
@@ -111,27 +111,27 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_begun_is_gone_on_with_while_it_can_be_finished() {
+    fn an_unfinished_snapshot_is_resumed_if_it_can_be_finished() {
         let lost = Holdings {
             finished: None,
-            unfinished: vec![begun(60), begun(50), begun(40)],
+            unfinished: vec![unfinished(60), unfinished(50), unfinished(40)],
             lost_until: Some(time(45)),
         };
         for mode in [SnapshotMode::Initial, SnapshotMode::WhenLost] {
-            let elder = FolderName::of(time(50));
-            assert_eq!(lost.next(mode), Next::GoOn(elder), "{mode:?}");
+            let older = FolderName::of(time(50));
+            assert_eq!(lost.next(mode), Next::Resume(older), "{mode:?}");
         }
         let other = Holdings {
             unfinished: vec![Unfinished {
                 is_of_this_collection: false,
-                ..begun(60)
+                ..unfinished(60)
             }],
             ..lost.clone()
         };
         assert_eq!(other.next(SnapshotMode::Initial), Next::Begin);
         let older_than_the_finished = Holdings {
             finished: Some(time(42)),
-            unfinished: vec![begun(41)],
+            unfinished: vec![unfinished(41)],
             ..lost
         };
         let next = older_than_the_finished.next(SnapshotMode::WhenLost);

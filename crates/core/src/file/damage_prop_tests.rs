@@ -1,17 +1,19 @@
-//! What holds for every file that was damaged, and for whatever lies in the lake beside silt's own.
+//! Property tests of damaged files, and of files in the lake that silt didn't write.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::file::frame::tests::{batch, file, formats, origin};
-use crate::file::frame::{self, tests::apply};
+use crate::file::commit;
+use crate::file::commit::tests::apply;
+use crate::file::commit::tests::{batch, file, formats, origin};
+use crate::file::gzip::GzipLevel;
 use crate::file::hour_file::{HourFile, HourFileName};
-use crate::file::tail::tests::scan;
+use crate::file::hour_file_scan::tests::scan;
 use crate::namespace::names;
 
-/// Something that happens to a file.
+/// One way to damage a file.
 #[derive(Clone, Debug)]
-enum Harm {
+enum Damage {
     Cut,
     Flip(u8),
     Fill(u8, usize),
@@ -21,51 +23,51 @@ enum Harm {
     Prepend(Vec<u8>),
 }
 
-fn harm() -> impl Strategy<Value = Harm> {
+fn damage() -> impl Strategy<Value = Damage> {
     let bytes = || vec(any::<u8>(), 1..40);
     prop_oneof![
-        2 => Just(Harm::Cut),
-        4 => (1_u8..).prop_map(Harm::Flip),
+        2 => Just(Damage::Cut),
+        4 => (1_u8..).prop_map(Damage::Flip),
         2 => (prop::sample::select(&[0_u8, 0xFF, b'9'][..]), 1_usize..12)
-            .prop_map(|(value, len)| Harm::Fill(value, len)),
-        1 => bytes().prop_map(Harm::Insert),
-        1 => (1_usize..400).prop_map(Harm::Remove),
-        1 => bytes().prop_map(Harm::Append),
-        1 => bytes().prop_map(Harm::Prepend),
+            .prop_map(|(value, len)| Damage::Fill(value, len)),
+        1 => bytes().prop_map(Damage::Insert),
+        1 => (1_usize..400).prop_map(Damage::Remove),
+        1 => bytes().prop_map(Damage::Append),
+        1 => bytes().prop_map(Damage::Prepend),
     ]
 }
 
-fn do_harm(bytes: &mut Vec<u8>, at: prop::sample::Index, harm: Harm) {
+fn apply_damage(bytes: &mut Vec<u8>, at: prop::sample::Index, damage: Damage) {
     if bytes.is_empty() {
         return;
     }
     let at = at.index(bytes.len());
-    match harm {
-        Harm::Cut => bytes.truncate(at),
-        Harm::Flip(bits) => bytes[at] ^= bits,
-        Harm::Fill(value, len) => {
+    match damage {
+        Damage::Cut => bytes.truncate(at),
+        Damage::Flip(bits) => bytes[at] ^= bits,
+        Damage::Fill(value, len) => {
             let end = bytes.len().min(at + len);
             bytes[at..end].fill(value);
         }
-        Harm::Insert(new) => drop(bytes.splice(at..at, new)),
-        Harm::Remove(len) => drop(bytes.drain(at..bytes.len().min(at + len))),
-        Harm::Append(new) => bytes.extend(new),
-        Harm::Prepend(new) => drop(bytes.splice(..0, new)),
+        Damage::Insert(new) => drop(bytes.splice(at..at, new)),
+        Damage::Remove(len) => drop(bytes.drain(at..bytes.len().min(at + len))),
+        Damage::Append(new) => bytes.extend(new),
+        Damage::Prepend(new) => drop(bytes.splice(..0, new)),
     }
 }
 
-/// Whatever was read from a file, a commit can be framed that builds on it.
-fn go_on(mut bytes: Vec<u8>, read: &HourFile) -> Result<(), TestCaseError> {
+/// A commit can be made on top of whatever was read from a file.
+fn commit_on_top(mut bytes: Vec<u8>, read: &HourFile) -> Result<(), TestCaseError> {
     prop_assert_eq!(read.len_bytes, bytes.len() as u64);
-    let frame_len_bytes = read.head_len_bytes.saturating_add(read.foot_len_bytes);
-    prop_assert!(frame_len_bytes <= read.len_bytes);
+    let head_and_foot_len_bytes = read.head_len_bytes.saturating_add(read.foot_len_bytes);
+    prop_assert!(head_and_foot_len_bytes <= read.len_bytes);
     let batch = batch(90, 2, read.name.format.separator());
-    let commit = frame::commit(
+    let commit = commit::commit(
         &origin(),
         Some(read),
         read.name,
         &batch,
-        frame::GzipLevel::default(),
+        GzipLevel::default(),
         0,
     );
     let commit = commit.map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -76,34 +78,34 @@ fn go_on(mut bytes: Vec<u8>, read: &HourFile) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
-    fn a_damaged_file_is_refused_or_gone_on_with(
+    fn a_damaged_file_is_refused_or_can_be_continued(
         format in 0_usize..4,
         commits in 1_u32..4,
-        harms in vec((any::<prop::sample::Index>(), harm()), 1..4),
+        damages in vec((any::<prop::sample::Index>(), damage()), 1..4),
     ) {
         let (mut bytes, written) = file(formats()[format], commits);
-        for (at, harm) in harms {
-            do_harm(&mut bytes, at, harm);
+        for (at, damage) in damages {
+            apply_damage(&mut bytes, at, damage);
         }
         if let Ok(read) = scan(&origin(), written.name, &bytes) {
-            go_on(bytes, &read)?;
+            commit_on_top(bytes, &read)?;
         }
     }
 
     #[test]
-    fn any_bytes_are_refused_or_gone_on_with(
+    fn any_bytes_are_refused_or_can_be_continued(
         format in 0_usize..4,
         bytes in vec(any::<u8>(), 0..600),
     ) {
         let (_, written) = file(formats()[format], 1);
         if let Ok(read) = scan(&origin(), written.name, &bytes) {
-            go_on(bytes, &read)?;
+            commit_on_top(bytes, &read)?;
         }
     }
 
-    /// A file that lost its end is refused, or it is what it was before the last commits.
+    /// A truncated file is refused, or read as it was before its last commits.
     #[test]
-    fn a_file_that_was_cut_never_says_more_than_it_holds(
+    fn a_truncated_file_never_claims_more_than_it_holds(
         format in 0_usize..4,
         kept in any::<prop::sample::Index>(),
     ) {
@@ -111,7 +113,7 @@ proptest! {
         let (bytes, written) = file(format, 3);
         let kept = kept.index(bytes.len());
         if let Ok(read) = scan(&origin(), written.name, &bytes[..kept]) {
-            prop_assert_eq!(written.head_len_bytes, 0, "only lines without a frame can be cut");
+            prop_assert_eq!(written.head_len_bytes, 0, "a file with head and foot can't be truncated unnoticed");
             let lines = read.last.cluster_time.increment;
             let text = last_token(lines);
             prop_assert_eq!(read.last.token.as_extended_json(), text);
@@ -123,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn names_are_read_as_they_are_written_or_not_at_all(
+    fn names_round_trip_or_are_refused(
         name in prop_oneof![
             any::<String>(),
             "[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}(\\.part[0-9]{1,11})?\\.(json|ndjson)(\\.gz)?",
@@ -139,7 +141,7 @@ proptest! {
     }
 }
 
-/// The token of a change that the tests wrote.
+/// The token of the change with this number.
 fn last_token(number: u32) -> String {
     format!("{{\"_data\":\"82{number:08}\"}}")
 }

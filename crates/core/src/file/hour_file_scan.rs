@@ -1,63 +1,36 @@
 //! What an hour file holds, read from the file alone.
 //!
-//! [`Scan`] does no IO: it says which bytes it needs and is fed with them, so one implementation
-//! serves every lake. It reads a few kilobytes however long the file is.
+//! [`HourFileScan`] does no IO: it says which bytes it needs and is given them, so one implementation serves
+//! every lake.
 
 use std::ops::Range;
 
-use crate::file::addition::{self, Extent};
-use crate::file::ending::{EndScan, Ending, Says, Wants, broken};
-use crate::file::frame::{self, Metadata};
+use crate::file::commit::{self, Metadata};
+use crate::file::damage::{Damage, broken};
 use crate::file::hour_file::{HourFile, HourFileName};
+use crate::file::layout::{self, Extent};
+use crate::file::tail_scan::{Step, Tail, TailScan, TailSource};
 use crate::namespace::origin::Origin;
 use crate::position::LastChange;
 
-/// A file that isn't what silt writes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
-    /// Something is missing or wrong in it.
-    #[error("the file is damaged: {0}; restore it, or move it out of the lake")]
-    Broken(String),
-    /// It belongs to someone else.
-    #[error(
-        "the file holds changes of {found}, not of {expected}; give each database a lake or a \
-         prefix (LAKE_URL) of its own"
-    )]
-    Foreign {
-        /// Whose changes are in the file.
-        found: String,
-        /// Whose should be.
-        expected: String,
-    },
-}
-
-/// What a scan wants next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step<F = HourFile> {
-    /// These bytes of the file.
-    Read(Range<u64>),
-    /// Nothing more.
-    Done(F),
-}
-
 /// Reads one hour file's state.
 #[derive(Debug)]
-pub struct Scan {
+pub struct HourFileScan {
     collection: String,
-    /// The database that it must be; `None` takes any.
+    /// The database that the file must be of; `None` accepts any.
     database: Option<String>,
-    /// The database that the file names.
+    /// The database that the file states.
     found_database: Option<String>,
     name: HourFileName,
-    end: EndScan,
+    tail: TailScan,
 }
 
-impl Scan {
-    /// Begins to read a file of this length. Feed it the bytes of each [`Step::Read`].
+impl HourFileScan {
+    /// Begins to read a file of this length. Pass the bytes of each [`Step::Read`] to [`Self::feed`].
     ///
     /// # Errors
     ///
-    /// The file is too short to be one of ours.
+    /// The file is too short to be silt's.
     pub fn begin(
         origin: &Origin,
         name: HourFileName,
@@ -71,11 +44,11 @@ impl Scan {
         Self::start(Some(database), collection, name, len_bytes)
     }
 
-    /// The same for a file of a collection of whatever database.
+    /// Like [`Self::begin`], for a collection of any database.
     ///
     /// # Errors
     ///
-    /// The file is too short to be one of ours.
+    /// The file is too short to be silt's.
     pub fn begin_of_any_database(
         collection: &str,
         name: HourFileName,
@@ -84,7 +57,7 @@ impl Scan {
         Self::start(None, collection.to_owned(), name, len_bytes)
     }
 
-    /// The database whose changes the file holds, if it says so and was read.
+    /// The database in the file, once it is read, if the file states it.
     #[must_use]
     pub fn found_database(&self) -> Option<&str> {
         self.found_database.as_deref()
@@ -96,41 +69,41 @@ impl Scan {
         name: HourFileName,
         len_bytes: u64,
     ) -> Result<(Self, Range<u64>), Damage> {
-        let (end, window) = EndScan::begin(name.format, len_bytes)?;
+        let (tail, window) = TailScan::begin(name.format, len_bytes)?;
         let scan = Self {
             collection,
             database,
             found_database: None,
             name,
-            end,
+            tail,
         };
         Ok((scan, window))
     }
 
-    /// Takes the bytes that were asked for.
+    /// Takes the bytes of the last [`Step::Read`].
     ///
     /// # Errors
     ///
-    /// The file is damaged or another collection's.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<Step, Damage> {
-        let Ending { extent, says } = match self.end.feed(bytes)? {
-            Wants::Read(window) => return Ok(Step::Read(window)),
-            Wants::Done(ending) => ending,
+    /// The file is damaged, or belongs to another collection.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Step<HourFile>, Damage> {
+        let Tail { extent, source } = match self.tail.feed(bytes)? {
+            Step::Read(window) => return Ok(Step::Read(window)),
+            Step::Done(tail) => tail,
         };
-        let file = match says {
-            Says::Head(text) => self.of_head(extent, &text)?,
-            Says::Line(line, trailer) => {
+        let file = match source {
+            TailSource::Head(text) => self.read_head(extent, &text)?,
+            TailSource::Line(line, trailer) => {
                 let (commits, changes) =
                     trailer.map_or((0, 0), |trailer| (trailer.commits, trailer.changes));
-                self.of_line(extent, &line, commits, changes)?
+                self.read_line(extent, &line, commits, changes)?
             }
         };
         Ok(Step::Done(file))
     }
 
-    fn of_head(&mut self, extent: Extent, text: &[u8]) -> Result<HourFile, Damage> {
-        let metadata: Metadata = addition::read_head(text).map_err(|error| broken(&error))?;
-        self.check_origin(&metadata.database, Some(&metadata.collection))?;
+    fn read_head(&mut self, extent: Extent, text: &[u8]) -> Result<HourFile, Damage> {
+        let metadata: Metadata = layout::read_head(text).map_err(|error| broken(&error))?;
+        self.check_namespace(&metadata.database, Some(&metadata.collection))?;
         Ok(HourFile {
             name: self.name,
             len_bytes: extent.len_bytes,
@@ -146,16 +119,16 @@ impl Scan {
         })
     }
 
-    fn of_line(
+    fn read_line(
         &mut self,
         extent: Extent,
         line: &[u8],
         commits: u32,
         changes: u64,
     ) -> Result<HourFile, Damage> {
-        let (last, database) = frame::read_line(line).map_err(|error| broken(&error))?;
+        let (last, database) = commit::read_line(line).map_err(|error| broken(&error))?;
         if let Some(database) = database {
-            self.check_origin(&database, None)?;
+            self.check_namespace(&database, None)?;
         }
         Ok(HourFile {
             name: self.name,
@@ -169,7 +142,7 @@ impl Scan {
         })
     }
 
-    fn check_origin(&mut self, database: &str, collection: Option<&str>) -> Result<(), Damage> {
+    fn check_namespace(&mut self, database: &str, collection: Option<&str>) -> Result<(), Damage> {
         let collection = collection.unwrap_or(&self.collection);
         let expected = self.database.as_deref().unwrap_or(database);
         if database == expected && collection == self.collection {
@@ -186,27 +159,27 @@ impl Scan {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::file::frame::tests::{commit_json, file, formats, origin};
-    use crate::file::hour_file::{Compression, OutputFormat};
-    use crate::file::zip;
+    use crate::file::commit::tests::{commit_json, file, formats, origin};
+    use crate::file::format::{Compression, OutputFormat};
+    use crate::file::gzip::{self, GzipLevel};
 
-    /// Reads a file, and panics if that has no end.
+    /// Reads a file. Panics if the scan never ends.
     pub(crate) fn scan(
         origin: &Origin,
         name: HourFileName,
         bytes: &[u8],
     ) -> Result<HourFile, Damage> {
-        noting_reads(origin, name, bytes, &mut Vec::new())
+        scan_recording_reads(origin, name, bytes, &mut Vec::new())
     }
 
-    /// Scans, and notes how many bytes each read asks for.
-    fn noting_reads(
+    /// Reads a file, and records how many bytes each read asks for.
+    fn scan_recording_reads(
         origin: &Origin,
         name: HourFileName,
         bytes: &[u8],
         reads: &mut Vec<u64>,
     ) -> Result<HourFile, Damage> {
-        let (mut scan, mut range) = Scan::begin(origin, name, bytes.len() as u64)?;
+        let (mut scan, mut range) = HourFileScan::begin(origin, name, bytes.len() as u64)?;
         for _ in 0..100 {
             reads.push(range.end - range.start);
             let start = usize::try_from(range.start).unwrap();
@@ -216,11 +189,11 @@ pub(crate) mod tests {
                 Step::Done(file) => return Ok(file),
             }
         }
-        panic!("no end");
+        panic!("the scan never ends");
     }
 
     #[test]
-    fn the_file_tells_what_the_writer_knew() {
+    fn a_scan_returns_what_the_writer_knew() {
         for format in formats() {
             for commits in [1, 2, 50] {
                 let (bytes, written) = file(format, commits);
@@ -240,27 +213,27 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_few_kilobytes_of_a_long_file_are_read() {
+    fn only_a_few_kilobytes_of_a_long_file_are_read() {
         for format in formats() {
             let (bytes, file) = file(format, 500);
             let mut reads = Vec::new();
-            noting_reads(&origin(), file.name, &bytes, &mut reads).unwrap();
+            scan_recording_reads(&origin(), file.name, &bytes, &mut reads).unwrap();
             assert!(reads.len() <= 2, "{format:?} {reads:?}");
             assert!(reads.iter().sum::<u64>() < 17_000, "{format:?} {reads:?}");
         }
     }
 
     #[test]
-    fn a_last_line_is_found_however_long() {
+    fn a_last_line_of_any_length_is_found() {
         for (len, expected_reads) in [(10_000, 1), (100_000, 3)] {
             let (bytes, file) = file(formats()[2], 2);
-            let mut long = b"no line of these is looked at\n".repeat(100_000);
+            let mut long = b"none of these lines is read\n".repeat(100_000);
             long.extend_from_slice(&bytes);
             let in_line = long.len() - 3;
             let field = format!(",\"fullDocument\":\"{}\"", "x".repeat(len));
             long.splice(in_line..in_line, field.bytes());
             let mut reads = Vec::new();
-            let read = noting_reads(&origin(), file.name, &long, &mut reads).unwrap();
+            let read = scan_recording_reads(&origin(), file.name, &long, &mut reads).unwrap();
             assert_eq!(read.last, file.last);
             assert_eq!(reads.len(), expected_reads, "{reads:?}");
             assert!(reads.iter().sum::<u64>() < 400_000, "{reads:?}");
@@ -268,7 +241,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_only_line_is_the_last() {
+    fn a_single_line_is_the_last() {
         for (format, len) in [(formats()[2], 1), (formats()[2], 100_000)] {
             let (bytes, file) = file(format, 1);
             let first_end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
@@ -280,13 +253,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_head_is_found_however_long_and_not_sought_for_ever() {
-        let collection = "x".repeat(100_000);
-        let origin = Origin {
-            collection: collection.clone(),
-            ..origin()
-        };
-        for compression in [Compression::None, Compression::Gzip] {
+    fn a_head_of_any_length_is_found() {
+        // A token is twice as long as its `_id`, which may have 16 MiB.
+        for (len, compression) in [
+            (100_000, Compression::None),
+            (100_000, Compression::Gzip),
+            (33 << 20, Compression::None),
+            (2 << 20, Compression::Gzip),
+        ] {
+            let collection = "x".repeat(len);
+            let origin = Origin {
+                collection: collection.clone(),
+                ..origin()
+            };
             let commit = commit_json(compression, &collection, None);
             let bytes = [
                 commit.addition.head,
@@ -296,25 +275,51 @@ pub(crate) mod tests {
             .concat();
             let read = scan(&origin, commit.file.name, &bytes).unwrap();
             assert_eq!(read, commit.file);
-
-            let spaces = vec![b' '; 10 << 20];
-            let endless = match compression {
-                Compression::None => spaces,
-                Compression::Gzip => zip::stored_member(&spaces).unwrap(),
-            };
-            let mut reads = Vec::new();
-            noting_reads(&origin, commit.file.name, &endless, &mut reads).unwrap_err();
-            assert!(reads.iter().sum::<u64>() < 2 << 20, "{reads:?}");
         }
     }
 
     #[test]
-    fn a_file_of_any_database_says_whose_it_is() {
+    fn a_head_that_no_reader_takes_is_not_written() {
+        let limit_bytes = usize::try_from(layout::HEAD_LIMIT_BYTES).unwrap();
+        let format = formats()[0];
+        let totals = layout::Totals {
+            commits: 1,
+            lines: 1,
+        };
+        let frame = |metadata: &str| {
+            let lines = bytes::Bytes::from_static(b",\n{}");
+            layout::frame(format, None, &metadata, lines, totals, GzipLevel::default())
+        };
+        assert!(frame(&"x".repeat(limit_bytes - 512)).is_ok());
+        let error = frame(&"x".repeat(limit_bytes)).unwrap_err();
+        assert!(
+            error.to_string().contains("a reader takes at most"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn no_head_is_searched_for_in_other_bytes() {
+        for compression in [Compression::None, Compression::Gzip] {
+            let name = commit_json(compression, "users", None).file.name;
+            let spaces = vec![b' '; 10 << 20];
+            let endless = match compression {
+                Compression::None => spaces,
+                Compression::Gzip => gzip::stored_member(&spaces).unwrap(),
+            };
+            let mut reads = Vec::new();
+            scan_recording_reads(&origin(), name, &endless, &mut reads).unwrap_err();
+            assert_eq!(reads.len(), 1, "{reads:?}");
+        }
+    }
+
+    #[test]
+    fn a_scan_of_any_database_returns_the_database() {
         for format in formats() {
             let (bytes, file) = file(format, 2);
             let collection = origin().collection;
             let len_bytes = bytes.len() as u64;
-            let begun = Scan::begin_of_any_database(&collection, file.name, len_bytes);
+            let begun = HourFileScan::begin_of_any_database(&collection, file.name, len_bytes);
             let (mut scan, mut range) = begun.unwrap();
             let range_of = |range: &Range<u64>| {
                 usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()

@@ -6,21 +6,21 @@ use std::io::{self, Read, Write};
 use flate2::GzBuilder;
 use flate2::bufread::GzDecoder;
 
-/// Name of our subfield in a member's extra field.
+/// The name of silt's subfield in a member's extra field.
 const SUBFIELD: [u8; 2] = *b"SL";
 const TRAILER_PAYLOAD_LEN_BYTES: u8 = 20;
 
-/// How hard gzip tries: 1, quick, to 9, small.
+/// The compression level, from 1 (fastest) to 9 (smallest).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GzipLevel(u32);
 
 impl GzipLevel {
-    /// The quickest, and the default: docs/performance.md has the figures.
+    /// The fastest, and the default: docs/performance.md has the figures.
     pub const LEAST: u32 = 1;
     /// The slowest.
     pub const MOST: u32 = 9;
 
-    /// The level nearest to this one.
+    /// This level, or the nearest valid one.
     #[must_use]
     pub fn new(level: u32) -> Self {
         Self(level.clamp(Self::LEAST, Self::MOST))
@@ -47,8 +47,7 @@ pub(crate) fn member(data: &[u8], level: GzipLevel) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Stores `data` in one member uncompressed, so that the member's length depends on the data's
-/// length alone.
+/// Stores `data` in one member uncompressed, so that the member's length depends only on the length of the data.
 pub(crate) fn stored_member(data: &[u8]) -> io::Result<Vec<u8>> {
     let out = Vec::with_capacity(data.len() + 64);
     let mut encoder = GzBuilder::new().write(out, flate2::Compression::none());
@@ -56,7 +55,7 @@ pub(crate) fn stored_member(data: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Decompresses the member that `bytes` begins with. `None` if `bytes` ends within it.
+/// Decompresses the member at the start of `bytes`, and returns the length of that member too. `None` if `bytes` ends within it.
 pub(crate) fn first_member(bytes: &[u8]) -> io::Result<Option<(Vec<u8>, usize)>> {
     let mut decoder = GzDecoder::new(bytes);
     let mut data = Vec::new();
@@ -70,15 +69,23 @@ pub(crate) fn first_member(bytes: &[u8]) -> io::Result<Option<(Vec<u8>, usize)>>
     }
 }
 
-/// What the empty member behind each chunk of a compressed `ndjson` file says, so that the file's
-/// tail can be found from its end.
+/// The text at the start of the member that `bytes` begins with, as far as it can be decompressed.
+pub(crate) fn beginning(bytes: &[u8]) -> Vec<u8> {
+    let mut text = vec![0; 512];
+    let len = GzDecoder::new(bytes).read(&mut text).unwrap_or_default();
+    text.truncate(len);
+    text
+}
+
+/// The content of the empty member after each chunk of a compressed `ndjson` file. With it a reader finds the
+/// last chunk from the end of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trailer {
-    /// Length of the member right before the trailer.
+    /// Length of the member before the trailer.
     pub member_len_bytes: u64,
     /// Changes in the file so far.
     pub changes: u64,
-    /// Commits so far.
+    /// Commits in the file so far.
     pub commits: u32,
 }
 
@@ -97,7 +104,7 @@ impl Trailer {
             .finish()
     }
 
-    /// Length of every trailer.
+    /// The length of a trailer, which is the same for all.
     pub(crate) fn len_bytes() -> io::Result<u64> {
         let any = Self {
             member_len_bytes: 0,
@@ -107,7 +114,7 @@ impl Trailer {
         any.write().map(|bytes| bytes.len() as u64)
     }
 
-    /// Reads a trailer. `None` if these bytes are none.
+    /// Reads a trailer. `None` if these bytes aren't one.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let mut decoder = GzDecoder::new(bytes);
         let mut data = Vec::new();
@@ -115,8 +122,8 @@ impl Trailer {
         let extra = decoder.header()?.extra()?;
         let (name, rest) = extra.split_first_chunk::<2>()?;
         let (len, rest) = rest.split_first_chunk::<2>()?;
-        let ours = *name == SUBFIELD && usize::from(u16::from_le_bytes(*len)) == rest.len();
-        if !ours || !data.is_empty() {
+        let is_silts = *name == SUBFIELD && usize::from(u16::from_le_bytes(*len)) == rest.len();
+        if !is_silts || !data.is_empty() {
             return None;
         }
         let (member_len_bytes, rest) = rest.split_first_chunk::<8>()?;
@@ -153,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_members_length_is_the_datas_alone() {
+    fn a_stored_members_length_depends_on_the_length_of_the_data() {
         for len in [0, 1, 511, 512, 40_000, 70_000] {
             let zeros = stored_member(&vec![0; len]).unwrap();
             let noise: Vec<u8> = (0..=250).cycle().step_by(7).take(len).collect();
@@ -162,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_come_back_and_nothing_else_passes_for_one() {
+    fn trailers_round_trip_and_nothing_else_is_read_as_one() {
         let trailer = Trailer {
             member_len_bytes: 1 << 33,
             changes: 7,

@@ -1,22 +1,22 @@
-//! How many documents to ask for at once.
+//! How many documents to request at once.
 
 use crate::limits::LARGE_CHANGE_BYTES;
 
-/// Bounds a reply of the server by the number of its documents, which is all that can be asked for.
+/// Bounds the bytes of a reply by the number of its documents, because a request can only limit their number.
 #[derive(Clone, Debug)]
 pub struct ReplySize {
     target_bytes: u64,
-    /// Mean length of a document; `None` if nothing is known yet.
+    /// Mean length of a document. `None` if it isn't known yet.
     mean_bytes: Option<u64>,
 }
 
-/// Asked for when nothing is known.
+/// Requested while the length isn't known.
 const FIRST_DOCUMENTS: u32 = 16;
-/// However short they are.
+/// Requested at most, however short they are.
 const DOCUMENTS_MAX: u32 = 50_000;
 
 impl ReplySize {
-    /// About so many bytes, of documents that have about this length.
+    /// For replies of about this many bytes, of documents of about this length.
     #[must_use]
     pub fn new(target_bytes: u64, mean_bytes: Option<u64>) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl ReplySize {
         }
     }
 
-    /// How many documents to ask for.
+    /// How many documents to request.
     #[must_use]
     pub fn documents(&self) -> u32 {
         let Some(mean_bytes) = self.mean_bytes else {
@@ -35,15 +35,15 @@ impl ReplySize {
         documents.clamp(1, DOCUMENTS_MAX)
     }
 
-    /// Whether documents are so large that the copies of one count: then one is read at a time.
+    /// Whether documents are so large that the driver's copies of one matter. Then they are read one at a time.
     #[must_use]
     pub fn expects_large(&self) -> bool {
         self.mean_bytes
             .is_some_and(|mean_bytes| mean_bytes >= LARGE_CHANGE_BYTES)
     }
 
-    /// Learns from a reply. Short documents may be followed by long ones, so it asks for at most four times
-    /// as many the next time.
+    /// Adjusts to a reply. Short documents may be followed by long ones, so the next request is for at most four
+    /// times as many.
     pub fn note(&mut self, documents: u32, bytes: u64) {
         if documents == 0 {
             return;
@@ -59,13 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_come_near_their_size() {
+    fn replies_approach_the_target_size() {
         let mut size = ReplySize::new(1000, None);
         assert_eq!((size.documents(), size.expects_large()), (16, false));
         size.note(16, 1600);
         assert_eq!(size.documents(), 10);
         size.note(10, 10);
-        assert_eq!(size.documents(), 40, "no faster than four times");
+        assert_eq!(size.documents(), 40, "at most four times as many");
         size.note(40, 400_000);
         assert_eq!((size.documents(), size.expects_large()), (1, false));
         size.note(1, LARGE_CHANGE_BYTES);

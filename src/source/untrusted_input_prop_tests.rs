@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::encode::line;
 use super::token;
 use silt_core::extjson::Mode;
-use silt_core::file::hour_file::Separator;
+use silt_core::file::format::Separator;
 use silt_core::position::{Checkpoint, ResumeToken};
 
 const NDJSON: Separator = Separator {

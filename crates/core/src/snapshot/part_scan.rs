@@ -1,4 +1,4 @@
-//! What a part holds, read from the part alone.
+//! What a part of a snapshot holds, read from the file alone.
 
 use std::ops::Range;
 
@@ -7,32 +7,32 @@ use serde_json::value::RawValue;
 
 use super::key::Key;
 use super::part::{Metadata, Part, PartName};
-use crate::file::addition;
-use crate::file::ending::{EndScan, Ending, Says, Wants, broken};
-use crate::file::tail::{Damage, Step};
+use crate::file::damage::{Damage, broken};
+use crate::file::layout;
+use crate::file::tail_scan::{Step, Tail, TailScan, TailSource};
 use crate::position::ClusterTime;
 
-/// A part, and whose it is.
+/// A part as it was read, and the snapshot that it says it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct FoundPart {
     /// The part.
     pub part: Part,
     /// The database of its documents.
     pub database: String,
-    /// Their collection.
+    /// The collection of its documents.
     pub collection: String,
     /// The position of its snapshot.
     pub cluster_time: ClusterTime,
 }
 
-/// Reads one part's state. Does no IO: it says which bytes it needs and is fed with them.
+/// Reads one part's state. It does no IO: it says which bytes it needs and is given them.
 #[derive(Debug)]
 pub struct PartScan {
     name: PartName,
-    end: EndScan,
+    tail: TailScan,
 }
 
-/// What is read of a line.
+/// The fields that are read from a line.
 #[derive(Deserialize)]
 struct Line {
     change: Read,
@@ -56,31 +56,31 @@ struct Namespace {
 }
 
 impl PartScan {
-    /// Begins to read a part of this length. Feed it the bytes of each [`Step::Read`].
+    /// Begins to read a part of this length. Pass the bytes of each [`Step::Read`] to [`Self::feed`].
     ///
     /// # Errors
     ///
-    /// The file is too short to be one of ours.
+    /// The file is too short to be silt's.
     pub fn begin(name: PartName, len_bytes: u64) -> Result<(Self, Range<u64>), Damage> {
-        let (end, window) = EndScan::begin(name.format, len_bytes)?;
-        Ok((Self { name, end }, window))
+        let (tail, window) = TailScan::begin(name.format, len_bytes)?;
+        Ok((Self { name, tail }, window))
     }
 
-    /// Takes the bytes that were asked for.
+    /// Takes the bytes of the last [`Step::Read`].
     ///
     /// # Errors
     ///
     /// The file is damaged.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<Step<Seen>, Damage> {
-        let Ending { extent, says } = match self.end.feed(bytes)? {
-            Wants::Read(window) => return Ok(Step::Read(window)),
-            Wants::Done(ending) => ending,
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Step<FoundPart>, Damage> {
+        let Tail { extent, source } = match self.tail.feed(bytes)? {
+            Step::Read(window) => return Ok(Step::Read(window)),
+            Step::Done(tail) => tail,
         };
         let name = self.name;
-        let seen = match says {
-            Says::Head(text) => {
-                let head: Metadata = addition::read_head(&text).map_err(|error| broken(&error))?;
-                Seen {
+        let seen = match source {
+            TailSource::Head(text) => {
+                let head: Metadata = layout::read_head(&text).map_err(|error| broken(&error))?;
+                FoundPart {
                     part: Part {
                         name,
                         extent,
@@ -93,11 +93,11 @@ impl PartScan {
                     cluster_time: head.cluster_time,
                 }
             }
-            Says::Line(line, trailer) => {
+            TailSource::Line(line, trailer) => {
                 let Line { change } =
                     serde_json::from_slice(&line).map_err(|error| broken(&error))?;
                 let last = key(change.document_key, change.raw_event.as_deref());
-                Seen {
+                FoundPart {
                     part: Part {
                         name,
                         extent,
@@ -115,7 +115,7 @@ impl PartScan {
     }
 }
 
-/// Bytes go before text: where they are, the text doesn't say it all.
+/// The raw event takes precedence: where it is there, Extended JSON doesn't represent the document exactly.
 fn key(document_key: Option<Key>, raw_event: Option<&RawValue>) -> Option<Key> {
     raw_event.map(|raw| Key::raw(raw.get())).or(document_key)
 }

@@ -1,5 +1,5 @@
-//! What holds for all documents: they read back as they were, whatever is no document is
-//! refused without harm, and whatever is written is one line of JSON.
+//! Property tests of the encoder: documents read back unchanged, anything else is refused without side effects, and
+//! all output is one line of JSON.
 
 use bson::{
     Binary, Bson, DateTime, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp,

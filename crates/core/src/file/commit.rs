@@ -1,4 +1,4 @@
-//! The bytes of an hour file: what a commit of a batch adds to it, and what a line says.
+//! A commit of a batch to an hour file, and what identifies a change in its line.
 
 use std::io;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-pub use crate::file::addition::chunk_limit_bytes;
-use crate::file::addition::{self, Extent, Sums};
+use crate::file::gzip::GzipLevel;
 use crate::file::hour_file::{HourFile, HourFileName};
-pub use crate::file::zip::GzipLevel;
+use crate::file::layout::{self, Extent, Totals};
 use crate::namespace::origin::Origin;
 use crate::position::{ClusterTime, LastChange, ResumeToken};
+use crate::time::rfc3339;
 
-/// `metadata` of a `json` hour file.
+/// The `metadata` of a `json` hour file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     pub collection: String,
@@ -31,13 +31,13 @@ pub(crate) struct Metadata {
 }
 
 /// One commit to an hour file.
-pub type Commit = addition::Commit<HourFile>;
+pub type Commit = layout::Commit<HourFile>;
 
-/// Encodes the commit of `batch` to the file `name`, which is `base` now, or not there.
+/// Encodes the commit of `batch` to the file `name`. `base` is the file as it is now; `None` if there is none.
 ///
 /// # Errors
 ///
-/// The compressor's.
+/// The compressor failed.
 pub fn commit(
     origin: &Origin,
     base: Option<&HourFile>,
@@ -46,7 +46,7 @@ pub fn commit(
     gzip_level: GzipLevel,
     now_unix_ms: i64,
 ) -> io::Result<Commit> {
-    // What a damaged file says of itself may be any number.
+    // A damaged file can claim any number.
     let commits = base.map_or(0, |base| base.commits).saturating_add(1);
     let changes = base
         .map_or(0, |base| base.changes)
@@ -65,14 +65,14 @@ pub fn commit(
         last_cluster_time: batch.last.cluster_time,
         last_resume_token: batch.last.token.clone(),
     };
-    let sums = Sums {
+    let totals = Totals {
         commits,
         lines: changes,
     };
     let lines = Bytes::from_owner(Lines(Arc::clone(batch)));
     let base = base.map(HourFile::extent);
     let (addition, extent) =
-        addition::frame(name.format, base, &metadata, lines, sums, gzip_level)?;
+        layout::frame(name.format, base, &metadata, lines, totals, gzip_level)?;
     let Extent {
         len_bytes,
         head_len_bytes,
@@ -91,7 +91,7 @@ pub fn commit(
     Ok(Commit { addition, file })
 }
 
-/// The lines of a batch that a commit shares.
+/// The lines of a batch, whose memory the commit shares.
 struct Lines(Arc<Batch>);
 
 impl AsRef<[u8]> for Lines {
@@ -100,7 +100,7 @@ impl AsRef<[u8]> for Lines {
     }
 }
 
-/// Reads what identifies a change from its line.
+/// Reads the token, the cluster time and the database from a line.
 pub(crate) fn read_line(line: &[u8]) -> Result<(LastChange, Option<String>), serde_json::Error> {
     #[derive(Deserialize)]
     struct Line {
@@ -126,22 +126,15 @@ pub(crate) fn read_line(line: &[u8]) -> Result<(LastChange, Option<String>), ser
     Ok((last, change.ns.and_then(|ns| ns.db)))
 }
 
-/// `2024-01-15T14:30:00.000Z`, of constant length.
-#[must_use]
-pub fn rfc3339(unix_ms: i64) -> String {
-    chrono::DateTime::from_timestamp_millis(unix_ms)
-        .unwrap_or_default()
-        .to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io::Read;
 
     use super::*;
     use crate::batch::Changes;
-    use crate::file::addition::HEAD_STEP_BYTES;
-    use crate::file::hour_file::{Compression, FileFormat, Hour, OutputFormat, Separator};
+    use crate::file::format::{Compression, FileFormat, OutputFormat, Separator};
+    use crate::file::hour_file::Hour;
+    use crate::file::layout::HEAD_STEP_BYTES;
 
     pub(crate) fn origin() -> Origin {
         Origin::new("mydb", "users")
@@ -324,7 +317,7 @@ pub(crate) mod tests {
                 let head = commit_json(Compression::None, &"x".repeat(len), None)
                     .addition
                     .head;
-                let metadata: Metadata = addition::read_head(&head).unwrap();
+                let metadata: Metadata = layout::read_head(&head).unwrap();
                 assert_eq!(metadata.collection.len(), len);
                 head.len()
             })
@@ -350,7 +343,7 @@ pub(crate) mod tests {
     #[test]
     fn a_chunk_is_never_longer_than_its_limit() {
         let mut random = fastrand::Rng::with_seed(7);
-        // What a level finds no short word for.
+        // Bytes that a level can't compress.
         let least = [0, 144];
         for ((format, least), level) in formats()
             .into_iter()
@@ -373,7 +366,7 @@ pub(crate) mod tests {
                 let next = commit(&origin(), Some(&base.file), name, &batch, level, 0).unwrap();
                 assert!(
                     next.addition.chunk.len() as u64
-                        <= chunk_limit_bytes(batch.len_bytes(), format.compression),
+                        <= layout::chunk_limit_bytes(batch.len_bytes(), format.compression),
                     "{format:?} {level:?} {len}"
                 );
             }

@@ -1,0 +1,96 @@
+//! A change that is too large for the server to send, and its record in the lake.
+
+use std::fmt;
+
+use chrono::DateTime;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::namespace::origin::Origin;
+use crate::position::{ClusterTime, ResumeToken};
+use crate::time::rfc3339;
+
+/// The reason in the record of a single change.
+pub(crate) const REASON: &str = "tooLarge";
+
+/// A change that the server can't send, because it is larger than BSON allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeEvent {
+    /// The namespace of the change.
+    pub origin: Origin,
+    /// Its `_id`.
+    pub token: ResumeToken,
+    /// Its `clusterTime`.
+    pub cluster_time: ClusterTime,
+    /// Its `operationType`.
+    pub operation_type: String,
+    /// Its `documentKey` as canonical Extended JSON, if it has one.
+    pub document_key: Option<String>,
+}
+
+impl LargeEvent {
+    /// The name of its record: its time, and a digest of its token.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let seconds = i64::from(self.cluster_time.seconds);
+        let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        let digest = Sha256::digest(self.token.as_extended_json());
+        let [a, b, c, d, ..] = digest[..] else {
+            return format!("{}-large.json", time.format("%Y-%m-%d-%H-%M-%S"));
+        };
+        let time = time.format("%Y-%m-%d-%H-%M-%S");
+        format!("{time}-large-{a:02x}{b:02x}{c:02x}{d:02x}.json")
+    }
+
+    /// The content of its record.
+    ///
+    /// # Errors
+    ///
+    /// The token or the key isn't JSON.
+    pub fn record(&self, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
+        let key = self.document_key.as_deref().map(serde_json::from_str);
+        let time = rfc3339(i64::from(self.cluster_time.seconds) * 1000);
+        let mut bytes = serde_json::to_vec_pretty(&LargeRecord {
+            reason: REASON,
+            database: &self.origin.database,
+            collection: &self.origin.collection,
+            from: &time,
+            until: &time,
+            operation_type: &self.operation_type,
+            resume_token: &self.token,
+            cluster_time: self.cluster_time,
+            document_key: key.transpose()?,
+            recorded_at: rfc3339(now_unix_ms),
+            silt_version: env!("CARGO_PKG_VERSION"),
+        })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+impl fmt::Display for LargeEvent {
+    /// `the update of {"_id":1} in mydb.users at 2024-01-15T14:15:23Z/1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {}", self.operation_type)?;
+        if let Some(key) = &self.document_key {
+            write!(f, " of {key}")?;
+        }
+        write!(f, " in {} at {}", self.origin, self.cluster_time)
+    }
+}
+
+/// The record of a large event.
+#[derive(Serialize)]
+struct LargeRecord<'a> {
+    reason: &'static str,
+    database: &'a str,
+    collection: &'a str,
+    from: &'a str,
+    until: &'a str,
+    operation_type: &'a str,
+    resume_token: &'a ResumeToken,
+    cluster_time: ClusterTime,
+    document_key: Option<serde_json::Value>,
+    recorded_at: String,
+    silt_version: &'static str,
+}
