@@ -141,6 +141,14 @@ class DocsTest(unittest.TestCase):
                 if anchor:
                     self.assertIn(anchor, anchors(target))
 
+    def test_every_path_that_a_document_names_exists(self):
+        path = re.compile(r"`((?:src|crates|tests|benches|dev|docs|k8s|systemd)/[\w./-]+)`")
+        found = [(document, name) for document in documents() for name in path.findall(prose(document))]
+        self.assertGreater(len(found), 30)
+        for document, name in found:
+            with self.subTest(document=document.name, path=name):
+                self.assertTrue((ROOT / name).exists())
+
     def test_every_page_is_in_the_index(self):
         index = ROOT / "docs/README.md"
         listed = {target for _, target, _ in links(index)}
