@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::handover::{Other, archived_until, is_laid_out, standing, time};
 use super::{FeedId, MANY};
 use silt_core::machine::Handover;
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{Selection, Watched};
+use silt_core::namespace::{Layout, Namespace};
 use silt_core::position::{Mark, Stored};
 
 /// A feed of many goes on at the earliest of what it gets.
@@ -120,7 +120,7 @@ impl Gaining<'_> {
 
     /// Until when a collection is in the lake, by whoever carried it last.
     fn end(&self, database: &str, collection: &str) -> Option<Handover> {
-        let origin = Origin::laid_out(database, collection, self.layout);
+        let namespace = Namespace::with_layout(database, collection, self.layout);
         let has_it = self
             .own_selection()
             .is_some_and(|selected| selected.matches(database, collection));
@@ -131,7 +131,7 @@ impl Gaining<'_> {
         // Ahead of where it stands itself, only what is in the same files counts.
         let is_of_these_files = |(feed, stored): &&Other| {
             let is_same_lake = self.own.is_some_and(|own| own.lake == stored.lake);
-            !has_it || (is_same_lake && is_laid_out(feed, stored, &origin))
+            !has_it || (is_same_lake && is_laid_out(feed, stored, &namespace))
         };
         let others = self.others.iter().filter(is_of_these_files);
         let others = others.filter_map(|(feed, stored)| {
@@ -152,10 +152,10 @@ impl Gaining<'_> {
     /// What single feeds brought into the files that are this feed's now.
     fn marks(&self) -> Vec<Mark> {
         let gained = self.single().filter(|(feed, stored)| {
-            let origin = Origin::laid_out(&feed.database, &feed.collection, self.layout);
+            let namespace = Namespace::with_layout(&feed.database, &feed.collection, self.layout);
             self.selection.matches(&feed.database, &feed.collection)
                 && self.own.is_none_or(|own| own.lake == stored.lake)
-                && is_laid_out(feed, stored, &origin)
+                && is_laid_out(feed, stored, &namespace)
         });
         let marks = gained.filter_map(|(feed, stored)| {
             Some(Mark {
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn it_is_known_of_a_collection_that_left_where_it_stood() {
-        let users = Origin::new("mydb", "users");
+        let users = Namespace::new("mydb", "users");
         let mut shared = stored(90, Some(mydb(&["users"])));
         shared.checkpoint.parted.push(Parted {
             database: "mydb".to_owned(),

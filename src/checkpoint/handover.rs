@@ -4,8 +4,8 @@
 use super::gains::to_many;
 use super::{CheckpointError, Checkpoints, FeedId, MANY};
 use silt_core::machine::{Handover, restart_time};
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::Watched;
+use silt_core::namespace::{Layout, Namespace};
 use silt_core::position::{Checkpoint, ClusterTime, Stored};
 
 /// A feed's checkpoint among others.
@@ -24,9 +24,9 @@ pub async fn handover(
     own: Option<&Stored>,
 ) -> Result<Option<Handover>, CheckpointError> {
     match watched {
-        Watched::Collection(origin) => {
+        Watched::Collection(namespace) => {
             let mut shared = Vec::new();
-            for database in [&origin.database, MANY] {
+            for database in [&namespace.database, MANY] {
                 let feed = FeedId {
                     database: database.to_owned(),
                     collection: MANY.to_owned(),
@@ -34,7 +34,7 @@ pub async fn handover(
                 let stored = checkpoints.load(&feed).await?;
                 shared.extend(stored.map(|stored| (feed, stored)));
             }
-            Ok(to_collection(&shared, origin, own))
+            Ok(to_collection(&shared, namespace, own))
         }
         Watched::Many { selection, layout } => {
             // An older silt didn't say what it carried.
@@ -51,22 +51,26 @@ pub async fn handover(
 /// speaks of the same files may send it ahead.
 pub(super) fn to_collection(
     shared: &[Other],
-    origin: &Origin,
+    namespace: &Namespace,
     own: Option<&Stored>,
 ) -> Option<Handover> {
     let own_time = own.and_then(time);
     let is_of_these_files = |(feed, stored): &&Other| {
-        own.is_none_or(|own| own.lake == stored.lake && is_laid_out(feed, stored, origin))
+        own.is_none_or(|own| own.lake == stored.lake && is_laid_out(feed, stored, namespace))
     };
     shared
         .iter()
         .filter(is_of_these_files)
         .filter_map(|(feed, stored)| {
-            let at = archived_until(&stored.checkpoint, &origin.database, &origin.collection)?;
+            let at = archived_until(
+                &stored.checkpoint,
+                &namespace.database,
+                &namespace.collection,
+            )?;
             let marks = stored.checkpoint.collections.iter().filter(|mark| {
-                mark.database == origin.database
-                    && mark.collection == origin.collection
-                    && is_laid_out(feed, stored, origin)
+                mark.database == namespace.database
+                    && mark.collection == namespace.collection
+                    && is_laid_out(feed, stored, namespace)
             });
             Some(Handover {
                 marks: marks.cloned().collect(),
@@ -90,12 +94,12 @@ pub(super) fn standing(at: ClusterTime, feed: &FeedId) -> Handover {
 }
 
 /// Whether a feed wrote a collection's files where this one does.
-pub(super) fn is_laid_out(feed: &FeedId, stored: &Stored, origin: &Origin) -> bool {
+pub(super) fn is_laid_out(feed: &FeedId, stored: &Stored, namespace: &Namespace) -> bool {
     if feed.collection == MANY {
         let by_database = feed.database == MANY;
-        return by_database == (origin.layout == Layout::DatabaseAndCollection);
+        return by_database == (namespace.layout == Layout::DatabaseAndCollection);
     }
-    stored.checkpoint.folder.as_deref() == Some(&*origin.folder())
+    stored.checkpoint.folder.as_deref() == Some(&*namespace.folder())
 }
 
 /// Until when a feed of many has archived a collection.
@@ -170,7 +174,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_collection_goes_on_behind_the_feed_that_carried_it() {
-        let users = Origin::new("mydb", "users");
+        let users = Namespace::new("mydb", "users");
         let shared = [other("mydb.*", stored(70, Some(mydb(&[]))))];
         let from_shared = Some((70, "mydb.*".to_owned()));
         assert_eq!(taken(to_collection(&shared, &users, None)), from_shared);
@@ -190,7 +194,7 @@ pub(super) mod tests {
             None,
             "other files"
         );
-        let deep = Origin::laid_out("mydb", "users", Layout::DatabaseAndCollection);
+        let deep = Namespace::with_layout("mydb", "users", Layout::DatabaseAndCollection);
         assert_eq!(
             to_collection(&shared, &deep, Some(&before)),
             None,
@@ -211,7 +215,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_collection_learns_what_the_lake_should_have_of_it() {
-        let users = Origin::new("mydb", "users");
+        let users = Namespace::new("mydb", "users");
         let mut shared = stored(70, Some(mydb(&[])));
         let mark = |collection: &str| Mark {
             database: "mydb".to_owned(),
@@ -224,9 +228,9 @@ pub(super) mod tests {
         };
         shared.checkpoint.collections = vec![mark("orders"), mark("users")];
         let others = [other("mydb.*", shared)];
-        let marks = |origin: &Origin| to_collection(&others, origin, None).unwrap().marks;
+        let marks = |namespace: &Namespace| to_collection(&others, namespace, None).unwrap().marks;
         assert_eq!(marks(&users), [mark("users")]);
-        let deep = Origin::laid_out("mydb", "users", Layout::DatabaseAndCollection);
+        let deep = Namespace::with_layout("mydb", "users", Layout::DatabaseAndCollection);
         assert_eq!(marks(&deep), [], "it is about other files");
     }
 }

@@ -39,9 +39,9 @@ impl FeedId {
     #[must_use]
     pub fn of(watched: &Watched) -> Self {
         match watched {
-            Watched::Collection(origin) => Self {
-                database: origin.database.clone(),
-                collection: origin.collection.clone(),
+            Watched::Collection(namespace) => Self {
+                database: namespace.database.clone(),
+                collection: namespace.collection.clone(),
             },
             Watched::Many { selection, .. } => Self {
                 database: selection.only_database().unwrap_or(MANY).to_owned(),

@@ -12,7 +12,7 @@ use crate::source::{Facts, OplogWindow};
 use crate::worker::{Command, Durations, Handle, Ping, Status};
 use silt_core::failure::Failure;
 use silt_core::limits::Limits;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 
 /// Requests that may wait for a flush at once.
@@ -22,7 +22,7 @@ const FLUSHES_MAX: usize = 4;
 #[derive(Debug)]
 pub struct About {
     /// The collections that are to be watched, and the limits of their feeds.
-    pub feeds: Vec<(Origin, Limits)>,
+    pub feeds: Vec<(Namespace, Limits)>,
     /// Scheme and hosts of the deployment; no secret is in it.
     pub mongodb: String,
     /// The lake's address; no secret is in it.
@@ -39,7 +39,7 @@ pub struct About {
 #[derive(Clone, Debug)]
 pub struct FeedView {
     /// Its collection.
-    pub(super) origin: Origin,
+    pub(super) origin: Namespace,
     /// What it watches; nothing before it is at work.
     pub(super) watched: Option<Watched>,
     /// Its limits.
@@ -93,14 +93,14 @@ struct Awaited {
 }
 
 impl Awaited {
-    fn new(feeds: &[(Origin, Limits)]) -> Self {
+    fn new(feeds: &[(Namespace, Limits)]) -> Self {
         let (statuses, receivers): (Vec<_>, Vec<_>) = feeds
             .iter()
             .map(|_| watch::channel(Status::default()))
             .unzip();
         let feeds = feeds.iter().zip(receivers);
-        let view =
-            |((origin, limits), status): (&(Origin, Limits), watch::Receiver<Status>)| FeedView {
+        let view = |((origin, limits), status): (&(Namespace, Limits), watch::Receiver<Status>)| {
+            FeedView {
                 origin: origin.clone(),
                 watched: None,
                 limits: limits.clone(),
@@ -109,7 +109,8 @@ impl Awaited {
                 // Nobody listens, as if they had ended.
                 commands: mpsc::channel(1).0,
                 pings: mpsc::channel(1).0,
-            };
+            }
+        };
         Self {
             feeds: feeds.map(view).collect(),
             statuses,
@@ -288,8 +289,8 @@ pub(super) mod tests {
             replica_set: Some("rs0".to_owned()),
         };
         let view = |(collection, status): (&str, Status)| FeedView {
-            origin: Origin::new("mydb", collection),
-            watched: Some(Watched::Collection(Origin::new("mydb", collection))),
+            origin: Namespace::new("mydb", collection),
+            watched: Some(Watched::Collection(Namespace::new("mydb", collection))),
             limits: Limits::default(),
             // What was sent last stays to be seen.
             status: watch::channel(status).1,
@@ -352,7 +353,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_keeps_the_feeds_from_being_started_is_shown_of_each() {
-        let origin = Origin::new("mydb", "users");
+        let origin = Namespace::new("mydb", "users");
         let mut about = about(None);
         about.feeds.push((origin, Limits::default()));
         let board = Board::new(about, Clock::start());

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::answer::{Answer, json};
 use super::board::{Board, FeedView};
 use crate::worker::Status;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 
 /// A feed that gives no sign of life within this time is stuck. It waits for nothing but channels and
 /// the clock.
@@ -42,8 +42,8 @@ struct Ailing {
 }
 
 impl Ailing {
-    fn new(origin: &Origin, why: String) -> Self {
-        let Origin {
+    fn new(origin: &Namespace, why: String) -> Self {
+        let Namespace {
             database,
             collection,
             ..

@@ -21,7 +21,7 @@ use super::{health, process};
 use crate::source::OplogWindow;
 use crate::worker::{self, Durations, Outcome, State, Status, Tally};
 use silt_core::batch::FlushReason;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 
 /// <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -191,8 +191,8 @@ impl<'a> Feed<'a> {
     }
 }
 
-fn labels_of(origin: &Origin) -> [(&'static str, &str); 2] {
-    let Origin {
+fn labels_of(origin: &Namespace) -> [(&'static str, &str); 2] {
+    let Namespace {
         database,
         collection,
         ..

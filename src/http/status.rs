@@ -9,7 +9,7 @@ use crate::settings::next_flush;
 use crate::snapshot;
 use crate::source::OplogWindow;
 use crate::worker::{self, Outcome, Status};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 use silt_core::time::rfc3339;
 
@@ -204,7 +204,7 @@ fn document(board: &Board) -> Document<'_> {
     }
 }
 
-fn snapshot((origin, status): (Origin, snapshot::Status)) -> Snapshot {
+fn snapshot((origin, status): (Namespace, snapshot::Status)) -> Snapshot {
     let progress = &status.progress;
     let is_done = status.state == snapshot::State::Done;
     Snapshot {

@@ -2,7 +2,7 @@
 
 use super::{Lake, LakeError, LakePath};
 use silt_core::gap::{self, Record};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::time::rfc3339;
 
 /// Writes a record, merged with one of the same name that exists already.
@@ -12,7 +12,7 @@ use silt_core::time::rfc3339;
 /// The lake can't be written, or the existing file is no record of a gap.
 pub async fn write(
     lake: &dyn Lake,
-    origin: &Origin,
+    origin: &Namespace,
     record: &Record,
     now_unix_ms: i64,
 ) -> Result<(), LakeError> {

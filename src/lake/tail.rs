@@ -6,7 +6,7 @@ use silt_core::file::hour_file::{HourFile, HourFileName};
 use silt_core::file::hour_file_scan::HourFileScan;
 use silt_core::file::layout::Extent;
 use silt_core::file::tail_scan::Step;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 
 /// How often a file that is replaced while it is read is read again.
 const ATTEMPTS_MAX: u32 = 5;
@@ -16,7 +16,7 @@ const FULL: u32 = u32::MAX;
 
 /// The path of an hour file.
 #[must_use]
-pub fn path(origin: &Origin, name: HourFileName) -> LakePath {
+pub fn path(origin: &Namespace, name: HourFileName) -> LakePath {
     LakePath {
         folder: origin.folder(),
         name: name.to_string(),
@@ -31,7 +31,7 @@ pub fn path(origin: &Origin, name: HourFileName) -> LakePath {
 /// The lake can't be read, or the file isn't one that silt wrote for this collection.
 pub async fn load(
     lake: &dyn Lake,
-    origin: &Origin,
+    origin: &Namespace,
 ) -> Result<Option<(HourFile, Version)>, LakeError> {
     let folder = origin.folder();
     for _ in 0..ATTEMPTS_MAX {
@@ -63,7 +63,7 @@ async fn newest_name(lake: &dyn Lake, folder: &str) -> Result<Option<HourFileNam
 
 async fn scan(
     lake: &dyn Lake,
-    origin: &Origin,
+    origin: &Namespace,
     name: HourFileName,
     path: &LakePath,
     state: &FileState,

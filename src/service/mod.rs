@@ -177,7 +177,7 @@ impl Shared {
 
 fn about(settings: &Settings) -> About {
     let feeds = settings.feeds.iter();
-    let feeds = feeds.map(|feed| (feed.watched.origin(), feed.files.limits.clone()));
+    let feeds = feeds.map(|feed| (feed.watched.namespace(), feed.files.limits.clone()));
     About {
         feeds: feeds.collect(),
         mongodb: settings.source.uri_for_people.clone(),

@@ -14,7 +14,7 @@ use crate::source::Deployment;
 use crate::worker::{Handle, Status};
 use silt_core::backoff::Backoff;
 use silt_core::failure::Failure;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::snapshot::SnapshotMode;
 
@@ -112,12 +112,12 @@ impl Follower {
     }
 
     /// The collections that there are now.
-    async fn origins(&self) -> Vec<Origin> {
+    async fn origins(&self) -> Vec<Namespace> {
         let (selection, layout) = match &self.feed.watched {
             Watched::Collection(origin) => return vec![origin.clone()],
             Watched::Many { selection, layout } => (selection, *layout),
         };
-        let stream = self.feed.watched.origin();
+        let stream = self.feed.watched.namespace();
         let mut backoff = Backoff::new(RETRY_DELAY_MS, fastrand::u64(..));
         loop {
             match snapshot::collections(&self.deployment, selection, layout).await {
@@ -147,7 +147,7 @@ impl Follower {
         }
     }
 
-    fn target(&self, origin: Origin) -> Target {
+    fn target(&self, origin: Namespace) -> Target {
         let files = &self.feed.files;
         Target {
             origin,

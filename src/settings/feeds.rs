@@ -21,7 +21,7 @@ use silt_core::file::format::FileFormat;
 use silt_core::file::gzip::GzipLevel;
 use silt_core::limits::{HOLD_LIMIT_CHANGES, Limits};
 use silt_core::machine::{OnHistoryLost, OnLargeEvent, StartAt};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::SnapshotMode;
@@ -103,8 +103,8 @@ pub(super) fn apart(
     scope: Option<&Scope>,
     checkpoints: Option<&CheckpointSettings>,
     read: impl Fn(&mut Values) -> Option<FeedKind>,
-) -> Option<Vec<(Origin, FeedKind)>> {
-    let mut places: HashMap<Origin, &str> = HashMap::new();
+) -> Option<Vec<(Namespace, FeedKind)>> {
+    let mut places: HashMap<Namespace, &str> = HashMap::new();
     let mut apart = Vec::new();
     let mut is_good = true;
     for section in sections {
@@ -145,13 +145,13 @@ pub(super) fn all(
     scope: &Scope,
     checkpoints: &CheckpointSettings,
     common: &FeedKind,
-    apart: &[(Origin, FeedKind)],
+    apart: &[(Namespace, FeedKind)],
 ) -> Vec<FeedSettings> {
     let own = |watched: &Watched| match watched {
         Watched::Collection(origin) => apart.iter().find(|(own, _)| own == origin),
         Watched::Many { .. } => None,
     };
-    let origins: Vec<Origin> = apart.iter().map(|(origin, _)| origin.clone()).collect();
+    let origins: Vec<Namespace> = apart.iter().map(|(origin, _)| origin.clone()).collect();
     let feeds = scope.feeds(&origins, checkpoints).into_iter();
     let feed = |watched| {
         let kind = own(&watched).map_or(common, |(_, kind)| kind);

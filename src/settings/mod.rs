@@ -46,7 +46,7 @@ use silt_core::file::format::FileFormat;
 use silt_core::file::gzip::GzipLevel;
 use silt_core::limits::Limits;
 use silt_core::machine::{OnHistoryLost, OnLargeEvent, StartAt};
-use silt_core::namespace::origin::Layout;
+use silt_core::namespace::Layout;
 use silt_core::namespace::selection::{NameSet, Watched};
 use silt_core::snapshot::SnapshotMode;
 

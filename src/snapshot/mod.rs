@@ -24,7 +24,7 @@ use silt_core::extjson::Mode;
 use silt_core::file::format::FileFormat;
 use silt_core::file::gzip::GzipLevel;
 use silt_core::limits::Limits;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::snapshot::SnapshotMode;
 pub use status::{State, Status, Statuses, Unlisted};
 use supervisor::Supervisor;
@@ -57,7 +57,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The collection.
-    pub origin: Origin,
+    pub origin: Namespace,
     /// Whether a shared stream carries it. A shared stream puts gap records of collections that it doesn't know
     /// yet into the folder of the database or of all databases.
     pub is_shared: bool,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::progress::Progress;
 
 /// The status of each collection that was sent.
-pub type Statuses = BTreeMap<Origin, Status>;
+pub type Statuses = BTreeMap<Namespace, Status>;
 
 /// The status of one collection.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ pub struct Unlisted {
 
 impl Unlisted {
     /// Reports why a stream's collections can't be listed.
-    pub fn report(&self, stream: &Origin, trouble: String) {
+    pub fn report(&self, stream: &Namespace, trouble: String) {
         self.statuses.send_modify(|statuses| {
             let status = statuses.entry(stream.clone()).or_default();
             status.state = State::Retrying;
@@ -82,7 +82,7 @@ impl Unlisted {
     }
 
     /// Removes the report: the collections could be listed.
-    pub fn clear(&self, stream: &Origin) {
+    pub fn clear(&self, stream: &Namespace) {
         self.statuses
             .send_if_modified(|statuses| statuses.remove(stream).is_some());
     }

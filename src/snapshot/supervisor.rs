@@ -18,7 +18,7 @@ use super::{Edges, Settings, Target};
 use silt_core::backoff::Backoff;
 use silt_core::failure::{Disposition, Failure};
 use silt_core::limits::RETRY_DELAY_MAX_MS;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::snapshot::decision::{Holdings, Next};
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::manifest::{Fit, Manifest};
@@ -38,10 +38,10 @@ pub(super) struct Supervisor {
     /// Collections that failed, and when each is retried.
     later: Vec<(Instant, Target)>,
     /// How often each has failed in a row.
-    backoffs: HashMap<Origin, Backoff>,
+    backoffs: HashMap<Namespace, Backoff>,
     /// Plans whose write had an unknown outcome: they may be in the lake, or may still get there. A second plan
     /// would be a second snapshot, of which only one is ever finished.
-    unconfirmed: HashMap<Origin, Plan>,
+    unconfirmed: HashMap<Namespace, Plan>,
     statuses: watch::Sender<Statuses>,
 }
 

@@ -11,7 +11,7 @@ use silt_core::file::commit;
 use silt_core::file::format::Compression;
 use silt_core::file::hour_file::HourFile;
 use silt_core::machine::WriteOrder;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 
 /// A commit that the lake has.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Committed {
 pub(super) async fn commit(
     edges: &Edges,
     durations: &Durations,
-    origin: &Origin,
+    origin: &Namespace,
     order: &WriteOrder,
     tail: Tail,
 ) -> Result<Committed, Failure> {
@@ -78,7 +78,7 @@ pub(super) async fn commit(
 /// Frames and compresses a batch beside the async runtime.
 async fn encode(
     edges: &Edges,
-    origin: &Origin,
+    origin: &Namespace,
     order: &WriteOrder,
 ) -> Result<commit::Commit, Failure> {
     let (origin, order) = (origin.clone(), order.clone());

@@ -24,7 +24,7 @@ use silt_core::failure::{Disposition, Failure};
 use silt_core::file::gzip::GzipLevel;
 use silt_core::file::hour_file::HourFileName;
 use silt_core::machine::{Config, Feed, Input, LaneId};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::ClusterTime;
 pub use status::{
@@ -159,7 +159,7 @@ pub struct Handle {
     /// What it watches.
     pub watched: Watched,
     /// Its collection, or what it selects.
-    pub origin: Origin,
+    pub origin: Namespace,
     /// Tells it what to do.
     pub commands: mpsc::Sender<Command>,
     /// Asks it for a sign of life.
@@ -181,7 +181,7 @@ impl Worker {
         let (ping_sender, pings) = mpsc::channel(PINGS_MAX);
         let (status, status_receiver) = watch::channel(Status::default());
         let (watched, durations) = (config.watched.clone(), Durations::default());
-        let (origin, name) = (watched.origin(), watched.origin().name());
+        let (origin, name) = (watched.namespace(), watched.namespace().name());
         let bugs = exits.clone();
         let worker = Self {
             feed: Feed::new(config),

@@ -12,7 +12,7 @@ use silt_core::failure::Failure;
 use silt_core::file::hour_file::HourFile;
 use silt_core::gap::Record;
 use silt_core::machine::{Action, Found, Handover, Input, LaneId, WriteOrder};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::{Checkpoint, Position, Stored};
 
@@ -44,8 +44,8 @@ impl Worker {
             Action::Record(records) => self.spawn_record(records),
             Action::Tell(lane, notice) => {
                 self.note(|status| status.note(&notice));
-                let origin = lane.and_then(|lane| self.feed.origin(lane));
-                let name = origin.map_or_else(|| self.name.clone(), Origin::name);
+                let origin = lane.and_then(|lane| self.feed.namespace(lane));
+                let name = origin.map_or_else(|| self.name.clone(), Namespace::name);
                 notices::tell(&name, self.feed.carries_many(), &notice);
             }
             Action::Finish => self.is_finished = true,
@@ -139,7 +139,7 @@ impl Worker {
         input: fn(LaneId, Result<Option<HourFile>, Failure>) -> Input,
     ) {
         // A machine speaks of its own lanes.
-        let Some(origin) = self.feed.origin(lane).cloned() else {
+        let Some(origin) = self.feed.namespace(lane).cloned() else {
             return;
         };
         let edges = self.edges.clone();
@@ -164,7 +164,7 @@ impl Worker {
         });
     }
 
-    fn spawn_record(&mut self, records: Vec<(Origin, Record)>) {
+    fn spawn_record(&mut self, records: Vec<(Namespace, Record)>) {
         let lake = Arc::clone(&self.edges.lake);
         let now_unix_ms = self.edges.clock.now().unix_ms;
         self.begin(async move {
@@ -181,7 +181,7 @@ impl Worker {
 
     fn spawn_commit(&mut self, lane: LaneId, order: WriteOrder) {
         // A machine speaks of its own lanes.
-        let Some(origin) = self.feed.origin(lane).cloned() else {
+        let Some(origin) = self.feed.namespace(lane).cloned() else {
             return;
         };
         let now = self.edges.clock.now();
@@ -216,7 +216,7 @@ async fn stored(
 async fn look(
     lake: &dyn Lake,
     of: LaneId,
-    origin: &Origin,
+    origin: &Namespace,
 ) -> (Learnt, Result<Option<HourFile>, Failure>) {
     lake.sweep(&origin.folder()).await;
     match lake::tail::load(lake, origin).await {

@@ -9,7 +9,7 @@ use silt_core::batch::Changes;
 use silt_core::failure::Failure;
 use silt_core::file::hour_file::{HourFile, HourFileName};
 use silt_core::machine::{Activity, Feed, Input, LaneId, Notice, Now, Trouble, WriteOrder};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 
 /// An answer of the server that there is nothing more is as good as new for this long: it comes
@@ -175,7 +175,7 @@ pub struct CurrentFile {
 }
 
 impl CurrentFile {
-    fn of(origin: &Origin, file: &HourFile) -> Self {
+    fn of(origin: &Namespace, file: &HourFile) -> Self {
         Self {
             path: lake::tail::path(origin, file.name).to_string(),
             name: file.name,
@@ -239,7 +239,7 @@ pub struct Status {
     /// Whether it carries many collections.
     pub carries_many: bool,
     /// What is known of each of them of which there was a change.
-    pub lanes: BTreeMap<Origin, LaneStatus>,
+    pub lanes: BTreeMap<Namespace, LaneStatus>,
     /// The last flush.
     pub last_flush: Option<LastFlush>,
     /// Cluster time of the last change in the lake.
@@ -360,7 +360,7 @@ impl Status {
     pub(super) fn note_commit_begun(
         &mut self,
         lane: LaneId,
-        origin: &Origin,
+        origin: &Namespace,
         order: &WriteOrder,
         now: Now,
     ) {
@@ -421,7 +421,7 @@ impl Status {
         has_flushed: bool,
         now: Now,
     ) -> Option<f64> {
-        let origin = feed.origin(lane)?;
+        let origin = feed.namespace(lane)?;
         self.file = feed.file(lane).map(|file| CurrentFile::of(origin, file));
         if feed.carries_many() {
             let flushed = self.underway.get(&lane).filter(|_| has_flushed);

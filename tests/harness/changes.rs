@@ -5,11 +5,11 @@ use silt_core::file::commit::{self, Commit};
 use silt_core::file::format::FileFormat;
 use silt_core::file::gzip::GzipLevel;
 use silt_core::file::hour_file::{HourFile, HourFileName};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 
-pub fn origin(collection: &str) -> Origin {
-    Origin::new("mydb", collection)
+pub fn origin(collection: &str) -> Namespace {
+    Namespace::new("mydb", collection)
 }
 
 /// A batch with these changes, all of 2024-01-15T14.
@@ -47,7 +47,7 @@ pub fn name(extension: &str) -> HourFileName {
 
 /// A commit of these changes.
 pub fn commit(
-    origin: &Origin,
+    origin: &Namespace,
     base: Option<&HourFile>,
     name: HourFileName,
     numbers: std::ops::Range<u32>,

@@ -14,8 +14,8 @@ use silt_core::failure::Failure;
 use silt_core::file::format::Separator;
 use silt_core::large_event::LargeEvent;
 use silt_core::machine::OnLargeEvent;
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{Matcher, NameSet, Selection, Watched};
+use silt_core::namespace::{Layout, Namespace};
 use silt_core::position::{ClusterTime, Position, ResumeToken};
 
 use super::silt::WAIT_LIMIT;
@@ -44,7 +44,7 @@ pub fn plain(watched: Watched) -> StreamOptions {
 }
 
 pub fn one(database: &str, collection: &str) -> Watched {
-    Watched::Collection(Origin::new(database, collection))
+    Watched::Collection(Namespace::new(database, collection))
 }
 
 pub fn many(databases: NameSet, collections: NameSet) -> Watched {
@@ -97,13 +97,13 @@ pub fn at(time: Timestamp) -> Position {
 pub struct Stream {
     readings: mpsc::Receiver<Report>,
     pub opened: Option<Result<(), Failure>>,
-    pub changes: Vec<(Origin, Value)>,
+    pub changes: Vec<(Namespace, Value)>,
     /// How many changes there were when this token was told.
     pub idle: Vec<(usize, ResumeToken)>,
     pub end: Option<Option<Failure>>,
     /// The change that the server can't send, which ended it.
     pub lost: Option<LargeEvent>,
-    own: Origin,
+    own: Namespace,
 }
 
 impl Stream {
@@ -111,7 +111,7 @@ impl Stream {
         let deployment = Deployment::connect(uri, 1, WAIT_LIMIT, None).await.unwrap();
         let own = match &options.watched {
             Watched::Collection(origin) => origin.clone(),
-            Watched::Many { .. } => Origin::new("", ""),
+            Watched::Many { .. } => Namespace::new("", ""),
         };
         let reader = Reader {
             patience: Patience::new(deployment.request_limit()),
@@ -146,7 +146,7 @@ impl Stream {
     }
 
     /// Reads on until there are so many changes.
-    pub async fn read(&mut self, count: usize) -> &[(Origin, Value)] {
+    pub async fn read(&mut self, count: usize) -> &[(Namespace, Value)] {
         self.read_until(|stream| stream.changes.len() >= count || stream.end.is_some())
             .await;
         assert_eq!(self.changes.len(), count, "{:?}", self.end);
@@ -187,8 +187,8 @@ impl Stream {
     fn note_changes(&mut self, changes: &Changes) {
         for change in changes.iter() {
             let line: Value = serde_json::from_slice(change.line).unwrap();
-            let origins = changes.origins();
-            let origin = origins.get(change.origin).unwrap_or(&self.own).clone();
+            let origins = changes.namespaces();
+            let origin = origins.get(change.namespace).unwrap_or(&self.own).clone();
             self.changes.push((origin, line["change"].clone()));
         }
     }

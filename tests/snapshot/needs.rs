@@ -4,8 +4,8 @@ use bson::doc;
 use mongodb::options::TimeseriesOptions;
 use silt::snapshot::{State, collections};
 use silt::source::ServerVersion;
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{Matcher, NameSet, Selection};
+use silt_core::namespace::{Layout, Namespace};
 use silt_core::snapshot::SnapshotMode;
 
 use super::world::{World, timestamp, until};
@@ -148,8 +148,8 @@ async fn what_a_shared_stream_lost_concerns_collections_that_it_does_not_know() 
         } else {
             ""
         };
-        let all = Origin::laid_out(database, "", layout).folder();
-        let other = Origin::laid_out("other", "", deep).folder();
+        let all = Namespace::with_layout(database, "", layout).folder();
+        let other = Namespace::with_layout("other", "", deep).folder();
         world.take().await;
         let (seconds, increment) = world.snapshot().await.position;
         world.insert(1_000..1_001).await;

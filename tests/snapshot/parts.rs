@@ -2,7 +2,7 @@
 
 use silt::snapshot::{State, Status};
 use silt_core::extjson::Mode;
-use silt_core::namespace::origin::Layout;
+use silt_core::namespace::Layout;
 
 use crate::harness::python;
 use crate::harness::silt::run;

@@ -18,7 +18,7 @@ use silt_core::extjson::Mode;
 use silt_core::file::format::FileFormat;
 use silt_core::file::gzip::GzipLevel;
 use silt_core::limits::Limits;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::snapshot::SnapshotMode;
 
 use crate::harness::scene::{Scene, lines_in};
@@ -46,7 +46,7 @@ impl World {
             rate_limit_bytes: None,
         };
         let target = Target {
-            origin: Origin::new(scene.database.name(), "users"),
+            origin: Namespace::new(scene.database.name(), "users"),
             is_shared: false,
             change_filters: Vec::new(),
             mode: SnapshotMode::Initial,
@@ -248,7 +248,7 @@ pub async fn edges(scene: &Scene) -> Edges {
     }
 }
 
-pub async fn until(handle: &Handle, origin: &Origin, fits: impl Fn(&Status) -> bool) -> Status {
+pub async fn until(handle: &Handle, origin: &Namespace, fits: impl Fn(&Status) -> bool) -> Status {
     let mut statuses = handle.statuses();
     let found = statuses.wait_for(|statuses| statuses.get(origin).is_some_and(&fits));
     let found = tokio::time::timeout(WAIT_LIMIT, found).await;
@@ -270,7 +270,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn add(&mut self, change: &Value, origin: &Origin) {
+    fn add(&mut self, change: &Value, origin: &Namespace) {
         assert_eq!(change["operationType"], "read");
         assert_eq!(timestamp(&change["clusterTime"]), self.position);
         assert_eq!(change["ns"]["db"], origin.database);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use silt::source::StreamOptions;
 use silt_core::machine::OnLargeEvent;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::position::{Position, ResumeToken};
 
 use crate::harness::ledger::operation_time;
@@ -82,7 +82,7 @@ fn position_after(token: &str) -> Position {
     ))
 }
 
-fn ids(changes: &[(Origin, Value)]) -> Vec<i64> {
+fn ids(changes: &[(Namespace, Value)]) -> Vec<i64> {
     let keys = changes.iter();
     keys.map(|(_, change)| change["documentKey"]["_id"].as_i64().unwrap())
         .collect()
@@ -106,7 +106,7 @@ async fn a_server_that_cannot_split_says_which_change_it_cannot_send() {
         assert_eq!(stream.opened, Some(Ok(())));
         seen.extend(ids(&stream.changes));
         let event = stream.lost.unwrap();
-        assert_eq!(event.origin, Origin::new("mydb", "users"));
+        assert_eq!(event.origin, Namespace::new("mydb", "users"));
         assert_eq!(event.operation_type, "update");
         assert_eq!(
             event.document_key.as_deref(),

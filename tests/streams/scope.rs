@@ -6,8 +6,8 @@ use mongodb::{Client, Database};
 use serde_json::Value;
 
 use silt::source::ServerVersion;
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{NameSet, Selection, Watched};
+use silt_core::namespace::{Layout, Namespace};
 
 use crate::harness::ledger::operation_time;
 use crate::harness::scene::{Scene, canonical, token};
@@ -86,7 +86,7 @@ async fn events(watch: Watch<'_>, since: Timestamp, expanded: bool) -> Vec<Value
 }
 
 /// Token and collection of the events that a stream of these collections is to have.
-fn expected(events: &[Value], selection: &Selection) -> Vec<(String, Origin)> {
+fn expected(events: &[Value], selection: &Selection) -> Vec<(String, Namespace)> {
     let own = selection.only_database().unwrap_or_default();
     let mut expected = Vec::new();
     for event in events {
@@ -103,7 +103,8 @@ fn expected(events: &[Value], selection: &Selection) -> Vec<(String, Origin)> {
                 .filter(|(db, coll)| selection.matches(db, coll)),
         };
         if let Some((database, collection)) = origin {
-            let origin = Origin::laid_out(&database, &collection, Layout::DatabaseAndCollection);
+            let origin =
+                Namespace::with_layout(&database, &collection, Layout::DatabaseAndCollection);
             expected.push((token(event), origin));
         }
     }

@@ -1,7 +1,7 @@
 //! Encoded changes that wait in memory.
 
 use crate::file::hour_file::Hour;
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::{ClusterTime, LastChange, ResumeToken};
 
 /// Why a batch was flushed.
@@ -81,8 +81,8 @@ struct Entry {
     line_end: usize,
     token_end: usize,
     cluster_time: ClusterTime,
-    /// Its place in [`Changes::origins`].
-    origin: usize,
+    /// Its place in [`Changes::namespaces`].
+    namespace: usize,
 }
 
 /// Encoded changes on their way from the stream to a batch.
@@ -92,7 +92,7 @@ pub struct Changes {
     tokens: String,
     entries: Vec<Entry>,
     /// The collections of these changes, if the stream carries several.
-    origins: Vec<Origin>,
+    namespaces: Vec<Namespace>,
 }
 
 /// One encoded change.
@@ -104,8 +104,8 @@ pub struct Change<'a> {
     pub token: &'a str,
     /// Its cluster time.
     pub cluster_time: ClusterTime,
-    /// The place of its collection in [`Changes::origins`].
-    pub origin: usize,
+    /// The place of its collection in [`Changes::namespaces`].
+    pub namespace: usize,
 }
 
 impl Changes {
@@ -119,21 +119,21 @@ impl Changes {
             lines: Vec::with_capacity(events_len + longer + LINE_FRAME_BYTES * (changes + 8)),
             tokens: String::with_capacity(TOKEN_LEN_BYTES * changes),
             entries: Vec::with_capacity(changes),
-            origins: Vec::new(),
+            namespaces: Vec::new(),
         }
     }
 
-    /// The place in [`Changes::origins`] of a collection, which is added if it isn't there.
-    pub fn place_of(&mut self, origin: &Origin) -> usize {
+    /// The place in [`Changes::namespaces`] of a collection, which is added if it isn't there.
+    pub fn place_of(&mut self, namespace: &Namespace) -> usize {
         // The changes of one collection often come together.
-        let known = self.origins.iter().rposition(|known| known == origin);
-        known.unwrap_or_else(|| self.add_origin(origin.clone()))
+        let known = self.namespaces.iter().rposition(|known| known == namespace);
+        known.unwrap_or_else(|| self.add_namespace(namespace.clone()))
     }
 
-    /// Adds a collection to [`Changes::origins`], for who knows that it isn't there. Returns its place.
-    pub fn add_origin(&mut self, origin: Origin) -> usize {
-        self.origins.push(origin);
-        self.origins.len() - 1
+    /// Adds a collection to [`Changes::namespaces`], for who knows that it isn't there. Returns its place.
+    pub fn add_namespace(&mut self, namespace: Namespace) -> usize {
+        self.namespaces.push(namespace);
+        self.namespaces.len() - 1
     }
 
     /// Adds a change of the stream's only collection; see [`Changes::push_of`].
@@ -148,7 +148,7 @@ impl Changes {
         self.push_of(0, write)
     }
 
-    /// Adds a change of the collection at this place of [`Changes::origins`]: `write` appends its line,
+    /// Adds a change of the collection at this place of [`Changes::namespaces`]: `write` appends its line,
     /// separator included, and its token.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ impl Changes {
     /// Those of `write`; nothing is added then.
     pub fn push_of<E>(
         &mut self,
-        origin: usize,
+        namespace: usize,
         write: impl FnOnce(&mut Vec<u8>, &mut String) -> Result<ClusterTime, E>,
     ) -> Result<(), E> {
         match write(&mut self.lines, &mut self.tokens) {
@@ -165,7 +165,7 @@ impl Changes {
                     line_end: self.lines.len(),
                     token_end: self.tokens.len(),
                     cluster_time,
-                    origin,
+                    namespace,
                 };
                 self.entries.push(entry);
                 Ok(())
@@ -184,8 +184,8 @@ impl Changes {
 
     /// The collections of these changes. None, if the stream carries one alone.
     #[must_use]
-    pub fn origins(&self) -> &[Origin] {
-        &self.origins
+    pub fn namespaces(&self) -> &[Namespace] {
+        &self.namespaces
     }
 
     /// How many changes.
@@ -219,7 +219,7 @@ impl Changes {
                 line: &self.lines[line_start..entry.line_end],
                 token: &self.tokens[token_start..entry.token_end],
                 cluster_time: entry.cluster_time,
-                origin: entry.origin,
+                namespace: entry.namespace,
             })
     }
 }

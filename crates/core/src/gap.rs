@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::large_event::{self, LargeEvent};
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::{ClusterTime, LastChange};
 use crate::time::rfc3339;
 
@@ -61,7 +61,7 @@ impl Record {
     /// # Errors
     ///
     /// A token isn't JSON.
-    pub fn write(&self, origin: &Origin, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
+    pub fn write(&self, origin: &Namespace, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::Lost(gap) => gap.record(origin, now_unix_ms),
             Self::TooLarge(event) => event.record(now_unix_ms),
@@ -157,7 +157,7 @@ impl Gap {
     /// # Errors
     ///
     /// A token isn't JSON.
-    pub fn record(&self, origin: &Origin, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
+    pub fn record(&self, origin: &Namespace, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
         let text = |time: Option<ClusterTime>| {
             time.map(|time| rfc3339(i64::from(time.seconds).saturating_mul(1000)))
         };

@@ -6,7 +6,7 @@ use chrono::DateTime;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::{ClusterTime, ResumeToken};
 use crate::time::rfc3339;
 
@@ -17,7 +17,7 @@ pub(crate) const REASON: &str = "tooLarge";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LargeEvent {
     /// The namespace of the change.
-    pub origin: Origin,
+    pub origin: Namespace,
     /// Its `_id`.
     pub token: ResumeToken,
     /// Its `clusterTime`.

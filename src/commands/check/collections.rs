@@ -18,7 +18,7 @@ use crate::source::SourceError;
 use crate::source::preflight::Listing;
 use silt_core::file::hour_file::HourFile;
 use silt_core::machine::{Handover, refuse_lake_behind};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::Stored;
 
@@ -123,7 +123,7 @@ struct Feed<'a> {
     reached: &'a Reached,
     lake: Option<&'a Arc<dyn Lake>>,
     store: Option<&'a Arc<dyn Checkpoints>>,
-    origin: &'a Origin,
+    origin: &'a Namespace,
 }
 
 impl Feed<'_> {

@@ -3,7 +3,7 @@
 use super::grants::quoted;
 use super::row::Row;
 use crate::settings::{FullDocument, FullDocumentBeforeChange, StreamSettings};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 
 /// So many collections at most get a command of their own.
 const COMMANDS_MAX: usize = 5;
@@ -17,7 +17,7 @@ pub(super) struct Wanted {
 
 /// A collection that keeps none.
 pub(super) struct Lacking {
-    pub origin: Origin,
+    pub origin: Namespace,
     /// Whether it is there.
     pub exists: bool,
 }
@@ -98,7 +98,7 @@ mod tests {
 
     fn row(full_document: FullDocument, before: FullDocumentBeforeChange) -> Row {
         let lacking = Lacking {
-            origin: Origin::new("shop", "users"),
+            origin: Namespace::new("shop", "users"),
             exists: true,
         };
         let wanted = Wanted {
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn of_many_collections_a_few_are_named() {
         let lacking = |number| Lacking {
-            origin: Origin::new("shop", &format!("c{number}")),
+            origin: Namespace::new("shop", &format!("c{number}")),
             exists: true,
         };
         let wanted = Wanted {

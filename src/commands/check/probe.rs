@@ -13,8 +13,8 @@ use silt_core::file::gzip::GzipLevel;
 use silt_core::file::hour_file::{Hour, HourFileName};
 use silt_core::file::hour_file_scan::HourFileScan;
 use silt_core::file::tail_scan::Step;
+use silt_core::namespace::Namespace;
 use silt_core::namespace::names;
-use silt_core::namespace::origin::Origin;
 use silt_core::position::ClusterTime;
 
 /// What a probe showed.
@@ -87,7 +87,7 @@ fn base<'a>(on: &Commit, version: &'a Version) -> Base<'a> {
 }
 
 struct Probe {
-    origin: Origin,
+    origin: Namespace,
     name: HourFileName,
     path: LakePath,
     cluster_seconds: u32,
@@ -115,7 +115,7 @@ impl Probe {
             name: format!("{:016x}-{name}", fastrand::u64(..)),
         };
         Self {
-            origin: Origin::new(names::OWN_FOLDER, "check"),
+            origin: Namespace::new(names::OWN_FOLDER, "check"),
             name,
             path,
             cluster_seconds,

@@ -20,10 +20,10 @@ use crate::settings::FeedSettings;
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
 use silt_core::machine::{Handover, no_checkpoint, refuse_behind};
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{
     Matcher, Selection, is_servers_collection, is_servers_database,
 };
+use silt_core::namespace::{Layout, Namespace};
 use silt_core::position::{Mark, Stored};
 
 /// What a change stream of collections needs.
@@ -48,9 +48,9 @@ pub(super) struct Shared<'a> {
 #[derive(Default)]
 struct Found {
     /// What the stream carries.
-    carried: Vec<(Origin, Listing)>,
+    carried: Vec<(Namespace, Listing)>,
     /// What a pattern means and has no changes.
-    passed_over: Vec<(Origin, &'static str)>,
+    passed_over: Vec<(Namespace, &'static str)>,
     /// What is named and has no changes.
     refused: Vec<Row>,
     /// Databases whose collections can't be seen.
@@ -272,7 +272,7 @@ impl Shared<'_> {
     }
 
     /// Whether they keep images, where that matters.
-    fn images(&self, carried: &[(Origin, Listing)]) -> Option<Row> {
+    fn images(&self, carried: &[(Namespace, Listing)]) -> Option<Row> {
         const WHAT: &str = "images";
         let wanted = Wanted::by(&self.settings.stream)?;
         if let Some((origin, _)) = carried
@@ -350,8 +350,8 @@ impl Shared<'_> {
         Row::failure(STREAM, found).mended_by(missing.mend(account))
     }
 
-    fn origin(&self, database: &str, collection: &str) -> Origin {
-        Origin::laid_out(database, collection, self.layout)
+    fn origin(&self, database: &str, collection: &str) -> Namespace {
+        Namespace::with_layout(database, collection, self.layout)
     }
 }
 

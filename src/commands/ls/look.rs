@@ -14,7 +14,7 @@ use silt_core::file::format::{Compression, FileFormat, OutputFormat};
 use silt_core::file::hour_file::{HourFile, HourFileName};
 use silt_core::file::hour_file_scan::HourFileScan;
 use silt_core::file::tail_scan::Step;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::manifest::Manifest;
@@ -155,7 +155,7 @@ async fn hour_file(
     };
     let begun = match &whose.database {
         Some(database) => {
-            let origin = Origin::new(database, &whose.collection);
+            let origin = Namespace::new(database, &whose.collection);
             HourFileScan::begin(&origin, name, opened.len_bytes)
         }
         None => HourFileScan::begin_of_any_database(&whose.collection, name, opened.len_bytes),

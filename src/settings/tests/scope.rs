@@ -1,7 +1,7 @@
 //! What is watched, and by how many streams.
 
 use super::*;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Selection;
 
 /// What each feed watches: `database.collection`, or for several in parentheses.
@@ -70,7 +70,7 @@ fn names_have_a_stream_each_and_patterns_share_one() {
     };
     assert_eq!(
         *origin,
-        Origin::laid_out("b", "users", Layout::DatabaseAndCollection)
+        Namespace::with_layout("b", "users", Layout::DatabaseAndCollection)
     );
     assert_eq!(origin.folder(), "b/users");
 }

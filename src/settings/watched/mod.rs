@@ -12,8 +12,8 @@ use crate::settings::table;
 use crate::settings::table::choices::Streams;
 use crate::settings::values::Values;
 use crate::settings::watched::namespaces::{check_namespace, parse_collections, parse_databases};
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{NameSet, Selection, Watched};
+use silt_core::namespace::{Layout, Namespace};
 
 /// What is watched.
 #[derive(Clone, Debug)]
@@ -64,12 +64,12 @@ impl Scope {
     /// `apart` has a stream of its own. A pattern doesn't mean the checkpoints.
     pub(in crate::settings) fn feeds(
         &self,
-        apart: &[Origin],
+        apart: &[Namespace],
         checkpoints: &CheckpointSettings,
     ) -> Vec<Watched> {
         if self.streams == Streams::PerCollection {
             return self
-                .origins()
+                .namespaces()
                 .into_iter()
                 .map(Watched::Collection)
                 .collect();
@@ -83,9 +83,9 @@ impl Scope {
         {
             passed_over.push((database.clone(), collection.clone()));
         }
-        let is_apart = |origin: &Origin| passed_over.contains(&namespace(origin));
+        let is_apart = |origin: &Namespace| passed_over.contains(&namespace(origin));
         // Where all that is named stands apart, nothing is left to share.
-        let is_needed = !self.is_named() || !self.origins().iter().all(is_apart);
+        let is_needed = !self.is_named() || !self.namespaces().iter().all(is_apart);
         let shared = Watched::Many {
             selection: self.selection(passed_over),
             layout: self.layout,
@@ -103,7 +103,7 @@ impl Scope {
         &self,
         key: &str,
         checkpoints: Option<&CheckpointSettings>,
-    ) -> Result<Origin, Fault> {
+    ) -> Result<Namespace, Fault> {
         let meant = self.meant(key);
         let mut all = meant.iter();
         match (all.next(), all.next()) {
@@ -150,8 +150,8 @@ impl Scope {
         meant
     }
 
-    fn origin(&self, database: &str, collection: &str) -> Origin {
-        Origin::laid_out(database, collection, self.layout)
+    fn origin(&self, database: &str, collection: &str) -> Namespace {
+        Namespace::with_layout(database, collection, self.layout)
     }
 
     fn is_named(&self) -> bool {
@@ -159,7 +159,7 @@ impl Scope {
     }
 
     /// All collections, where they are named.
-    fn origins(&self) -> Vec<Origin> {
+    fn namespaces(&self) -> Vec<Namespace> {
         let databases = self.databases.names().unwrap_or_default();
         let collections = self.collections.names().unwrap_or_default();
         let of = |database| {
@@ -212,7 +212,7 @@ fn holds(store: &CheckpointSettings, database: &str, collection: &str) -> bool {
     }
 }
 
-fn namespace(origin: &Origin) -> (String, String) {
+fn namespace(origin: &Namespace) -> (String, String) {
     (origin.database.clone(), origin.collection.clone())
 }
 

@@ -10,7 +10,7 @@ use super::small_file::{self, unreadable};
 use crate::lake::{FileInfo, Lake, LakeError, LakePath, Walked};
 use silt_core::failure::Failure;
 use silt_core::gap;
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::decision::{Holdings, Unfinished};
 use silt_core::snapshot::folder::{FolderName, MANIFEST, PLAN};
@@ -123,12 +123,14 @@ pub(crate) async fn lost(edges: &Edges, target: &Target) -> Result<Option<Cluste
 fn gap_folders(target: &Target) -> BTreeSet<String> {
     let mut origins = vec![target.origin.clone()];
     if target.is_shared {
-        let Origin {
+        let Namespace {
             database, layout, ..
         } = &target.origin;
-        origins.extend([database.as_str(), ""].map(|whole| Origin::laid_out(whole, "", *layout)));
+        origins.extend(
+            [database.as_str(), ""].map(|whole| Namespace::with_layout(whole, "", *layout)),
+        );
     }
-    let folder = |origin: Origin| format!("{}/{}", origin.folder(), gap::FOLDER);
+    let folder = |origin: Namespace| format!("{}/{}", origin.folder(), gap::FOLDER);
     origins.into_iter().map(folder).collect()
 }
 

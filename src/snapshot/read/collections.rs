@@ -6,8 +6,8 @@ use futures::TryStreamExt as _;
 use super::request::bounded;
 use crate::source::Deployment;
 use silt_core::failure::Failure;
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::Selection;
+use silt_core::namespace::{Layout, Namespace};
 
 /// Databases that streams never carry.
 const INTERNAL_DATABASES: [&str; 3] = ["admin", "config", "local"];
@@ -23,10 +23,10 @@ pub async fn collections(
     deployment: &Deployment,
     selection: &Selection,
     layout: Layout,
-) -> Result<Vec<Origin>, Failure> {
+) -> Result<Vec<Namespace>, Failure> {
     let mut origins = Vec::new();
     for database in databases(deployment, selection, layout).await? {
-        let whole = Origin::laid_out(&database, "", layout);
+        let whole = Namespace::with_layout(&database, "", layout);
         let command = doc! {
             "listCollections": 1,
             "filter": { "type": "collection" },
@@ -44,7 +44,7 @@ pub async fn collections(
         let wanted = names.filter(|name| {
             !name.starts_with(INTERNAL_PREFIX) && selection.matches(&database, name)
         });
-        origins.extend(wanted.map(|name| Origin::laid_out(&database, name, layout)));
+        origins.extend(wanted.map(|name| Namespace::with_layout(&database, name, layout)));
     }
     origins.sort();
     Ok(origins)
@@ -58,7 +58,7 @@ async fn databases(
     if let Some(names) = selection.databases.names() {
         return Ok(names.into_iter().map(str::to_owned).collect());
     }
-    let all = Origin::laid_out("", "", layout);
+    let all = Namespace::with_layout("", "", layout);
     let asking = deployment.client().list_database_names();
     let names = bounded(deployment, &all, asking).await?;
     let wanted = names.into_iter().filter(|name| {

@@ -10,7 +10,7 @@ use mongodb::raw_batch_cursor::RawBatch;
 
 use crate::source::{Deployment, SourceError};
 use silt_core::failure::{Disposition, Failure};
-use silt_core::namespace::origin::Origin;
+use silt_core::namespace::Namespace;
 
 /// Error codes of a server that can't read a collection in `_id` order: no such index, a view, unknown options.
 /// <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>
@@ -19,7 +19,7 @@ const REFUSALS: [i32; 9] = [2, 9, 27, 168, 17007, 40415, 51173, 51174, 51175];
 /// Runs a request with the timeout of `MONGODB_TIMEOUT_SECONDS`.
 pub(crate) async fn bounded<T>(
     deployment: &Deployment,
-    origin: &Origin,
+    origin: &Namespace,
     request: impl IntoFuture<Output = mongodb::error::Result<T>>,
 ) -> Result<T, Failure> {
     let limit: Duration = deployment.request_limit();
@@ -31,7 +31,7 @@ pub(crate) async fn bounded<T>(
     }
 }
 
-fn failure(origin: &Origin, error: Error) -> Failure {
+fn failure(origin: &Namespace, error: Error) -> Failure {
     match error.kind.as_ref() {
         ErrorKind::Command(command) if REFUSALS.contains(&command.code) => {
             unreadable(origin, &format!("{} ({})", command.message, command.code))
@@ -41,7 +41,7 @@ fn failure(origin: &Origin, error: Error) -> Failure {
 }
 
 /// The failure for a collection that can't be read in the order of its `_id` index.
-pub(crate) fn unreadable(origin: &Origin, why: &str) -> Failure {
+pub(crate) fn unreadable(origin: &Namespace, why: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
         cause: "snapshot_unreadable",
@@ -64,7 +64,7 @@ pub(crate) fn unmade(reason: &str) -> Failure {
 /// Requests one batch, with the read preference of `MONGODB_URI`.
 pub(crate) async fn ask(
     deployment: &Deployment,
-    origin: &Origin,
+    origin: &Namespace,
     command: RawDocumentBuf,
 ) -> Result<RawBatch, Failure> {
     let client = deployment.client();

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use bson::RawDocument;
 
 use silt_core::batch::Changes;
-use silt_core::namespace::origin::{Layout, Origin};
 use silt_core::namespace::selection::{Selection, Watched};
+use silt_core::namespace::{Layout, Namespace};
 
 /// Finds the collection of an event.
 #[derive(Debug)]
@@ -52,9 +52,9 @@ impl Router {
     }
 
     /// An event's collection.
-    pub(in crate::source) fn origin(&self, event: &RawDocument) -> Origin {
+    pub(in crate::source) fn origin(&self, event: &RawDocument) -> Namespace {
         let (database, collection) = self.namespace(event);
-        Origin::laid_out(database, collection, self.layout)
+        Namespace::with_layout(database, collection, self.layout)
     }
 
     fn names<'a>(&'a self, namespace: &'a RawDocument) -> (&'a str, &'a str) {
@@ -99,7 +99,11 @@ impl<'a> Slots<'a> {
         let namespace = self.router.namespace(event);
         let add = || {
             let (database, collection) = namespace;
-            changes.add_origin(Origin::laid_out(database, collection, self.router.layout))
+            changes.add_namespace(Namespace::with_layout(
+                database,
+                collection,
+                self.router.layout,
+            ))
         };
         *self.known.entry(namespace).or_insert_with(add)
     }
@@ -191,12 +195,12 @@ mod tests {
                 let slot = slots.of(event, &mut changes);
                 changes.push_of(slot, |_, _| Ok::<_, ()>(time)).unwrap();
             }
-            let origins = changes.origins();
+            let origins = changes.namespaces();
             for (at, origin) in origins.iter().enumerate() {
                 prop_assert!(!origins[..at].contains(origin), "{origin} has two slots");
             }
             for (event, change) in events.iter().zip(changes.iter()) {
-                prop_assert_eq!(&origins[change.origin], &router.origin(event));
+                prop_assert_eq!(&origins[change.namespace], &router.origin(event));
             }
         }
     }

@@ -188,7 +188,7 @@ fn value(matcher: &Matcher) -> Option<Bson> {
 mod tests {
     use super::*;
     use crate::source::stream::plain;
-    use silt_core::namespace::origin::{Layout, Origin};
+    use silt_core::namespace::{Layout, Namespace};
 
     fn pattern(written: &str, regex: &str) -> Matcher {
         Matcher::Pattern {
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn stages_come_in_order_and_let_invalidates_pass() {
-        let mut options = plain(Watched::Collection(Origin::new("mydb", "users")));
+        let mut options = plain(Watched::Collection(Namespace::new("mydb", "users")));
         assert_eq!(pipeline(&options), Vec::<Document>::new());
         options.watched = Watched::Many {
             selection: selection(NameSet::of_names(&["mydb"]), NameSet::of_names(&["a"]), &[]),

@@ -109,8 +109,8 @@ pub(super) mod tests {
     use bson::doc;
 
     use super::*;
-    use silt_core::namespace::origin::{Layout, Origin};
     use silt_core::namespace::selection::{NameSet, Selection};
+    use silt_core::namespace::{Layout, Namespace};
 
     /// Options without filters and images.
     pub(in crate::source) fn plain(watched: Watched) -> StreamOptions {
@@ -147,7 +147,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_fingerprint_of_a_plain_collection_never_changes() {
-        let mut options = plain(Watched::Collection(Origin::new("mydb", "users")));
+        let mut options = plain(Watched::Collection(Namespace::new("mydb", "users")));
         assert_eq!(options.stream_hash(), "collection stream, no pipeline");
         options.full_document = Some(FullDocumentType::Required);
         options.full_document_before_change = Some(FullDocumentBeforeChangeType::Required);
@@ -159,7 +159,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_option_that_decides_which_changes_come_changes_the_fingerprint() {
-        let one = || plain(Watched::Collection(Origin::new("mydb", "users")));
+        let one = || plain(Watched::Collection(Namespace::new("mydb", "users")));
         let with = |change: fn(&mut StreamOptions)| {
             let mut options = one();
             change(&mut options);

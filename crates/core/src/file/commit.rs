@@ -10,7 +10,7 @@ use crate::batch::Batch;
 use crate::file::gzip::GzipLevel;
 use crate::file::hour_file::{HourFile, HourFileName};
 use crate::file::layout::{self, Extent, Totals};
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::{ClusterTime, LastChange, ResumeToken};
 use crate::time::rfc3339;
 
@@ -39,7 +39,7 @@ pub type Commit = layout::Commit<HourFile>;
 ///
 /// The compressor failed.
 pub fn commit(
-    origin: &Origin,
+    origin: &Namespace,
     base: Option<&HourFile>,
     name: HourFileName,
     batch: &Arc<Batch>,
@@ -136,8 +136,8 @@ pub(crate) mod tests {
     use crate::file::hour_file::Hour;
     use crate::file::layout::HEAD_STEP_BYTES;
 
-    pub(crate) fn origin() -> Origin {
-        Origin::new("mydb", "users")
+    pub(crate) fn origin() -> Namespace {
+        Namespace::new("mydb", "users")
     }
 
     /// A batch of changes as the source writes them, numbered from `first`.
@@ -303,7 +303,7 @@ pub(crate) mod tests {
             part: 1,
             format,
         };
-        let origin = Origin {
+        let origin = Namespace {
             collection: collection.to_owned(),
             ..origin()
         };

@@ -10,7 +10,7 @@ use crate::file::damage::{Damage, broken};
 use crate::file::hour_file::{HourFile, HourFileName};
 use crate::file::layout::{self, Extent};
 use crate::file::tail_scan::{Step, Tail, TailScan, TailSource};
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::LastChange;
 
 /// Reads one hour file's state.
@@ -32,11 +32,11 @@ impl HourFileScan {
     ///
     /// The file is too short to be silt's.
     pub fn begin(
-        origin: &Origin,
+        origin: &Namespace,
         name: HourFileName,
         len_bytes: u64,
     ) -> Result<(Self, Range<u64>), Damage> {
-        let Origin {
+        let Namespace {
             database,
             collection,
             ..
@@ -165,7 +165,7 @@ pub(crate) mod tests {
 
     /// Reads a file. Panics if the scan never ends.
     pub(crate) fn scan(
-        origin: &Origin,
+        origin: &Namespace,
         name: HourFileName,
         bytes: &[u8],
     ) -> Result<HourFile, Damage> {
@@ -174,7 +174,7 @@ pub(crate) mod tests {
 
     /// Reads a file, and records how many bytes each read asks for.
     fn scan_recording_reads(
-        origin: &Origin,
+        origin: &Namespace,
         name: HourFileName,
         bytes: &[u8],
         reads: &mut Vec<u64>,
@@ -262,7 +262,7 @@ pub(crate) mod tests {
             (2 << 20, Compression::Gzip),
         ] {
             let collection = "x".repeat(len);
-            let origin = Origin {
+            let origin = Namespace {
                 collection: collection.clone(),
                 ..origin()
             };
@@ -333,7 +333,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_file_of_another_database_is_refused() {
-        let other = Origin {
+        let other = Namespace {
             database: "other".into(),
             ..origin()
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::lane::Skip;
 use crate::failure::{Disposition, Failure};
 use crate::file::hour_file::{Hour, HourFile};
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::{Checkpoint, ClusterTime, LastChange, Mark, Position, ResumeToken};
 
 /// Where a feed came in, which tells of each collection whether the lake is ahead of it.
@@ -24,13 +24,13 @@ pub(super) struct Entry {
 
 impl Entry {
     /// That of a feed that goes on from a checkpoint.
-    pub(super) fn of(checkpoint: &Checkpoint, only: Option<&Origin>) -> Self {
+    pub(super) fn of(checkpoint: &Checkpoint, only: Option<&Namespace>) -> Self {
         let mut marks = checkpoint.collections.clone();
-        if let Some(origin) = only {
-            let last_change = checkpoint.last_change_in(&origin.folder());
+        if let Some(namespace) = only {
+            let last_change = checkpoint.last_change_in(&namespace.folder());
             let mark = last_change.map(|last_change| Mark {
-                database: origin.database.clone(),
-                collection: origin.collection.clone(),
+                database: namespace.database.clone(),
+                collection: namespace.collection.clone(),
                 last_change: last_change.clone(),
                 is_ahead: false,
             });
@@ -60,8 +60,8 @@ impl Entry {
         self
     }
 
-    pub(super) fn mark(&self, origin: &Origin) -> Option<&Mark> {
-        let key = (origin.database.clone(), origin.collection.clone());
+    pub(super) fn mark(&self, namespace: &Namespace) -> Option<&Mark> {
+        let key = (namespace.database.clone(), namespace.collection.clone());
         self.marks.get(&key)
     }
 
@@ -137,10 +137,10 @@ pub fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
 /// The halt of a feed.
 pub fn refuse_lake_behind(
     checkpoint: &Checkpoint,
-    origin: &Origin,
+    namespace: &Namespace,
     tail: Option<&HourFile>,
 ) -> Result<(), Failure> {
-    match (checkpoint.last_change_in(&origin.folder()), tail) {
+    match (checkpoint.last_change_in(&namespace.folder()), tail) {
         (Some(last_change), Some(file)) => refuse_behind(last_change, file),
         _ => Ok(()),
     }

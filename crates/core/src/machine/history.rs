@@ -8,7 +8,7 @@ use super::{Action, Actions, Feed, LaneId, Notice, Now, OnHistoryLost, Stage, St
 use crate::batch::FlushReason;
 use crate::failure::{Disposition, Failure};
 use crate::gap::{Gap, Record};
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::namespace::selection::Watched;
 use crate::position::{ClusterTime, LastChange, Position};
 
@@ -21,7 +21,7 @@ impl Feed {
         now: Now,
         out: &mut Actions,
     ) {
-        if self.config.only_origin().is_some()
+        if self.config.only_namespace().is_some()
             && let Some(skip) = self.lanes[LaneId::ONLY].skip.take()
         {
             // The lake is further than the lost position, so nothing may be lost at all.
@@ -85,7 +85,7 @@ impl Feed {
     fn gap(&mut self, oldest: Option<ClusterTime>) -> Gap {
         let last_change = self.newest_change();
         let mut read = self.progress.read().position.cluster_time();
-        if self.config.only_origin().is_some() {
+        if self.config.only_namespace().is_some() {
             read = read.max(last_change.as_ref().map(|last| last.cluster_time));
         }
         // What was passed over up to a change that didn't come may not be in the lake.
@@ -110,17 +110,17 @@ impl Feed {
     /// Whose folders a gap is recorded in: all collections that the feed knows of and that have lost something,
     /// and of a feed of many that of what happens to a whole database, since it may have lost what it doesn't
     /// know of.
-    fn records(&self, gap: &Gap) -> Vec<(Origin, Record)> {
+    fn records(&self, gap: &Gap) -> Vec<(Namespace, Record)> {
         let Watched::Many { selection, layout } = &self.config.watched else {
-            let origin = self.config.only_origin().cloned();
-            let record = |origin| (origin, Record::Lost(gap.clone()));
-            return origin.into_iter().map(record).collect();
+            let namespace = self.config.only_namespace().cloned();
+            let record = |namespace| (namespace, Record::Lost(gap.clone()));
+            return namespace.into_iter().map(record).collect();
         };
         let database = selection.only_database().unwrap_or("");
-        let all = Origin::laid_out(database, "", *layout);
+        let all = Namespace::with_layout(database, "", *layout);
         let mut records = vec![(all, Record::Lost(gap.clone()))];
         for mark in self.marks() {
-            let origin = Origin::laid_out(&mark.database, &mark.collection, *layout);
+            let namespace = Namespace::with_layout(&mark.database, &mark.collection, *layout);
             // What the lake holds behind the position isn't lost.
             let archived = Some(mark.last_change.cluster_time);
             if gap.until <= archived {
@@ -131,7 +131,7 @@ impl Feed {
                 until: gap.until,
                 last_change: Some(mark.last_change),
             };
-            records.push((origin, Record::Lost(gap)));
+            records.push((namespace, Record::Lost(gap)));
         }
         records
     }

@@ -102,11 +102,11 @@ impl Feed {
         let Some(changes) = self.held.take() else {
             return;
         };
-        let lanes = if self.config.only_origin().is_some() {
+        let lanes = if self.config.only_namespace().is_some() {
             vec![LaneId::ONLY]
         } else {
-            let origins = changes.origins().iter();
-            let lanes = origins.map(|origin| self.lanes.of(origin, &self.config));
+            let namespaces = changes.namespaces().iter();
+            let lanes = namespaces.map(|namespace| self.lanes.of(namespace, &self.config));
             lanes.collect()
         };
         if !lanes.iter().all(|lane| self.lanes[*lane].is_known()) {
@@ -137,7 +137,7 @@ impl Feed {
         let mut outcome = Ok(());
         for change in changes.iter() {
             // A lane of its own each, so that there is always one.
-            let Some(lane) = lanes.get(change.origin) else {
+            let Some(lane) = lanes.get(change.namespace) else {
                 continue;
             };
             outcome = self.take(*lane, &change, &before, now, out);

@@ -12,7 +12,7 @@ use crate::batch::{Batch, Change, FlushReason};
 use crate::failure::Failure;
 use crate::file::hour_file::{Hour, HourFile};
 use crate::limits::Limits;
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::LastChange;
 
 /// Changes that the lake holds already are passed over up to here, as they are read again.
@@ -66,7 +66,7 @@ pub(super) enum Refusal {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub id: LaneId,
-    pub origin: Origin,
+    pub namespace: Namespace,
     knowledge: Knowledge,
     look_backoff: Backoff,
     pub look_trouble: Option<Trouble>,
@@ -84,7 +84,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub fn new(id: LaneId, origin: Origin, config: &Config) -> Self {
+    pub fn new(id: LaneId, namespace: Namespace, config: &Config) -> Self {
         let salt = id.0 as u64 * 8;
         let backoff = |own: u64| {
             let seed = config.seed.wrapping_add(salt).wrapping_add(own);
@@ -92,7 +92,7 @@ impl Lane {
         };
         Self {
             id,
-            origin,
+            namespace,
             knowledge: Knowledge::Unknown(Try::Ready),
             look_backoff: backoff(6),
             look_trouble: None,
@@ -162,7 +162,7 @@ impl Lane {
         entry: &Entry,
         voice: &mut Voice<'_>,
     ) -> Result<(), Failure> {
-        let mark = entry.mark(&self.origin);
+        let mark = entry.mark(&self.namespace);
         let joined = entry::reconcile_lane(mark, tail.as_ref(), entry)?;
         self.last_change = tail
             .as_ref()

@@ -6,7 +6,7 @@ use std::ops::{Index, IndexMut};
 use super::Config;
 use super::lane::Lane;
 use crate::batch::FlushReason;
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::ClusterTime;
 
 /// A lane of a feed.
@@ -22,20 +22,20 @@ impl LaneId {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     all: Vec<Lane>,
-    by_origin: HashMap<Origin, LaneId>,
+    by_namespace: HashMap<Namespace, LaneId>,
     /// Those that may have something to do. Of hundreds of collections most are idle.
     busy: BTreeSet<LaneId>,
 }
 
 impl Lanes {
     /// The lane of a collection, made if it is new.
-    pub fn of(&mut self, origin: &Origin, config: &Config) -> LaneId {
-        if let Some(id) = self.by_origin.get(origin) {
+    pub fn of(&mut self, namespace: &Namespace, config: &Config) -> LaneId {
+        if let Some(id) = self.by_namespace.get(namespace) {
             return *id;
         }
         let id = LaneId(self.all.len());
-        self.all.push(Lane::new(id, origin.clone(), config));
-        self.by_origin.insert(origin.clone(), id);
+        self.all.push(Lane::new(id, namespace.clone(), config));
+        self.by_namespace.insert(namespace.clone(), id);
         self.busy.insert(id);
         id
     }
@@ -45,8 +45,8 @@ impl Lanes {
     }
 
     /// The lane of a collection, if it has one.
-    pub fn find(&self, origin: &Origin) -> Option<&Lane> {
-        self.by_origin.get(origin).map(|id| &self[*id])
+    pub fn find(&self, namespace: &Namespace) -> Option<&Lane> {
+        self.by_namespace.get(namespace).map(|id| &self[*id])
     }
 
     pub fn clear(&mut self) {

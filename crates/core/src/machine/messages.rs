@@ -11,7 +11,7 @@ use crate::file::hour_file::{HourFile, HourFileName};
 use crate::gap::{Gap, Record};
 use crate::large_event::LargeEvent;
 use crate::limits::Limits;
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::namespace::selection::Watched;
 use crate::position::{Checkpoint, ClusterTime, Mark, Position, ResumeToken, Stored};
 
@@ -73,9 +73,9 @@ pub struct Config {
 impl Config {
     /// The collection, of a feed that watches one alone.
     #[must_use]
-    pub fn only_origin(&self) -> Option<&Origin> {
+    pub fn only_namespace(&self) -> Option<&Namespace> {
         match &self.watched {
-            Watched::Collection(origin) => Some(origin),
+            Watched::Collection(namespace) => Some(namespace),
             Watched::Many { .. } => None,
         }
     }
@@ -235,7 +235,7 @@ pub enum Action {
         replaces: u64,
     },
     /// Keep records in the lake, each in its collection's folder; answer with [`Input::Recorded`].
-    Record(Vec<(Origin, Record)>),
+    Record(Vec<(Namespace, Record)>),
     /// Say something, of one collection or of the whole feed.
     Tell(Option<LaneId>, Notice),
     /// The feed is drained.

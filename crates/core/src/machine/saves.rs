@@ -7,7 +7,7 @@ use super::messages::Voice;
 use super::{Action, Actions, Feed, Now, Stage, Try};
 use crate::failure::{Disposition, Failure};
 use crate::limits::{MARKS_LIMIT_BYTES, SAVE_EVERY_MS};
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::{Checkpoint, LastChange, Mark};
 
 /// A mark's length in a checkpoint, about: its texts, and what stands around them.
@@ -38,12 +38,12 @@ impl Feed {
     /// What could be saved now.
     fn checkpoint(&self) -> Checkpoint {
         let safe = self.progress.safe();
-        let is_one = self.config.only_origin().is_some();
+        let is_one = self.config.only_namespace().is_some();
         Checkpoint {
             position: safe.position.clone(),
             read_until: safe.read_until,
             last_change: self.last_change().cloned(),
-            folder: self.config.only_origin().map(Origin::folder),
+            folder: self.config.only_namespace().map(Namespace::folder),
             collections: if is_one { Vec::new() } else { self.marks() },
             stream_hash: self.config.stream_hash.clone(),
             restarted_at: self.restarted_at,
@@ -56,9 +56,9 @@ impl Feed {
     /// The last change in the lake, of a feed of one collection. While changes are passed over it is the
     /// one that was saved, as the position is.
     fn last_change(&self) -> Option<&LastChange> {
-        let origin = self.config.only_origin()?;
-        let lane = self.lanes.find(origin)?;
-        let saved = self.entry.mark(origin).map(|mark| &mark.last_change);
+        let namespace = self.config.only_namespace()?;
+        let lane = self.lanes.find(namespace)?;
+        let saved = self.entry.mark(namespace).map(|mark| &mark.last_change);
         match lane.skip {
             Some(_) => saved,
             None => lane.last_change.as_ref(),
@@ -68,8 +68,8 @@ impl Feed {
     fn mark(&self, lane: &Lane) -> Option<Mark> {
         let passed = lane.skip.as_ref().map(|skip| &skip.until);
         Some(Mark {
-            database: lane.origin.database.clone(),
-            collection: lane.origin.collection.clone(),
+            database: lane.namespace.database.clone(),
+            collection: lane.namespace.collection.clone(),
             last_change: passed.or(lane.last_change.as_ref())?.clone(),
             is_ahead: passed.is_some() || self.progress.is_ahead(lane.last_number),
         })

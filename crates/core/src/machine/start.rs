@@ -116,7 +116,7 @@ impl Feed {
         if let (Some(path), None) = (&found.orphan, start_at) {
             return Err(no_checkpoint(path));
         }
-        if let (Some(time), Some(_)) = (start_at, self.config.only_origin()) {
+        if let (Some(time), Some(_)) = (start_at, self.config.only_namespace()) {
             let checkpoint = self.blank(Position::At(time));
             return self.anchor(&checkpoint, 0, found, out);
         }
@@ -216,7 +216,7 @@ impl Feed {
         out: &mut Actions,
     ) -> Result<(), Failure> {
         let from_tail = checkpoint.last_change.is_some() && revision == 0;
-        let entry = Entry::of(checkpoint, self.config.only_origin());
+        let entry = Entry::of(checkpoint, self.config.only_namespace());
         let entry = match checkpoint.position {
             Position::At(time) => entry.at(time),
             Position::After(_) => entry,
@@ -263,7 +263,7 @@ impl Feed {
             checkpoint.refiltered_at = Some(refiltered_at);
             // What lies behind a gap is judged as all else, if it is read again from before that.
             checkpoint.restarted_at.take_if(|it| *it > time);
-            let entry = Entry::of(&checkpoint, self.config.only_origin()).at(time);
+            let entry = Entry::of(&checkpoint, self.config.only_namespace()).at(time);
             checkpoint.position = Position::At(time);
             checkpoint.read_until = Some(time);
             self.enter(&checkpoint, entry, found, out)?;
@@ -272,7 +272,7 @@ impl Feed {
             self.stage = Stage::Anchoring;
             return Ok(());
         }
-        let entry = Entry::of(&checkpoint, self.config.only_origin());
+        let entry = Entry::of(&checkpoint, self.config.only_namespace());
         self.enter(&checkpoint, entry, found, out)?;
         self.revision = revision;
         self.saved = Some(checkpoint);
@@ -311,8 +311,8 @@ impl Feed {
         out: &mut Actions,
     ) -> Result<(), Failure> {
         self.lanes.clear();
-        if let Some(origin) = self.config.only_origin().cloned() {
-            let lane = self.lanes.of(&origin, &self.config);
+        if let Some(namespace) = self.config.only_namespace().cloned() {
+            let lane = self.lanes.of(&namespace, &self.config);
             let voice = &mut Voice::of_lane(out, lane);
             self.lanes[lane].join(found.tail, &entry, voice)?;
             self.lanes.settle(lane);
@@ -336,7 +336,7 @@ impl Feed {
             read_until: checkpoint.read_until,
         };
         self.progress = Progress::from(point.clone());
-        if self.config.only_origin().is_some() && self.lanes.are_passing_over() {
+        if self.config.only_namespace().is_some() && self.lanes.are_passing_over() {
             self.progress.begin(PASSED_OVER, LaneId::ONLY, point);
         }
         Ok(())

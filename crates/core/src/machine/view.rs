@@ -4,7 +4,7 @@ use super::lane::Lane;
 use super::{Feed, LaneId, Stage, Stream, Trouble, Troubles, Try};
 use crate::batch::{Batch, Changes};
 use crate::file::hour_file::HourFile;
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::ClusterTime;
 
 /// What a feed is doing.
@@ -73,8 +73,8 @@ impl Feed {
 
     /// The collection of a lane, if there is such a lane.
     #[must_use]
-    pub fn origin(&self, lane: LaneId) -> Option<&Origin> {
-        self.lanes.get(lane).map(|lane| &lane.origin)
+    pub fn namespace(&self, lane: LaneId) -> Option<&Namespace> {
+        self.lanes.get(lane).map(|lane| &lane.namespace)
     }
 
     /// The newest hour file of a lane.
@@ -107,7 +107,7 @@ impl Feed {
     /// Whether the feed carries many collections.
     #[must_use]
     pub fn carries_many(&self) -> bool {
-        self.config.only_origin().is_none()
+        self.config.only_namespace().is_none()
     }
 
     /// The cluster time up to which all changes are in the lake, once that is known.
@@ -176,7 +176,7 @@ impl Feed {
 
     /// The same, and the collection, if it is one's alone.
     #[must_use]
-    pub fn trouble_and_its_collection(&self) -> Option<(&Trouble, Option<&Origin>)> {
+    pub fn trouble_and_its_collection(&self) -> Option<(&Trouble, Option<&Namespace>)> {
         let Troubles {
             start,
             stream,
@@ -185,11 +185,11 @@ impl Feed {
         let lanes = self.lanes.busy();
         let lanes = lanes.flat_map(|lane| {
             let troubles = [&lane.look_trouble, &lane.commit_trouble].into_iter();
-            troubles.map(|trouble| (trouble, Some(&lane.origin)))
+            troubles.map(|trouble| (trouble, Some(&lane.namespace)))
         });
         let all = std::iter::once((start, None)).chain(lanes);
         let all = all.chain([(save, None), (stream, None)]);
-        let all = all.filter_map(|(trouble, origin)| Some((trouble.as_ref()?, origin)));
+        let all = all.filter_map(|(trouble, namespace)| Some((trouble.as_ref()?, namespace)));
         all.max_by_key(|(trouble, _)| trouble.is_halt)
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::faults::failure;
 use super::source::Source;
 use crate::failure::{Disposition, Failure};
-use crate::file::commit::tests::origin;
+use crate::file::commit::tests::origin as namespace;
 use crate::gap::Gap;
 use crate::position::Position;
 
@@ -64,7 +64,7 @@ impl Gaps {
         }
         self.versions += 1;
         let record = Record {
-            bytes: put.gap.record(&origin(), 0).unwrap(),
+            bytes: put.gap.record(&namespace(), 0).unwrap(),
             gap: put.gap,
             version: self.versions,
         };

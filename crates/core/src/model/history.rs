@@ -7,7 +7,7 @@ use super::source::{Place, Source};
 use super::world::World;
 use crate::gap::{Gap, Record};
 use crate::machine::OnHistoryLost;
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::{ClusterTime, Position};
 
 /// A second book of it.
@@ -95,7 +95,7 @@ impl Master {
     pub fn begin_record(
         &mut self,
         world: &World,
-        mut records: Vec<(Origin, Record)>,
+        mut records: Vec<(Namespace, Record)>,
     ) -> Result<()> {
         let Some((_, Record::Lost(gap))) = records.pop() else {
             anyhow::bail!("records no gap");

@@ -12,7 +12,7 @@ use super::plan::Fault;
 use super::source::Place;
 use super::store::Save;
 use super::world::World;
-use crate::file::commit::tests::origin;
+use crate::file::commit::tests::origin as namespace;
 use crate::file::hour_file::Hour;
 use crate::gap::Gap;
 use crate::limits::Limits;
@@ -118,7 +118,7 @@ pub(super) fn config(
     on_history_lost: OnHistoryLost,
 ) -> Config {
     Config {
-        watched: Watched::Collection(origin()),
+        watched: Watched::Collection(namespace()),
         format: FORMAT,
         start_at,
         on_history_lost,

@@ -204,13 +204,13 @@ impl Source {
     }
 
     /// Adds a change of the collection that has this place among the changes.
-    pub fn push(&self, changes: &mut Changes, origin: usize, index: usize) {
+    pub fn push(&self, changes: &mut Changes, namespace: usize, index: usize) {
         let event = &self.events[index];
         let write = |lines: &mut Vec<u8>, tokens: &mut String| {
             lines.extend_from_slice(&event.line);
             tokens.push_str(&self.change_token(index));
             Ok::<_, ()>(event.time)
         };
-        changes.push_of(origin, write).unwrap();
+        changes.push_of(namespace, write).unwrap();
     }
 }

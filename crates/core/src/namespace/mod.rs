@@ -1,5 +1,108 @@
 //! Databases and collections: their names, their folders, and which of them are watched.
 
 pub mod names;
-pub mod origin;
 pub mod selection;
+
+use std::fmt;
+
+/// How the lake's folders are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layout {
+    /// `<collection>/`, if one database is watched.
+    #[default]
+    Collection,
+    /// `<database>/<collection>/`, if several are.
+    DatabaseAndCollection,
+}
+
+/// A database and a collection, with the layout of the lake.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Namespace {
+    /// The database.
+    pub database: String,
+    /// The collection. Empty for events that concern the whole database.
+    pub collection: String,
+    /// How the lake's folders are laid out.
+    pub layout: Layout,
+}
+
+impl Namespace {
+    /// A collection of the only database that is watched.
+    #[must_use]
+    pub fn new(database: &str, collection: &str) -> Self {
+        Self::with_layout(database, collection, Layout::Collection)
+    }
+
+    /// A collection in a lake with this layout.
+    #[must_use]
+    pub fn with_layout(database: &str, collection: &str, layout: Layout) -> Self {
+        Self {
+            database: database.to_owned(),
+            collection: collection.to_owned(),
+            layout,
+        }
+    }
+
+    /// Its name in logs: the collection, preceded by its database if several are watched.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.layout {
+            Layout::Collection if !self.collection.is_empty() => self.collection.clone(),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Its folder below the lake's root.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        let collection = if self.collection.is_empty() {
+            names::DATABASE_FOLDER.to_owned()
+        } else {
+            names::encode(&self.collection)
+        };
+        match self.layout {
+            Layout::Collection => collection,
+            // Events that concern no database in particular.
+            Layout::DatabaseAndCollection if self.database.is_empty() => collection,
+            Layout::DatabaseAndCollection => {
+                format!("{}/{collection}", names::encode(&self.database))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    /// `database.collection`, or the database alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.database)?;
+        if !self.collection.is_empty() {
+            write!(f, ".{}", self.collection)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_follow_the_layout_and_never_meet() {
+        let folder = |database, collection, layout| {
+            Namespace::with_layout(database, collection, layout).folder()
+        };
+        let (flat, deep) = (Layout::Collection, Layout::DatabaseAndCollection);
+        assert_eq!(folder("mydb", "users", flat), "users");
+        assert_eq!(folder("mydb", "a/b", deep), "mydb/a%2Fb");
+        assert_eq!(folder("mydb", "", flat), "_database");
+        assert_eq!(folder("mydb", "_database", flat), "%5Fdatabase");
+        assert_eq!(folder("_silt", "x", deep), "%5Fsilt/x");
+        assert_eq!(folder("", "", deep), "_database");
+    }
+
+    #[test]
+    fn people_read_it_as_a_namespace() {
+        assert_eq!(Namespace::new("mydb", "a.b").to_string(), "mydb.a.b");
+        assert_eq!(Namespace::new("mydb", "").to_string(), "mydb");
+    }
+}

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::namespace::names;
-use crate::namespace::origin::{Layout, Origin};
+use crate::namespace::{Layout, Namespace};
 
 /// Whether a database is the server's own. Patterns never match it.
 #[must_use]
@@ -200,7 +200,7 @@ impl Selection {
 #[derive(Clone, Debug)]
 pub enum Watched {
     /// One collection, by a stream of its own.
-    Collection(Origin),
+    Collection(Namespace),
     /// Several collections, by one stream.
     Many {
         /// Which collections.
@@ -215,7 +215,7 @@ impl Watched {
     #[must_use]
     pub fn carries(&self, collection: &str) -> bool {
         match self {
-            Self::Collection(origin) => origin.collection == collection,
+            Self::Collection(namespace) => namespace.collection == collection,
             Self::Many { selection, .. } => match selection.databases.names() {
                 Some(databases) => databases
                     .iter()
@@ -232,7 +232,7 @@ impl Watched {
     #[must_use]
     pub fn carries_folder(&self, folder: &str) -> bool {
         let (selection, layout) = match self {
-            Self::Collection(origin) => return origin.folder() == folder,
+            Self::Collection(namespace) => return namespace.folder() == folder,
             Self::Many { selection, layout } => (selection, layout),
         };
         let of = |database: Option<&str>, collection: &str| {
@@ -263,12 +263,12 @@ impl Watched {
 
     /// The name of a feed in lists: its collection, or its selection.
     #[must_use]
-    pub fn origin(&self) -> Origin {
+    pub fn namespace(&self) -> Namespace {
         match self {
-            Self::Collection(origin) => origin.clone(),
+            Self::Collection(namespace) => namespace.clone(),
             Self::Many { selection, layout } => {
                 let database = selection.databases.to_string();
-                Origin::laid_out(&database, &selection.collections.to_string(), *layout)
+                Namespace::with_layout(&database, &selection.collections.to_string(), *layout)
             }
         }
     }

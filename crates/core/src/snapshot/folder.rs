@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime};
 
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::ClusterTime;
 
 /// The plan's name.
@@ -40,7 +40,7 @@ impl FolderName {
 
     /// Its path below the lake's root.
     #[must_use]
-    pub fn path(self, origin: &Origin) -> String {
+    pub fn path(self, origin: &Namespace) -> String {
         format!("{}/{self}", origin.folder())
     }
 
@@ -68,7 +68,7 @@ mod tests {
             let folder = FolderName { seconds };
             assert_eq!(FolderName::parse(&folder.to_string()), Some(folder));
         }
-        let origin = Origin::new("mydb", "a/b");
+        let origin = Namespace::new("mydb", "a/b");
         let position = ClusterTime {
             seconds: 1_705_328_123,
             increment: 7,

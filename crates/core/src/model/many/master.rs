@@ -8,13 +8,13 @@ use super::super::master::{Cursor, Life};
 use super::super::plan::{Fate, Fault};
 use super::super::source::Place;
 use super::super::store::Save;
-use super::world::{Late, World, is_odd, origin_of};
+use super::world::{Late, World, is_odd, namespace_of};
 use crate::batch::Changes;
 use crate::failure::{Disposition, Failure};
 use crate::file::hour_file::HourFile;
 use crate::gap::Record;
 use crate::machine::{Action, Config, Feed, Found, Input, LaneId, Notice, WriteOrder};
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::position::Position;
 
 /// The hash of a stream that leaves some changes out.
@@ -26,11 +26,11 @@ pub(super) enum Pending {
     Load,
     AskClusterTime,
     Open(Position),
-    Look(LaneId, Origin),
-    Commit(LaneId, Origin, WriteOrder),
-    Inspect(LaneId, Origin),
+    Look(LaneId, Namespace),
+    Commit(LaneId, Namespace, WriteOrder),
+    Inspect(LaneId, Namespace),
     Save(Save),
-    Record(Vec<(Origin, Record)>),
+    Record(Vec<(Namespace, Record)>),
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Master {
     }
 
     fn begin(&mut self, world: &World, action: Action) -> Result<()> {
-        let origin = |lane| self.feed.origin(lane).cloned().unwrap();
+        let namespace = |lane| self.feed.namespace(lane).cloned().unwrap();
         let pending = match action {
             Action::Load => {
                 ensure!(self.pending.is_empty(), "loads beside {:?}", self.pending);
@@ -88,7 +88,7 @@ impl Master {
                 Pending::Load
             }
             Action::AskClusterTime => Pending::AskClusterTime,
-            Action::Look(lane) => Pending::Look(lane, origin(lane)),
+            Action::Look(lane) => Pending::Look(lane, namespace(lane)),
             Action::Open(position) => {
                 ensure!(self.cursor.is_none(), "two streams at once");
                 ensure!(world.store.first.is_some(), "reads before it is anchored");
@@ -101,15 +101,15 @@ impl Master {
                 return Ok(());
             }
             Action::Commit(lane, order) => {
-                let origin = origin(lane);
-                let is_own = |index: &usize| origin_of(*index) == origin;
+                let namespace = namespace(lane);
+                let is_own = |index: &usize| namespace_of(*index) == namespace;
                 ensure!(indexes(&order.batch).iter().all(is_own), "another's change");
-                ensure!(!self.is_writing(lane), "two commits of {origin} at once");
-                Pending::Commit(lane, origin, order)
+                ensure!(!self.is_writing(lane), "two commits of {namespace} at once");
+                Pending::Commit(lane, namespace, order)
             }
             Action::Inspect(lane) => {
                 ensure!(!self.is_writing(lane), "inspects beside a commit");
-                Pending::Inspect(lane, origin(lane))
+                Pending::Inspect(lane, namespace(lane))
             }
             Action::Save {
                 checkpoint,
@@ -181,7 +181,7 @@ impl Master {
         while end < source.len().min(begin + changes) && !cursor.has_ended {
             cursor.has_ended = source.is_invalidate(end);
             if !(self.is_narrow && is_odd(end) && !cursor.has_ended) {
-                let place = given.place_of(&origin_of(end));
+                let place = given.place_of(&namespace_of(end));
                 source.push(&mut given, place, end);
             }
             end += 1;
@@ -238,10 +238,12 @@ impl Master {
                 Input::ClusterTime(failed.map_or(Ok(world.source.clock()), Err))
             }
             Pending::Open(position) => return self.end_open(world, &position, failed),
-            Pending::Look(lane, origin) => Input::Looked(lane, tail(world, &origin, failed)),
-            Pending::Inspect(lane, origin) => Input::Inspected(lane, tail(world, &origin, failed)),
-            Pending::Commit(lane, origin, order) => {
-                Input::Committed(lane, commit(world, origin, order, fault))
+            Pending::Look(lane, namespace) => Input::Looked(lane, tail(world, &namespace, failed)),
+            Pending::Inspect(lane, namespace) => {
+                Input::Inspected(lane, tail(world, &namespace, failed))
+            }
+            Pending::Commit(lane, namespace, order) => {
+                Input::Committed(lane, commit(world, namespace, order, fault))
             }
             Pending::Save(save) => Input::Saved(end_save(world, save, fault)),
             Pending::Record(records) => {
@@ -287,7 +289,7 @@ impl Master {
     pub fn crash(self, world: &mut World, fate: Fate) {
         for pending in self.pending {
             let late = match pending {
-                Pending::Commit(_, origin, order) => Late::Commit(origin, order),
+                Pending::Commit(_, namespace, order) => Late::Commit(namespace, order),
                 Pending::Save(save) => Late::Save(save),
                 _ => continue,
             };
@@ -302,33 +304,33 @@ impl Master {
 
 fn tail(
     world: &World,
-    origin: &Origin,
+    namespace: &Namespace,
     failed: Option<Failure>,
 ) -> Result<Option<HourFile>, Failure> {
-    if world.is_refused(origin) {
+    if world.is_refused(namespace) {
         return Err(failure(Disposition::Halt));
     }
-    let lake = world.lakes.get(origin);
+    let lake = world.lakes.get(namespace);
     let tail = lake.and_then(|lake| lake.tail(&world.source));
     failed.map_or(Ok(tail), Err)
 }
 
 fn commit(
     world: &mut World,
-    origin: Origin,
+    namespace: Namespace,
     order: WriteOrder,
     fault: Fault,
 ) -> Result<HourFile, Failure> {
-    if world.is_refused(&origin) {
+    if world.is_refused(&namespace) {
         return Err(failure(Disposition::Halt));
     }
     match (fault, failure_of(fault)) {
         (Fault::Late, _) => {
-            world.late.push(Late::Commit(origin, order));
+            world.late.push(Late::Commit(namespace, order));
             Err(failure(Disposition::RETRY))
         }
         (Fault::None | Fault::Unheard, failed) => {
-            let lake = world.lakes.entry(origin).or_default();
+            let lake = world.lakes.entry(namespace).or_default();
             let answer = lake.commit(&world.source, &order);
             failed.map_or(answer, Err)
         }

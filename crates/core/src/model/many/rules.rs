@@ -7,13 +7,13 @@ use super::super::plan::{Fault, Plan};
 use super::super::source::Happening;
 use super::master::{Master, Pending};
 use super::run::config;
-use super::world::{World, origin_of};
+use super::world::{World, namespace_of};
 use crate::batch::FlushReason;
 use crate::gap::Record;
 use crate::large_event::LargeEvent;
 use crate::limits::Limits;
 use crate::machine::{Action, Config, Feed, Found, Input, LaneId, Notice, OnHistoryLost};
-use crate::namespace::origin::Origin;
+use crate::namespace::Namespace;
 use crate::namespace::selection::{NameSet, Watched};
 use crate::position::{Checkpoint, ClusterTime, LastChange, Mark, Position, ResumeToken, Stored};
 
@@ -66,7 +66,7 @@ impl Bench {
     }
 
     /// Works until gaps are to be recorded, and says which.
-    fn records(&mut self) -> Result<Vec<(Origin, Record)>> {
+    fn records(&mut self) -> Result<Vec<(Namespace, Record)>> {
         loop {
             if let [Pending::Record(records)] = self.master.pending.as_slice() {
                 return Ok(records.clone());
@@ -111,7 +111,9 @@ impl Bench {
     fn commits(&self) -> Vec<(String, FlushReason)> {
         let pending = self.master.pending.iter();
         let commits = pending.filter_map(|pending| match pending {
-            Pending::Commit(_, origin, order) => Some((origin.collection.clone(), order.reason)),
+            Pending::Commit(_, namespace, order) => {
+                Some((namespace.collection.clone(), order.reason))
+            }
             _ => None,
         });
         commits.collect()
@@ -181,9 +183,8 @@ fn a_position_that_moves_on_under_many_commits_is_saved_every_second() -> Result
     bench.pass(10)?;
     bench.give(Input::Flush(FlushReason::Cron))?;
     // The collection of the first change: with its batch the position moves on.
-    let first = origin_of(0);
-    let is_first =
-        |pending: &Pending| matches!(pending, Pending::Commit(_, origin, _) if *origin == first);
+    let first = namespace_of(0);
+    let is_first = |pending: &Pending| matches!(pending, Pending::Commit(_, namespace, _) if *namespace == first);
     bench.work(is_first, Fault::None)?;
     assert_eq!(bench.saves(), 0);
     let in_ms = bench.master.feed.wake_at_ms(bench.world.now);
@@ -204,7 +205,7 @@ fn a_collection_with_few_changes_does_not_hold_the_position_for_long() -> Result
     assert_eq!(bench.commits(), []);
     bench.read(1)?;
     // Only the oldest is in the way.
-    let oldest = origin_of(0).collection;
+    let oldest = namespace_of(0).collection;
     assert_eq!(bench.commits(), [(oldest, FlushReason::Position)]);
     bench.settle()
 }
@@ -221,7 +222,7 @@ fn one_collections_trouble_stops_no_other() -> Result<()> {
         .world
         .lakes
         .keys()
-        .map(|origin| &origin.collection)
+        .map(|namespace| &namespace.collection)
         .collect();
     assert_eq!(lakes, ["c0", "c2", "c3"]);
     let trouble = bench.master.feed.trouble().context("no trouble")?;
@@ -284,17 +285,17 @@ fn lost_history_is_told_to_every_collection_that_is_known() -> Result<()> {
     let records = bench.records()?;
     let told: Vec<_> = records
         .iter()
-        .map(|(origin, _)| origin.collection.as_str())
+        .map(|(namespace, _)| namespace.collection.as_str())
         .collect();
     assert_eq!(told, ["", "c0", "c1", "c2", "c3"]);
-    for (origin, record) in &records {
+    for (namespace, record) in &records {
         let Record::Lost(gap) = record else {
             anyhow::bail!("{record:?}");
         };
         let last = gap.last_change.as_ref().context("no last change")?;
         let position = Position::After(last.token.clone());
         let last = bench.world.source.place(&position).changes - 1;
-        ensure!(origin.collection.is_empty() || origin_of(last) == *origin);
+        ensure!(namespace.collection.is_empty() || namespace_of(last) == *namespace);
     }
     bench.settle()?;
     bench.master.deliver(&bench.world, 100)?;
@@ -328,7 +329,7 @@ fn what_others_hold_behind_a_held_back_position_is_not_lost() -> Result<()> {
     let records = bench.records()?;
     let told: Vec<_> = records
         .iter()
-        .map(|(origin, _)| &origin.collection[..])
+        .map(|(namespace, _)| &namespace.collection[..])
         .collect();
     assert_eq!(told, ["", "c1"], "the others have more than what was lost");
     bench.settle()?;
@@ -336,9 +337,14 @@ fn what_others_hold_behind_a_held_back_position_is_not_lost() -> Result<()> {
     bench.settle()?;
     bench.drain()?;
     ensure!(bench.world.is_complete(), "{}", bench.world.summary());
-    let lost: Vec<_> = bench.world.lost.iter().map(|at| origin_of(*at)).collect();
+    let lost: Vec<_> = bench
+        .world
+        .lost
+        .iter()
+        .map(|at| namespace_of(*at))
+        .collect();
     assert!(
-        lost.iter().all(|origin| origin.collection == "c1"),
+        lost.iter().all(|namespace| namespace.collection == "c1"),
         "{lost:?}"
     );
     Ok(())
@@ -409,9 +415,9 @@ fn a_checkpoint_has_room_for_the_newest_ends() -> Result<()> {
     Ok(())
 }
 
-fn large(origin: &Origin, seconds: u32) -> LargeEvent {
+fn large(namespace: &Namespace, seconds: u32) -> LargeEvent {
     LargeEvent {
-        origin: origin.clone(),
+        origin: namespace.clone(),
         token: ResumeToken::from_canonical(r#"{"_data":"82FF"}"#),
         cluster_time: ClusterTime {
             seconds,
@@ -424,10 +430,10 @@ fn large(origin: &Origin, seconds: u32) -> LargeEvent {
 
 #[test]
 fn a_change_that_cannot_be_sent_is_recorded_before_it_is_passed() -> Result<()> {
-    let origin = Origin::new("mydb", "c0");
+    let namespace = Namespace::new("mydb", "c0");
     let mut feed = Feed::new(config(&plan(), 1, "wide"));
     let now = World::new().now;
-    let event = large(&origin, 90);
+    let event = large(&namespace, 90);
     let stored = Stored {
         checkpoint: crate::position::Checkpoint::new(
             Position::At(ClusterTime {
@@ -471,6 +477,6 @@ fn a_change_that_cannot_be_sent_is_recorded_before_it_is_passed() -> Result<()> 
     // Nothing was saved for long, so this is.
     let saves = |action: &Action| matches!(action, Action::Save { checkpoint, .. } if checkpoint.position == behind);
     ensure!(actions.iter().any(saves), "{actions:?}");
-    assert_eq!(feed.origin(LaneId::ONLY), None, "no change, no lane");
+    assert_eq!(feed.namespace(LaneId::ONLY), None, "no change, no lane");
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::super::plan::{Op, Plan};
 use super::master::{Master, NARROW};
 use super::world::World;
 use crate::machine::{Config, Input, OnHistoryLost, StartAt};
-use crate::namespace::origin::Layout;
+use crate::namespace::Layout;
 use crate::namespace::selection::{NameSet, Selection, Watched};
 use crate::position::ClusterTime;
 

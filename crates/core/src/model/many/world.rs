@@ -9,7 +9,7 @@ use super::super::source::{BEGIN, Place, Source};
 use super::super::store::{Save, Store};
 use crate::gap::{Gap, Record};
 use crate::machine::{Now, WriteOrder};
-use crate::namespace::origin::{Layout, Origin};
+use crate::namespace::{Layout, Namespace};
 use crate::position::{Checkpoint, Position};
 
 /// Which collection each change belongs to: one has many changes, one has few.
@@ -21,9 +21,9 @@ fn scatter(index: usize) -> usize {
 }
 
 /// The collection of a change.
-pub(super) fn origin_of(index: usize) -> Origin {
+pub(super) fn namespace_of(index: usize) -> Namespace {
     let share = SHARES[scatter(index) % SHARES.len()];
-    Origin::laid_out("mydb", &format!("c{share}"), Layout::Collection)
+    Namespace::with_layout("mydb", &format!("c{share}"), Layout::Collection)
 }
 
 /// Whether a stream with the narrow filter leaves the change out.
@@ -34,7 +34,7 @@ pub(super) fn is_odd(index: usize) -> bool {
 /// A write that lands after its caller has given it up.
 #[derive(Debug)]
 pub(super) enum Late {
-    Commit(Origin, WriteOrder),
+    Commit(Namespace, WriteOrder),
     Save(Save),
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Late {
 #[derive(Debug)]
 pub(super) struct World {
     pub source: Source,
-    pub lakes: BTreeMap<Origin, Lake>,
+    pub lakes: BTreeMap<Namespace, Lake>,
     /// One of the collections may not be written.
     pub is_forbidden: bool,
     pub store: Store,
@@ -74,15 +74,15 @@ impl World {
         }
     }
 
-    pub fn is_refused(&self, origin: &Origin) -> bool {
-        self.is_forbidden && origin.collection == "c1"
+    pub fn is_refused(&self, namespace: &Namespace) -> bool {
+        self.is_forbidden && namespace.collection == "c1"
     }
 
     pub fn land(&mut self, write: Late) {
         // Nobody hears the answer.
         let _ = match write {
-            Late::Commit(origin, order) => {
-                let lake = self.lakes.entry(origin).or_default();
+            Late::Commit(namespace, order) => {
+                let lake = self.lakes.entry(namespace).or_default();
                 lake.commit(&self.source, &order).map(|_| ())
             }
             Late::Save(save) => self.store.write(save),
@@ -90,12 +90,12 @@ impl World {
     }
 
     /// Records of a gap land in the lake.
-    pub fn record(&mut self, records: &[(Origin, Record)], read: Place) -> Result<()> {
-        let gaps = records.iter().map(|(origin, record)| match record {
-            Record::Lost(gap) => Ok((origin, gap)),
+    pub fn record(&mut self, records: &[(Namespace, Record)], read: Place) -> Result<()> {
+        let gaps = records.iter().map(|(namespace, record)| match record {
+            Record::Lost(gap) => Ok((namespace, gap)),
             Record::TooLarge(event) => anyhow::bail!("records {event}"),
         });
-        let gaps: Vec<(&Origin, &Gap)> = gaps.collect::<Result<_>>()?;
+        let gaps: Vec<(&Namespace, &Gap)> = gaps.collect::<Result<_>>()?;
         let (all, gap) = gaps.first().context("no record")?;
         ensure!(
             all.collection.is_empty(),
@@ -109,14 +109,14 @@ impl World {
                 .map_or(0, |from| self.source.place(&Position::At(from)).changes)
         };
         ensure!(from(gap) <= read.changes, "{gap} begins behind {read:?}");
-        let own: BTreeMap<&Origin, usize> = gaps
+        let own: BTreeMap<&Namespace, usize> = gaps
             .iter()
-            .map(|(origin, gap)| (*origin, from(gap)))
+            .map(|(namespace, gap)| (*namespace, from(gap)))
             .collect();
-        let is_lost = |index: &usize| match own.get(&origin_of(*index)) {
+        let is_lost = |index: &usize| match own.get(&namespace_of(*index)) {
             Some(from) => index >= from,
             // Nobody knows of the collection, or the lake is further.
-            None => !self.holds_behind(&origin_of(*index), until),
+            None => !self.holds_behind(&namespace_of(*index), until),
         };
         let lost: Vec<usize> = (from(gap)..until).filter(is_lost).collect();
         self.lost.extend(lost);
@@ -124,8 +124,8 @@ impl World {
     }
 
     /// Whether the lake holds a change of a collection behind this place.
-    fn holds_behind(&self, origin: &Origin, place: usize) -> bool {
-        let lake = self.lakes.get(origin);
+    fn holds_behind(&self, namespace: &Namespace, place: usize) -> bool {
+        let lake = self.lakes.get(namespace);
         lake.is_some_and(|lake| lake.changes().any(|index| index >= place))
     }
 
@@ -138,16 +138,22 @@ impl World {
     /// In every collection the changes are in order, none twice, and none that is owed is missing between
     /// them.
     pub fn check(&mut self) -> Result<()> {
-        for (origin, lake) in &self.lakes {
+        for (namespace, lake) in &self.lakes {
             let mut next = 0;
             for index in lake.changes() {
-                ensure!(index >= next, "{origin} has {index} in the place of {next}");
-                ensure!(origin_of(index) == *origin, "{index} isn't {origin}'s");
+                ensure!(
+                    index >= next,
+                    "{namespace} has {index} in the place of {next}"
+                );
+                ensure!(
+                    namespace_of(index) == *namespace,
+                    "{index} isn't {namespace}'s"
+                );
                 let missing =
-                    (next..index).find(|at| self.is_owed(*at) && origin_of(*at) == *origin);
+                    (next..index).find(|at| self.is_owed(*at) && namespace_of(*at) == *namespace);
                 ensure!(
                     missing.is_none(),
-                    "{origin} has {index} without {missing:?}"
+                    "{namespace} has {index} without {missing:?}"
                 );
                 next = index + 1;
             }
@@ -205,9 +211,9 @@ impl World {
 
     pub fn summary(&self) -> String {
         let lakes = self.lakes.iter();
-        let lakes = lakes.map(|(origin, lake)| {
+        let lakes = lakes.map(|(namespace, lake)| {
             let changes: Vec<_> = lake.changes().collect();
-            format!("{} {changes:?}", origin.collection)
+            format!("{} {changes:?}", namespace.collection)
         });
         let lakes: Vec<_> = lakes.collect();
         let stored = self.store.load().map(|stored| {
