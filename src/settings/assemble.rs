@@ -1,4 +1,4 @@
-//! Makes the typed settings of the values.
+//! Builds the typed settings from the values.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::settings::{
 };
 use silt_core::namespace::selection::is_servers_database;
 
-/// Reads what the command needs, and how to log. `None` only if problems were noted with that.
+/// Reads the settings of the command, and how to log. `None` only if problems were noted.
 pub(super) fn command(
     values: &mut Values,
     verb: &Verb,
@@ -59,7 +59,7 @@ pub(super) fn command(
 
 /// Reads every setting. `None` only if problems were noted.
 ///
-/// Here and in the parts, all is read before the first `?`: all problems are to be reported.
+/// Here and in the functions below, everything is read before the first `?`, so that all problems are reported.
 fn settings(values: &mut Values, sections: &[Section], now_unix_ms: i64) -> Option<Settings> {
     let scope = Scope::read(values);
     let source = source(values, scope.as_ref());
@@ -115,7 +115,7 @@ fn http(values: &mut Values) -> Option<HttpSettings> {
     })
 }
 
-/// The token, which is none where nothing is set.
+/// The token, or `None` if it isn't set.
 fn http_token(values: &mut Values) -> Result<Option<Secret>, Refused> {
     const CHARS_LEAST: usize = 16;
     let setting = &table::HTTP_TOKEN;
@@ -124,7 +124,7 @@ fn http_token(values: &mut Values) -> Result<Option<Secret>, Refused> {
     }
     let token = values.parse(setting, |text| {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Err(Fault::new("it has white space or letters beyond ASCII"))
+            Err(Fault::new("it has white space or non-ASCII characters"))
         } else if text.len() < CHARS_LEAST {
             Err(Fault::new("too short to be safe from guessing"))
         } else {
@@ -134,10 +134,10 @@ fn http_token(values: &mut Values) -> Result<Option<Secret>, Refused> {
     token.map(Some).ok_or(Refused)
 }
 
-/// A value was refused, and that was noted.
+/// A value was refused, and the problem was noted.
 struct Refused;
 
-/// The running instance, as a command on the same machine reaches it.
+/// How a command reaches the instance that runs on this machine.
 fn instance(values: &mut Values) -> Option<InstanceSettings> {
     let (address, token) = (address(values), http_token(values));
     Some(InstanceSettings {
@@ -146,14 +146,14 @@ fn instance(values: &mut Values) -> Option<InstanceSettings> {
     })
 }
 
-/// Where the running instance answers.
+/// The address of the running instance.
 fn address(values: &mut Values) -> Option<SocketAddr> {
     let address = values.parse(&table::HTTP_ADDR, parse_http_address)?;
     let address = address.filter(|address| address.port() != 0);
     if address.is_none() {
-        let what = "the running silt can't be asked";
-        let mend = "set it to the address and port where it answers";
-        values.refuse(&table::HTTP_ADDR, Fault::mended_by(what, mend));
+        let what = "the running silt has no known address";
+        let fix = "set it to the running silt's address and port";
+        values.refuse(&table::HTTP_ADDR, Fault::with_fix(what, fix));
     }
     address
 }
@@ -190,8 +190,8 @@ fn uri(values: &mut Values) -> Option<(Secret, String)> {
     let parsed = values.parse(setting, MongodbUri::parse)?;
     if parsed.has_password && values.is_flag(setting) {
         let what = "it holds a password, and every process can see a command line";
-        let mend = "set it in the environment or the .env file";
-        values.refuse(setting, Fault::mended_by(what, mend));
+        let fix = "set it in the environment or the .env file";
+        values.refuse(setting, Fault::with_fix(what, fix));
         return None;
     }
     for (option, why) in parsed.ignored {
@@ -224,7 +224,7 @@ fn schedule(values: &mut Values, now_unix_ms: i64) -> Option<Schedule> {
         let schedule = Schedule::parse(text, timezone.unwrap_or(Tz::UTC))?;
         match next_flush(&schedule, now_unix_ms) {
             Some(_) => Ok(schedule),
-            None => Err(Fault::new("there is no such time")),
+            None => Err(Fault::new("it never matches")),
         }
     });
     timezone.and(schedule)
@@ -241,11 +241,11 @@ fn checkpoints(values: &mut Values, scope: Option<&Scope>) -> Option<CheckpointS
     if store == StoreWord::Lake {
         return Some(CheckpointSettings::Lake);
     }
-    // A pattern passes over it.
+    // Patterns never match the checkpoints.
     if scope.is_some_and(|scope| scope.names(&database, &collection)) {
-        let what = "it is watched: every checkpoint would make the next change";
-        let mend = "keep the checkpoints in another collection, or don't watch this one";
-        values.refuse(&table::CHECKPOINT_COLLECTION, Fault::mended_by(what, mend));
+        let what = "it is watched, so that every checkpoint would cause another change";
+        let fix = "keep checkpoints in another collection, or don't watch this one";
+        values.refuse(&table::CHECKPOINT_COLLECTION, Fault::with_fix(what, fix));
     }
     Some(CheckpointSettings::MongoDb {
         database,
@@ -271,12 +271,12 @@ fn parse_http_address(text: &str) -> Result<Option<SocketAddr>, Fault> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
     }
-    // Names aren't looked up: what is listened on is to be plain to see.
+    // No other names: the address to listen on must be obvious.
     let named = text.replacen("localhost:", "127.0.0.1:", 1);
     let address = named.parse();
     address
         .map(Some)
-        .map_err(|_| Fault::new("no address with a port"))
+        .map_err(|_| Fault::new("not an address with a port"))
 }
 
 /// `None` for `off`.

@@ -4,54 +4,54 @@ use std::net::SocketAddr;
 
 use super::{LakeSettings, Secret, Settings};
 
-/// What silt is to do, with the settings for it.
+/// The command to run, with its settings.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Watch and archive.
     Run(Box<Settings>),
-    /// Look whether [`Command::Run`] would work.
+    /// Test whether [`Command::Run`] would work.
     Check(Box<Settings>),
-    /// Ask the running instance to flush these collections, or all if there is none.
+    /// Make the running instance flush these collections, or all if the list is empty.
     Flush {
         /// The running instance.
         instance: InstanceSettings,
         /// Names of collections.
         collections: Vec<String>,
     },
-    /// Ask the running instance how it is.
+    /// Ask the running instance whether it is ready.
     Healthcheck {
-        /// Where the running instance answers.
+        /// The address of the running instance.
         address: SocketAddr,
-        /// Whether it is enough that it lives.
+        /// Whether being alive is enough.
         live_only: bool,
     },
-    /// List what the lake holds.
+    /// List what the lake contains.
     List {
         /// The lake.
         lake: Box<LakeSettings>,
-        /// What is listed.
+        /// What to list.
         list: ListSettings,
     },
 }
 
-/// How to reach the silt that runs on this machine.
+/// How to reach the instance that runs on this machine.
 #[derive(Clone, Debug)]
 pub struct InstanceSettings {
-    /// Where it answers.
+    /// Its address.
     pub address: SocketAddr,
-    /// What it asks for before it flushes.
+    /// Bearer token for `POST /flush`.
     pub token: Option<Secret>,
 }
 
-/// What of the lake is listed, and how.
+/// What `ls` lists, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListSettings {
-    /// Whether machines are to read it.
+    /// Whether to print JSON.
     pub as_json: bool,
-    /// Whether each file is listed. It is, if collections are named.
+    /// Whether to list each file, even if no collections are named.
     pub has_files: bool,
-    /// Whether lines are counted in files that don't say how many they have.
+    /// Whether to count lines in files that don't record their number.
     pub counts_lines: bool,
-    /// These collections alone, or all if there is none.
+    /// Only these collections, or all if the list is empty.
     pub collections: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The command line: one flag for each setting that isn't secret, made from the table.
+//! The command line: a flag for each setting that isn't secret, from the table.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -27,12 +27,12 @@ const ABOUT: &str = "Archives MongoDB change streams into Azure Data Lake Storag
                      folder: one valid file per collection and hour, every change exactly once.";
 
 const PLACES: &str = "\
-Every setting is an environment variable, and a line of the .env file: --batch-size is BATCH_SIZE. \
-A flag wins over the environment, the environment over the .env file, and that over the TOML file that \
+Every setting is also an environment variable and a line of the .env file: --batch-size is BATCH_SIZE. \
+A flag takes precedence over the environment, the environment over the .env file, and that over the TOML file that \
 --silt-config names.";
 
 const SECRETS: &str = "\
-Secrets have no flag, since a command line is visible to every process of the machine. They are \
+Secrets have no flag, because every process can see a command line. They are \
 taken from the environment, the .env file or the settings file, or from a file that NAME_FILE names there:";
 
 const NO_SECRETS: &str = "\
@@ -41,21 +41,21 @@ client secret (with AZURE_TENANT_ID and AZURE_CLIENT_ID), managed identity, or t
 Azure CLI.";
 
 const EXIT_STATUS: &str = "\
-Exit status of run: 0 after a clean drain, 1 if silt can't do its job, 2 if the settings need mending, 3 if \
-a drain could not finish in time (nothing is lost: the next start reads it again).";
+Exit status of run: 0 after a clean drain, 1 if silt can't do its job, 2 if the settings are wrong, 3 if \
+the drain didn't finish in time (nothing is lost: the next start reads it again).";
 
-const CHECK_ABOUT: &str = "Look whether all that `run` needs is there: MongoDB, privileges, oplog, \
+const CHECK_ABOUT: &str = "Test everything that `run` needs: MongoDB, privileges, oplog, \
                            checkpoints, lake. Exit status 0 or 1";
 
 const CHECK_HELP: &str = "\
-It writes what it removes again: a record {_id: {check: \"silt\"}} in the checkpoint collection, a file in \
-_silt/check of the lake. It reads no change, creates no lake, and may run beside a silt that runs.";
+It writes a record {_id: {check: \"silt\"}} to the checkpoint collection and a file to \
+_silt/check in the lake, and removes both. It reads no changes, doesn't create the lake, and may run next to a running silt.";
 
 const LIST_HELP: &str = "\
-It needs the settings of the lake alone, and only reads. Numbers and times come from the files themselves, a \
-few kilobytes each. Exit status 1 if a file is damaged, or a collection that is named isn't there.";
+It needs only the settings of the lake, and only reads. Numbers and times come from the files, a \
+few kilobytes each. Exit status 1 if a file is damaged, or a named collection doesn't exist.";
 
-/// A command as the command line says it.
+/// The command on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Run,
@@ -71,7 +71,7 @@ impl Verb {
         matches!(self, Self::Check | Self::Healthcheck { .. })
     }
 
-    /// Whether the command can't do without a setting, or whatever else a problem names.
+    /// Whether the command needs a setting, or whatever else a problem is about.
     pub(super) fn needs(&self, name: &str) -> bool {
         let mut all = table::ALL.iter();
         let Some(setting) = all.find(|setting| setting.is_named(name)) else {
@@ -96,7 +96,7 @@ pub(super) struct Arguments {
     pub(super) env_file: Option<PathBuf>,
     /// Values of flags, by the settings' names.
     pub(super) flags: HashMap<&'static str, OsString>,
-    /// Secrets that were given as flags all the same; their values are dropped.
+    /// Secrets that were given as flags; their values are dropped.
     pub(super) secrets: Vec<&'static Setting>,
 }
 
@@ -163,7 +163,7 @@ fn collections(matches: &ArgMatches) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// What clap has to say instead of arguments.
+/// clap's answer or error.
 fn exit(error: &clap::Error, args: &[OsString]) -> Exit {
     let text = error.render().to_string();
     match error.kind() {
@@ -172,8 +172,8 @@ fn exit(error: &clap::Error, args: &[OsString]) -> Exit {
     }
 }
 
-/// clap quotes what it doesn't understand, and that may be a connection string in the wrong place.
-/// So nothing is quoted that looks like more than a word.
+/// clap quotes what it doesn't understand, which may be a misplaced connection string.
+/// So anything that isn't a plain word is hidden.
 fn without_values(mut text: String, args: &[OsString]) -> String {
     let is_word = |part: &str| {
         part.len() <= 40
@@ -229,24 +229,24 @@ fn subcommands() -> [clap::Command; 5] {
         clap::Command::new(name).display_name("silt").about(about)
     };
     [
-        subcommand("run", "Watch and archive; the same as no command at all"),
+        subcommand("run", "Watch and archive; the same as no command"),
         subcommand(CHECK, CHECK_ABOUT).after_help(CHECK_HELP),
         subcommand(
             FLUSH,
-            "Ask the running silt, at HTTP_ADDR and with HTTP_TOKEN, to flush now, and wait for it",
+            "Make the running silt at HTTP_ADDR flush now, with HTTP_TOKEN, and wait for it",
         )
         .arg(collections("Collections to flush [default: all]")),
         subcommand(
             HEALTHCHECK,
-            "Ask the running silt, at HTTP_ADDR, whether it is ready. Exit status 0 or 1",
+            "Ask the running silt at HTTP_ADDR whether it is ready. Exit status 0 or 1",
         )
         .arg(switch(
             LIVE,
-            "Ask only whether it lives (/livez), not whether it is ready (/readyz)",
+            "Ask only whether it is alive (/livez), not whether it is ready (/readyz)",
         )),
         subcommand(
             LIST,
-            "List what the lake holds: collections, hours, changes, gaps",
+            "List what the lake contains: collections, hours, changes, gaps",
         )
         .after_help(LIST_HELP)
         .arg(collections(
@@ -254,12 +254,12 @@ fn subcommands() -> [clap::Command; 5] {
         ))
         .arg(switch(
             AS_JSON,
-            "One JSON document, for machines; every file is in it",
+            "Print one JSON document with every file, for machines",
         ))
         .arg(switch(FILES, "List every file"))
         .arg(switch(
             COUNT,
-            "Read uncompressed ndjson files whole to count their changes, which they don't say",
+            "Count the changes in uncompressed ndjson files, which means reading them whole",
         )),
     ]
 }
@@ -270,7 +270,7 @@ fn env_file_flag() -> Arg {
         .value_name("PATH")
         .value_parser(OsStringValueParser::new())
         .global(true)
-        .help("File of settings, one KEY=VALUE a line [default: .env, if there is one]")
+        .help("File of settings, one KEY=VALUE per line [default: .env, if it exists]")
 }
 
 /// The flags of a setting: its own, and the one that names its file if it is a secret.
@@ -296,7 +296,7 @@ fn base_flag(setting: &'static Setting, id: &'static str, long: &'static str) ->
         .long(long)
         .value_parser(OsStringValueParser::new())
         .action(ArgAction::Set)
-        // So that -5 is refused as a value, and not as a flag.
+        // So that -5 is refused as a value, not as a flag.
         .allow_negative_numbers(true)
         .global(true)
         .help_heading(setting.heading.as_str())
@@ -305,7 +305,7 @@ fn base_flag(setting: &'static Setting, id: &'static str, long: &'static str) ->
 fn flag(setting: &'static Setting) -> Arg {
     let flag = base_flag(setting, setting.name, setting.flag).value_name(setting.value_name);
     if setting.secrecy == Secrecy::Secret {
-        // Known only to be refused with a reason.
+        // Only known in order to be refused with a reason.
         return flag.num_args(0..=1).default_missing_value("").hide(true);
     }
     let default = default_of(setting);

@@ -4,16 +4,16 @@ use std::fmt;
 
 use super::problems::Problems;
 
-/// Why there is nothing to run. `Display` gives the text to print.
+/// Why silt exits without running a command. `Display` gives the text to print.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exit {
-    /// Help or the version was asked for: the text is for the standard output.
+    /// Help or version, for the standard output.
     Answer(String),
-    /// The command line wasn't understood.
+    /// The command line is wrong.
     Usage(String),
     /// Settings are wrong.
     Problems(#[from] Problems),
-    /// Settings are wrong, where the exit status is the answer: `check` and `healthcheck`.
+    /// Settings are wrong, for commands with exit status 0 or 1: `check` and `healthcheck`.
     Unfit(Problems),
 }
 

@@ -1,4 +1,4 @@
-//! What a feed is like, whatever it watches; and the feeds.
+//! The settings of a feed apart from what it watches, and the list of feeds.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ use silt_core::namespace::selection::Watched;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::SnapshotMode;
 
-/// All of a feed's settings but what it watches.
+/// A feed's settings without what it watches.
 #[derive(Clone, Debug)]
 pub(super) struct FeedKind {
     stream: StreamSettings,
@@ -52,9 +52,10 @@ impl FeedKind {
         let snapshot = values.choice(&table::SNAPSHOT);
         if snapshot == Some(SnapshotMode::WhenLost) && on_history_lost == Some(OnHistoryLost::Halt)
         {
-            let what = "with ON_HISTORY_LOST=halt no feed goes on behind a gap, so that there is none to fill";
-            let mend = "set ON_HISTORY_LOST=restart, or SNAPSHOT=initial";
-            values.refuse(&table::SNAPSHOT, Fault::mended_by(what, mend));
+            let what =
+                "with ON_HISTORY_LOST=halt no feed continues after a gap, so there is none to fill";
+            let fix = "set ON_HISTORY_LOST=restart, or SNAPSHOT=initial";
+            values.refuse(&table::SNAPSHOT, Fault::with_fix(what, fix));
         }
         let changes_events = |stream: &StreamSettings| {
             let mut stages = stream.pipeline.iter();
@@ -63,9 +64,10 @@ impl FeedKind {
         if snapshot.is_some_and(|snapshot| snapshot != SnapshotMode::Never)
             && stream.as_ref().is_some_and(changes_events)
         {
-            let what = "a snapshot reads documents whole, also what PIPELINE takes out of changes";
-            let mend = "set SNAPSHOT=never, or leave nothing but $match in PIPELINE";
-            values.refuse(&table::SNAPSHOT, Fault::mended_by(what, mend));
+            let what =
+                "a snapshot reads whole documents, including what PIPELINE removes from changes";
+            let fix = "set SNAPSHOT=never, or keep only $match in PIPELINE";
+            values.refuse(&table::SNAPSHOT, Fault::with_fix(what, fix));
         }
         if let (Some(mode), Some(stream)) = (snapshot, &stream) {
             warn_of_filters(values, mode, stream);
@@ -80,7 +82,7 @@ impl FeedKind {
         })
     }
 
-    /// A feed of this kind.
+    /// A feed with these settings.
     pub(super) fn watching(&self, watched: Watched) -> FeedSettings {
         let kind = self.clone();
         FeedSettings {
@@ -117,8 +119,8 @@ pub(super) fn apart(
             match places.insert(origin.clone(), &section.place) {
                 None => Ok(origin),
                 Some(other) => {
-                    let what = format!("{origin} has a section already, in {other}");
-                    Err(Fault::mended_by(what, "make one of the two"))
+                    let what = format!("{origin} already has a section, in {other}");
+                    Err(Fault::with_fix(what, "merge the two"))
                 }
             }
         });
@@ -132,7 +134,7 @@ pub(super) fn apart(
                     value: None,
                     origin: None,
                     what: fault.what,
-                    mend: fault.mend.unwrap_or_else(|| "leave it out".to_owned()),
+                    fix: fault.fix.unwrap_or_else(|| "remove it".to_owned()),
                 });
             }
         }
@@ -140,7 +142,7 @@ pub(super) fn apart(
     is_good.then_some(apart)
 }
 
-/// All feeds: of the common kind, and those with a section of their own.
+/// All feeds: those with the common settings, and those with a section of their own.
 pub(super) fn all(
     scope: &Scope,
     checkpoints: &CheckpointSettings,
@@ -160,7 +162,7 @@ pub(super) fn all(
     feeds.map(feed).collect()
 }
 
-/// A snapshot has all documents, also those of which changes are left out.
+/// A snapshot has all documents, even if filters drop some of their changes.
 fn warn_of_filters(values: &mut Values, mode: SnapshotMode, stream: &StreamSettings) {
     let changes_are_whole = stream.pipeline.is_empty() && stream.operation_types.is_empty();
     if mode == SnapshotMode::Never || changes_are_whole {
@@ -182,7 +184,7 @@ fn warn_of_filters(values: &mut Values, mode: SnapshotMode, stream: &StreamSetti
 }
 
 impl StreamSettings {
-    /// What leaves changes out, as it is set.
+    /// The settings that filter changes, as `NAME=value`.
     #[must_use]
     pub fn change_filters(&self) -> Vec<String> {
         let types = (!self.operation_types.is_empty())
@@ -200,7 +202,7 @@ fn stream(values: &mut Values) -> Option<StreamSettings> {
     let full_document_before_change = values.choice(&table::FULL_DOCUMENT_BEFORE_CHANGE);
     let show_expanded_events: Option<bool> = values.choice(&table::SHOW_EXPANDED_EVENTS);
     let operation_types = values.parse_list(&table::OPERATION_TYPES, |text| {
-        // Where that is refused, it isn't the operation's fault.
+        // If SHOW_EXPANDED_EVENTS was refused, don't report its operations as well.
         operations::parse(text, show_expanded_events.unwrap_or(true))
     });
     let pipeline = values.parse(&table::PIPELINE, pipeline::parse);
@@ -253,8 +255,8 @@ fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits
             && batch > limit
         {
             let what = format!("more than {}, which is {}", setting.name, size_text(limit));
-            let mend = format!("lower it, or raise {}", setting.name);
-            values.refuse(&table::BATCH_BYTES, Fault::mended_by(what, mend));
+            let fix = format!("lower it, or raise {}", setting.name);
+            values.refuse(&table::BATCH_BYTES, Fault::with_fix(what, fix));
         }
     }
     Some(Limits {
@@ -276,14 +278,14 @@ fn parse_start_at(text: &str, now_unix_ms: i64) -> Result<StartAt, Fault> {
     let time = DateTime::parse_from_rfc3339(text)
         .map_err(|_| Fault::new("neither `now` nor an RFC 3339 time"))?;
     if time.timestamp() < 1 {
-        return Err(Fault::new("not after 1970 began"));
+        return Err(Fault::new("before 1970"));
     }
     let seconds = u32::try_from(time.timestamp())
-        .map_err(|_| Fault::new("later than MongoDB's timestamps reach (2106)"))?;
+        .map_err(|_| Fault::new("later than MongoDB's timestamps allow (2106)"))?;
     if time.timestamp_millis() > now_unix_ms {
         return Err(Fault::new("in the future"));
     }
-    // The server counts the operations of a second from 1.
+    // The server numbers the operations of a second from 1.
     Ok(StartAt::Time(ClusterTime {
         seconds,
         increment: 1,

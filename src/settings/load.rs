@@ -14,25 +14,25 @@ use super::{LogSettings, assemble, command_line, places};
 /// Read from the working directory unless `--env-file` names another file.
 const DEFAULT_ENV_FILE: &str = ".env";
 
-/// What was loaded.
+/// The loaded command and settings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What to do.
+    /// The command.
     pub command: Command,
-    /// What is logged and how.
+    /// Level and format of the log.
     pub log: LogSettings,
-    /// What is odd but does no harm: a line each, without secrets, for the log.
+    /// Warnings for the log, without secrets.
     pub warnings: Vec<String>,
     /// The settings that don't have their default value, as `NAME=value`. Secrets are shown as `***`.
     pub explicit_settings: Vec<String>,
 }
 
 /// Loads the settings of this process: its arguments, its environment and the `.env` file of its
-/// working directory. `is_terminal` says whether the log goes to a terminal.
+/// working directory. `is_terminal`: whether the log goes to a terminal.
 ///
 /// # Errors
 ///
-/// Help was asked for, or the command line or settings are wrong.
+/// Help was requested, or the command line or settings are wrong.
 pub fn load_from_process(is_terminal: bool) -> Result<Loaded, Exit> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_unix_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
@@ -45,13 +45,13 @@ pub fn load_from_process(is_terminal: bool) -> Result<Loaded, Exit> {
     load(std::env::args_os(), &surroundings)
 }
 
-/// Loads settings from arguments, the program's name first, and surroundings. A flag wins over the
+/// Loads settings from arguments, the program's name first, and surroundings. A flag takes precedence over the
 /// environment, the environment over the `.env` file, that over the settings file, and a section of the
 /// settings file over all of them.
 ///
 /// # Errors
 ///
-/// Help was asked for, or the command line or settings are wrong.
+/// Help was requested, or the command line or settings are wrong.
 pub fn load(
     args: impl IntoIterator<Item = OsString>,
     surroundings: &Surroundings<'_>,
@@ -60,9 +60,9 @@ pub fn load(
     let mut values = Values::default();
     let sections = places::take_all(&mut values, &mut arguments, surroundings);
     for setting in &arguments.secrets {
-        let what = "it has no flag, since a command line is visible to every process";
-        let mend = "set it in the environment or the .env file";
-        values.refuse(setting, Fault::mended_by(what, mend));
+        let what = "it has no flag, because every process can see a command line";
+        let fix = "set it in the environment or the .env file";
+        values.refuse(setting, Fault::with_fix(what, fix));
     }
     let (command, log) = assemble::command(&mut values, &arguments.verb, &sections, surroundings);
     let explicit_settings = values.explicit_settings();

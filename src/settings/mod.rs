@@ -1,8 +1,8 @@
-//! Settings: from the command line, the environment and a `.env` file to one checked struct.
+//! Settings: from command line, environment, `.env` file and settings file to checked structs.
 //!
-//! `table` holds every setting once, as data; `assemble` makes the typed [`Settings`] of their
-//! values. A new setting is a row in the one and a line in the other. Problems are collected and
-//! reported together. Nothing here prints, and only [`load_from_process`] looks at the process.
+//! `table` has every setting once, as data; `assemble` builds the typed [`Settings`] from their
+//! values. A new setting is a row in one and a line in the other. Problems are collected and
+//! reported together. Nothing here prints, and only [`load_from_process`] reads the process.
 
 mod assemble;
 mod command;
@@ -59,105 +59,105 @@ pub struct Settings {
     pub feeds: Vec<FeedSettings>,
     /// Where changes go.
     pub lake: LakeSettings,
-    /// What files are like where no section says otherwise of a collection.
+    /// The format of files, unless a section sets another one.
     pub files: FileSettings,
     /// Memory for the changes of all feeds together.
     pub buffer_limit_bytes: u64,
-    /// When all that waits is flushed.
+    /// When everything is flushed.
     pub schedule: Schedule,
-    /// Where resume tokens are kept.
+    /// Where checkpoints are kept.
     pub checkpoints: CheckpointSettings,
     /// How snapshots are read.
     pub snapshot: SnapshotSettings,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
-    /// What silt says of itself over HTTP.
+    /// The HTTP server.
     pub http: HttpSettings,
 }
 
 /// Where changes go.
 #[derive(Clone, Debug)]
 pub struct LakeSettings {
-    /// Where the lake is and how to log in.
+    /// Its location and credential.
     pub location: LakeLocation,
-    /// The same for logs and messages; no secret is in it.
+    /// Its address for logs and messages, without secrets.
     pub url_for_people: String,
-    /// Longest wait for an answer.
+    /// Longest wait for a reply.
     pub timeout: Duration,
-    /// Flushes that are on their way at the same time.
+    /// Most flushes at the same time.
     pub concurrency: usize,
 }
 
-/// What silt says of itself over HTTP.
+/// The HTTP server.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Where, if anywhere.
+    /// Its address; `None` for no server.
     pub address: Option<SocketAddr>,
-    /// Who has it may flush. Without one nobody may.
+    /// Bearer token for `POST /flush`; `None` disables flushing.
     pub token: Option<Secret>,
 }
 
 /// Where changes come from.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {
-    /// Connection string.
+    /// Connection string for the driver.
     pub uri: Secret,
-    /// Its scheme and hosts, for logs and messages; no secret is in it.
+    /// Its scheme and hosts, for logs and messages.
     pub uri_for_people: String,
-    /// How replies are compressed.
+    /// Compression of replies.
     pub wire_compression: WireCompression,
-    /// Longest wait for an answer.
+    /// Longest wait for a reply.
     pub timeout: Duration,
     /// The databases that are watched.
     pub databases: NameSet,
     /// The collections that are watched in each of them.
     pub collections: NameSet,
-    /// How their folders are laid out.
+    /// The layout of their folders.
     pub layout: Layout,
 }
 
-/// A feed: one change stream, and what becomes of it.
+/// A feed: one change stream and where its changes go.
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
     /// What it watches.
     pub watched: Watched,
-    /// What it asks of the server.
+    /// The options of its stream.
     pub stream: StreamSettings,
-    /// What its files are like.
+    /// The format and limits of its files.
     pub files: FileSettings,
     /// Where it starts without a checkpoint.
     pub start_at: StartAt,
-    /// What it does if its position is no longer in the oplog.
+    /// What to do if its position is no longer in the oplog.
     pub on_history_lost: OnHistoryLost,
-    /// What it does about a change that the server can't send.
+    /// What to do about a change that the server can't send.
     pub on_large_event: OnLargeEvent,
-    /// When snapshots are taken of what it watches.
+    /// When to take snapshots.
     pub snapshot: SnapshotMode,
 }
 
-/// What a stream asks of the server.
+/// The options of a change stream.
 #[derive(Clone, Debug)]
 pub struct StreamSettings {
     /// What updates carry.
     pub full_document: FullDocument,
-    /// What changes carry of the document before them.
+    /// Whether changes carry the document before the change.
     pub full_document_before_change: FullDocumentBeforeChange,
-    /// Whether it has the events that the server shows only if asked.
+    /// Whether it has events on collections and indexes (`showExpandedEvents`).
     pub show_expanded_events: bool,
-    /// The operations that are archived; all if there is none.
+    /// The operations to archive; all if the list is empty.
     pub operation_types: Vec<String>,
-    /// What else the server does to each change before it sends it.
+    /// Further stages that the server applies to each change.
     pub pipeline: Vec<Document>,
-    /// Changes in one reply of the server.
+    /// Most changes in one reply of the server.
     pub cursor_batch_changes: u32,
 }
 
-/// What files are like, and how much goes into them.
+/// The format of files, and limits for flushing.
 #[derive(Clone, Debug)]
 pub struct FileSettings {
     /// Frame and compression.
     pub format: FileFormat,
-    /// How hard gzip tries.
+    /// gzip's level.
     pub gzip_level: GzipLevel,
     /// The Extended JSON of the changes.
     pub json_mode: JsonMode,
@@ -170,14 +170,14 @@ pub struct FileSettings {
 pub struct SnapshotSettings {
     /// Ranges of a collection that are read at the same time.
     pub ranges: u32,
-    /// Bytes of documents a second, of all snapshots together; `None` for as fast as it goes.
+    /// Bytes of documents per second for all snapshots together; `None` for no limit.
     pub rate_limit_bytes_per_second: Option<u64>,
 }
 
-/// Where resume tokens are kept.
+/// Where checkpoints are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckpointSettings {
-    /// In the MongoDB that is watched.
+    /// In the MongoDB deployment that is watched.
     MongoDb {
         /// Database of the checkpoints.
         database: String,
@@ -188,12 +188,12 @@ pub enum CheckpointSettings {
     Lake,
 }
 
-/// What is logged and how.
+/// Level and format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// The least that is worth a line.
+    /// Least important level that is logged.
     pub level: tracing::Level,
-    /// How a line is written.
+    /// Format of the lines.
     pub format: LogFormat,
 }
 

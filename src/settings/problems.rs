@@ -1,4 +1,4 @@
-//! What is wrong with the settings, and what mends it.
+//! Problems with the settings, each with how to fix it.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ const SHOWN_MAX_CHARS: usize = 80;
 pub struct Problem {
     /// The setting's environment variable, or the file or flag that is wrong.
     pub setting: String,
-    /// The value, ready to be shown; never a secret's.
+    /// The value, escaped and shortened for display. Never a secret.
     pub value: Option<String>,
-    /// Where the value came from, if not from the environment.
+    /// Where the value came from, unless it was the environment.
     pub origin: Option<String>,
     /// What is wrong.
     pub what: String,
-    /// What mends it.
-    pub mend: String,
+    /// How to fix it.
+    pub fix: String,
 }
 
 impl fmt::Display for Problem {
@@ -32,30 +32,30 @@ impl fmt::Display for Problem {
         if let Some(origin) = &self.origin {
             write!(f, " ({origin})")?;
         }
-        write!(f, ": {}; {}", self.what, self.mend)
+        write!(f, ": {}; {}", self.what, self.fix)
     }
 }
 
-/// All that is wrong with the settings, in the order of `--help`.
+/// All problems with the settings, in the order of `--help`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Drops the problems of settings that don't matter now.
+    /// Drops the problems of settings that the command doesn't need.
     pub(super) fn keep_only(&mut self, matters: impl Fn(&str) -> bool) {
         self.0.retain(|problem| matters(&problem.setting));
     }
 }
 
 impl fmt::Display for Problems {
-    /// A line that counts them, and one line each.
+    /// A line with their number, then one line for each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut settings: Vec<&str> = self.0.iter().map(|one| one.setting.as_str()).collect();
         settings.sort_unstable();
         settings.dedup();
         match settings.len() {
-            1 => write!(f, "silt: 1 setting needs mending")?,
-            count => write!(f, "silt: {count} settings need mending")?,
+            1 => write!(f, "silt: 1 setting is wrong")?,
+            count => write!(f, "silt: {count} settings are wrong")?,
         }
         self.0
             .iter()
@@ -63,27 +63,27 @@ impl fmt::Display for Problems {
     }
 }
 
-/// What a parser finds wrong with a value. Its texts quote no more of the value than [`quoted`] does.
+/// What is wrong with a value. Its texts quote no more of the value than [`quoted`] does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) what: String,
-    /// `None`: what the setting's row in the table says.
-    pub(super) mend: Option<String>,
+    /// `None` for what the setting's row in the table says.
+    pub(super) fix: Option<String>,
 }
 
 impl Fault {
     pub(super) fn new(what: impl Into<String>) -> Self {
         let what = what.into();
-        Self { what, mend: None }
+        Self { what, fix: None }
     }
 
-    pub(super) fn mended_by(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        let (what, mend) = (what.into(), Some(mend.into()));
-        Self { what, mend }
+    pub(super) fn with_fix(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        let (what, fix) = (what.into(), Some(fix.into()));
+        Self { what, fix }
     }
 }
 
-/// A value as a message shows it: on one line, not too long, and not if it looks like a secret.
+/// A value as messages show it: on one line, shortened, and hidden if it looks like a secret.
 pub(super) fn shown(value: &str) -> String {
     if looks_secret(value) {
         return "***".to_owned();
@@ -94,7 +94,7 @@ pub(super) fn shown(value: &str) -> String {
             out.push('…');
             break;
         }
-        if is_plain(character) {
+        if is_printable(character) {
             out.push(character);
         } else {
             out.extend(character.escape_default());
@@ -103,7 +103,7 @@ pub(super) fn shown(value: &str) -> String {
     out
 }
 
-/// A part of a value in a message, shown as far as the whole may be.
+/// A part of a value in a message; hidden if the whole value looks like a secret.
 pub(super) fn quoted(part: &str, whole: &str) -> String {
     if looks_secret(whole) {
         "`***`".to_owned()
@@ -112,13 +112,13 @@ pub(super) fn quoted(part: &str, whole: &str) -> String {
     }
 }
 
-/// Control characters can garble a terminal, and so can those that turn the writing direction.
-fn is_plain(character: char) -> bool {
-    let turns_direction = matches!(
+/// Control characters and those that change the text direction can garble a terminal.
+fn is_printable(character: char) -> bool {
+    let changes_direction = matches!(
         character,
         '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
-    !character.is_control() && !turns_direction
+    !character.is_control() && !changes_direction
 }
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
             value: Some("abc".into()),
             origin: None,
             what: "not a whole number".into(),
-            mend: "set it to 1".into(),
+            fix: "set it to 1".into(),
         };
         let two = Problem {
             setting: "LAKE_URL".into(),
@@ -142,11 +142,11 @@ mod tests {
         };
         assert_eq!(
             Problems(vec![one.clone()]).to_string(),
-            "silt: 1 setting needs mending\n  BATCH_SIZE=abc: not a whole number; set it to 1"
+            "silt: 1 setting is wrong\n  BATCH_SIZE=abc: not a whole number; set it to 1"
         );
         assert_eq!(
             Problems(vec![one.clone(), two]).to_string(),
-            "silt: 2 settings need mending\n  BATCH_SIZE=abc: not a whole number; set it to 1\
+            "silt: 2 settings are wrong\n  BATCH_SIZE=abc: not a whole number; set it to 1\
              \n  LAKE_URL (.env, line 3): not a whole number; set it to 1"
         );
     }
@@ -158,10 +158,10 @@ mod tests {
             value: None,
             origin: None,
             what: what.into(),
-            mend: "leave it out".into(),
+            fix: "remove it".into(),
         };
         let text = Problems(vec![problem("one"), problem("two")]).to_string();
-        assert!(text.starts_with("silt: 1 setting needs mending\n"));
+        assert!(text.starts_with("silt: 1 setting is wrong\n"));
         assert_eq!(text.lines().count(), 3);
     }
 

@@ -1,4 +1,4 @@
-//! When all that waits is flushed: a cron pattern in a time zone.
+//! When everything is flushed: a cron pattern in a time zone.
 
 use std::str::FromStr as _;
 
@@ -19,7 +19,7 @@ const FIELDS: [(&str, &str); 6] = [
     ("weekday", "0 to 7"),
 ];
 
-/// Most times of day that a pattern is taken apart into.
+/// Most times of day that a pattern is split into.
 const TIMES_MAX: usize = 24;
 
 /// A cron pattern in a time zone.
@@ -27,9 +27,9 @@ const TIMES_MAX: usize = 24;
 pub struct Schedule {
     /// The pattern as it was set.
     pub text: String,
-    /// The zone whose clock it goes by.
+    /// Its time zone.
     pub timezone: Tz,
-    /// Together they make the pattern; mostly it is one.
+    /// Together they make up the pattern; usually there is one.
     crons: Vec<Cron>,
 }
 
@@ -48,7 +48,7 @@ impl Schedule {
             return Err(Fault::new(what));
         }
         if let Some(empty) = fields.iter().find(|field| has_empty_item(field)) {
-            let what = format!("something is missing in {}", quoted(empty, text));
+            let what = format!("an item is missing in {}", quoted(empty, text));
             return Err(Fault::new(what));
         }
         let patterns = times_of_day(&fields);
@@ -68,7 +68,7 @@ impl Schedule {
 ///
 /// Where the clock is put forward, a fixed time of day that doesn't exist fires at the first moment
 /// that does; where it is put back, a fixed time fires once, the first time. Patterns with `*`,
-/// steps or ranges in their hours go on through both halves of a repeated hour.
+/// steps or ranges in their hours also fire in the second half of a repeated hour.
 #[must_use]
 pub fn next_flush(schedule: &Schedule, after_unix_ms: i64) -> Option<i64> {
     let after = DateTime::from_timestamp(after_unix_ms.div_euclid(1000), 0)?;
@@ -118,13 +118,13 @@ fn times_of_day(fields: &[&str]) -> Vec<String> {
     times.iter().map(|time| format!("{time}{day}")).collect()
 }
 
-/// croner takes an empty item for none, and a field without items for one that never matches.
+/// croner ignores an empty item, and takes a field without items as one that never matches.
 fn has_empty_item(field: &str) -> bool {
     let items = field.strip_prefix('+').unwrap_or(field);
     items.split(',').any(str::is_empty)
 }
 
-/// Says which field is wrong: croner doesn't.
+/// Finds the field that is wrong, which croner doesn't report.
 fn find_fault(text: &str, fields: &[&str]) -> Fault {
     let first = FIELDS.len().saturating_sub(fields.len());
     let numbered = fields.iter().enumerate();
@@ -340,9 +340,9 @@ mod tests {
                 "99999999999999999999 * * * *",
                 "its minute `99999999999999999999` is wrong (0 to 59)",
             ),
-            ("0,,5 * * * *", "something is missing in `0,,5`"),
-            (", * * * *", "something is missing in `,`"),
-            ("0 0 * * +", "something is missing in `+`"),
+            ("0,,5 * * * *", "an item is missing in `0,,5`"),
+            (", * * * *", "an item is missing in `,`"),
+            ("0 0 * * +", "an item is missing in `+`"),
         ] {
             let fault = Schedule::parse(text, Tz::UTC).unwrap_err();
             assert_eq!(fault.what, what, "{text}");

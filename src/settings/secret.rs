@@ -1,4 +1,4 @@
-//! Text that must not be seen.
+//! Text that must not reach logs or messages.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text into keeping.
+    /// Wraps the text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the one call that needs it. It must not reach a log or a message.
+    /// The text itself, for the call that needs it. It must not reach a log or a message.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -32,8 +32,8 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Whether a text looks as if it held a key, a signature or a password: for values of settings that
-/// aren't secret, into which a secret was put by mistake.
+/// Whether a text looks like it holds a key, a signature or a password: for values of settings that
+/// aren't secret, in which a secret was put by mistake.
 pub(super) fn looks_secret(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let marks = ["accountkey", "sharedaccesssignature", "sig=", "password="];
@@ -51,7 +51,7 @@ fn holds_user_and_password(text: &str) -> bool {
         .is_some_and(|(user, _)| user.contains(':'))
 }
 
-/// An account's key is 88 characters of base64, where a name or a path is shorter or less mixed.
+/// An account key is 88 characters of base64. Names and paths are shorter, or don't mix cases and digits.
 fn holds_long_base64(text: &str) -> bool {
     const KEY_LEAST_CHARS: usize = 40;
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-/// All that [`load`](super::load()) knows of the process besides its arguments.
+/// What [`load`](super::load()) knows of the process besides its arguments.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
     /// Looks up an environment variable.
     pub environment: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The file of settings that is read, if it is there, when the command line names none.
+    /// The `.env` file that is read, if it exists, unless the command line names another one.
     pub default_env_file: Option<&'a Path>,
     /// Whether the log goes to a terminal.
     pub is_terminal: bool,

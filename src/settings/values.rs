@@ -1,4 +1,4 @@
-//! The text of every setting, from wherever it was given, and its reading as numbers, sizes and words.
+//! The text of every setting, from whichever place, and its parsing as numbers, sizes and words.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub(super) enum Origin {
     Flag,
     /// The process's environment.
     Environment,
-    /// A file of variables.
+    /// An `.env` file.
     EnvFile { file: String, line: usize },
     /// The TOML file, and the heading of the section within it.
     SettingsFile {
@@ -51,7 +51,7 @@ impl Origin {
     }
 }
 
-/// A value as it was given: text, or not even that.
+/// A value as it was given, if it is text.
 pub(super) type Given = Result<String, NotText>;
 
 /// A value that is not UTF-8.
@@ -83,8 +83,8 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Takes the value of a setting, which is the one that counts if there were several, or its
-    /// default. An empty value hides those of lesser places, too.
+    /// Takes the value of a setting from the place with the highest precedence, or its
+    /// default. An empty value hides those of other places, too.
     pub(super) fn take(&mut self, setting: &'static Setting, given: Option<(Given, Origin)>) {
         match given {
             None => self.take_default(setting),
@@ -95,13 +95,13 @@ impl Values {
             Some((Ok(text), origin)) => match text.trim() {
                 "" if setting.may_be_empty() => self.take_default(setting),
                 "" => {
-                    let fault = Fault::mended_by("its value is empty", mend_of_empty(setting));
+                    let fault = Fault::with_fix("its value is empty", fix_of_empty(setting));
                     self.add_problem(setting, None, &origin, fault);
                 }
                 text if origin == Origin::Environment && is_quoted(text) => {
-                    let what = "its value stands in quotes, which are part of it here: \
-                                docker run --env-file takes them so";
-                    let fault = Fault::mended_by(what, "remove the quotes");
+                    let what = "its value is in quotes, which are part of it here: \
+                                docker run --env-file doesn't remove them";
+                    let fault = Fault::with_fix(what, "remove the quotes");
                     self.add_problem(setting, None, &origin, fault);
                 }
                 text => {
@@ -131,7 +131,7 @@ impl Values {
         result
     }
 
-    /// What counts for a setting now, and whether that is the section's own.
+    /// The value that applies now, and whether it is the section's own.
     fn find(&self, setting: &Setting) -> Option<(&Value, bool)> {
         let section = self.scope.map(|section| &self.sections[section]);
         let own = section.and_then(|section| section.usable.get(setting.name));
@@ -161,19 +161,19 @@ impl Values {
         (value.origin != Origin::Default).then(|| value.text.clone())
     }
 
-    /// Whether a setting stands on the command line.
+    /// Whether a setting is set on the command line.
     pub(super) fn is_flag(&self, setting: &Setting) -> bool {
         let value = self.usable.get(setting.name);
         value.is_some_and(|value| value.origin == Origin::Flag)
     }
 
-    /// Whether a problem names this setting.
+    /// Whether there is a problem with this setting.
     pub(super) fn is_refused(&self, setting: &Setting) -> bool {
         let mut problems = self.problems.iter();
         problems.any(|problem| problem.setting == setting.name)
     }
 
-    /// Notes what is wrong with a setting's value. What is wrong for all isn't told of each section again.
+    /// Notes what is wrong with a setting's value. An inherited value is reported only once.
     pub(super) fn refuse(&mut self, setting: &Setting, fault: Fault) {
         let Some((value, is_own)) = self.find(setting) else {
             return self.add_problem(setting, None, &Origin::Environment, fault);
@@ -202,20 +202,20 @@ impl Values {
         self.add_problem(setting, None, &Origin::Environment, fault);
     }
 
-    /// Notes a problem with something else than a setting's value.
+    /// Notes a problem with something other than a setting's value.
     pub(super) fn refuse_other(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
-    /// Notes what is odd but does no harm.
+    /// Notes a warning.
     pub(super) fn warn(&mut self, warning: String) {
-        // Sections may share what is odd.
+        // Sections may share the same warning.
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
 
-    /// Reads a setting by a parser of its own, noting what that finds wrong.
+    /// Reads a setting by a parser, noting what is wrong.
     pub(super) fn parse<T>(
         &mut self,
         setting: &Setting,
@@ -231,7 +231,7 @@ impl Values {
         }
     }
 
-    /// The same for a parser that may find several things wrong.
+    /// The same for a parser that may find several faults.
     pub(super) fn parse_list<T>(
         &mut self,
         setting: &Setting,
@@ -260,7 +260,7 @@ impl Values {
         })
     }
 
-    /// Reads a whole number that its row's bounds make fit into 32 bits.
+    /// Reads a whole number that fits into 32 bits within the bounds of its row.
     pub(super) fn number_u32(&mut self, setting: &Setting) -> Option<u32> {
         let number = self.number(setting)?;
         let small = u32::try_from(number).ok();
@@ -333,7 +333,7 @@ impl Values {
             value,
             origin,
             what: fault.what,
-            mend: fault.mend.unwrap_or_else(|| setting.mend()),
+            fix: fault.fix.unwrap_or_else(|| setting.fix()),
         });
     }
 }
@@ -343,10 +343,10 @@ fn is_quoted(text: &str) -> bool {
     is_within('"') || is_within('\'')
 }
 
-fn mend_of_empty(setting: &Setting) -> String {
+fn fix_of_empty(setting: &Setting) -> String {
     match setting.default_text() {
         Some(default) => format!("remove the line to take the default {default}"),
-        None => format!("remove the line, or {}", setting.mend()),
+        None => format!("remove the line, or {}", setting.fix()),
     }
 }
 
@@ -411,7 +411,7 @@ mod tests {
             let mut values = with(&table::BATCH_SIZE, text);
             assert_eq!(values.number(&table::BATCH_SIZE), Some(number));
         }
-        let mend = "set it to 1 to 1000000 changes (default 1000)";
+        let fix = "set it to 1 to 1000000 changes (default 1000)";
         for (text, what) in [
             ("abc", "not a whole number"),
             ("1.5", "not a whole number"),
@@ -427,10 +427,7 @@ mod tests {
         ] {
             let mut values = with(&table::BATCH_SIZE, text);
             assert_eq!(values.number(&table::BATCH_SIZE), None);
-            assert_eq!(
-                problem(values),
-                format!("BATCH_SIZE={text}: {what}; {mend}")
-            );
+            assert_eq!(problem(values), format!("BATCH_SIZE={text}: {what}; {fix}"));
         }
     }
 
@@ -487,7 +484,7 @@ mod tests {
     fn quotes_of_an_env_file_are_not_part_of_a_value() {
         for text in ["\"users,orders\"", "'users'", "\"\""] {
             let problem = problem(with(&table::MONGODB_COLLECTIONS, text));
-            assert!(problem.starts_with("MONGODB_COLLECTIONS: its value stands in quotes"));
+            assert!(problem.starts_with("MONGODB_COLLECTIONS: its value is in quotes"));
         }
         let values = with(&table::MONGODB_COLLECTIONS, "a\"b");
         assert!(values.text(&table::MONGODB_COLLECTIONS).is_some());
@@ -498,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_tells_where_the_value_came_from_and_hides_secrets() {
+    fn a_problem_names_the_place_and_hides_secrets() {
         let file = Origin::EnvFile {
             file: ".env".into(),
             line: 3,

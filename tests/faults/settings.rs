@@ -165,7 +165,7 @@ fn every_variable_set_wrong_is_refused_by_name() {
     let names = names();
     assert!(names.len() > 30, "{names:?}");
     for name in NUMBERS.iter().chain(&WORDS).chain(&MAY_BE_EMPTY) {
-        assert!(names.contains(name), "{name} is no setting");
+        assert!(names.contains(name), "{name} is not a setting");
     }
     let mut count = 0;
     for name in names {

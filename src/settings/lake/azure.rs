@@ -1,4 +1,4 @@
-//! Names, addresses and credentials of an Azure storage account.
+//! Names, addresses and credentials of Azure storage accounts.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,14 +7,14 @@ use url::{Host, Url};
 use crate::settings::problems::Fault;
 use crate::settings::secret::Secret;
 
-/// Where Azurite listens if nobody says otherwise, with its documented account.
+/// Azurite's default address, with its documented account.
 pub(in crate::settings) const DEVELOPMENT_ENDPOINT: &str =
     "http://127.0.0.1:10000/devstoreaccount1";
 
 /// Suffix of the public cloud's addresses.
 pub(in crate::settings) const PUBLIC_CLOUD: &str = "core.windows.net";
 
-/// How silt shows who it is.
+/// How silt authenticates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AzureCredential {
     /// One of the account's access keys, in base64.
@@ -22,11 +22,11 @@ pub enum AzureCredential {
     /// A shared access signature, without a leading `?`.
     Sas(Secret),
     /// Microsoft Entra ID: workload identity, client secret, managed identity or the developer's
-    /// own login, as far as the identity goes.
+    /// own login, depending on what is set.
     Entra(EntraIdentity),
 }
 
-/// Who silt is to Microsoft Entra ID, as far as it is told.
+/// silt's identity for Microsoft Entra ID, as far as it is configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntraIdentity {
     /// The tenant.
@@ -74,7 +74,7 @@ pub(in crate::settings) fn parse_id(id: &str) -> Result<String, Fault> {
         Ok(id.to_owned())
     } else {
         Err(Fault::new(
-            "an id holds letters, digits, hyphens and dots only",
+            "it may contain only letters, digits, hyphens and dots",
         ))
     }
 }
@@ -94,7 +94,7 @@ pub(in crate::settings) fn parse_token_file(path: &str) -> Result<String, Fault>
     if path.starts_with('/') && !path.contains('\0') {
         Ok(path.to_owned())
     } else {
-        Err(Fault::new("it is no absolute path"))
+        Err(Fault::new("it is not an absolute path"))
     }
 }
 
@@ -127,14 +127,11 @@ pub(in crate::settings) fn parse_key(text: &str) -> Result<Secret, Fault> {
 pub(in crate::settings) fn parse_sas(text: &str) -> Result<Secret, Fault> {
     let sas = text.strip_prefix('?').unwrap_or(text);
     if sas.contains("://") {
-        let what = "the shared access signature is a whole address";
-        return Err(Fault::mended_by(
-            what,
-            "take only what stands behind its `?`",
-        ));
+        let what = "the shared access signature is a whole URL";
+        return Err(Fault::with_fix(what, "use only the part after its `?`"));
     }
     if sas.contains(|c: char| !c.is_ascii_graphic()) {
-        let what = "the shared access signature holds a character that is none of an address";
+        let what = "the shared access signature contains a character that isn't allowed in a URL";
         return Err(Fault::new(what));
     }
     let signature = sas.split('&').find_map(|pair| pair.strip_prefix("sig="));
@@ -155,32 +152,32 @@ pub(in crate::settings) fn parse_endpoint(text: &str) -> Result<Url, Fault> {
         "http" if is_loopback(&host) => {}
         "http" => {
             let what = "http:// is for this machine only (127.0.0.1, ::1, localhost)";
-            return Err(Fault::mended_by(what, "set it to an https:// address"));
+            return Err(Fault::with_fix(what, "set it to an https:// address"));
         }
-        _ => return Err(Fault::new("it begins with neither https:// nor http://")),
+        _ => return Err(Fault::new("it starts with neither https:// nor http://")),
     }
     let has_user = !url.username().is_empty() || url.password().is_some();
     if has_user || url.query().is_some() || url.fragment().is_some() {
-        let what = "it holds more than an address";
-        let mend = "leave out user, `?` and `#`; a signature goes into AZURE_STORAGE_SAS_TOKEN";
-        return Err(Fault::mended_by(what, mend));
+        let what = "it contains more than an address";
+        let fix = "remove user, `?` and `#`; a signature goes into AZURE_STORAGE_SAS_TOKEN";
+        return Err(Fault::with_fix(what, fix));
     }
     if let Some(blob_host) = blob_host_of_dfs(url.host_str().unwrap_or("")) {
         let what = "it is the address of the dfs service";
-        let mend = format!("set it to the blob service's: https://{blob_host}");
-        return Err(Fault::mended_by(what, mend));
+        let fix = format!("set it to the blob service's: https://{blob_host}");
+        return Err(Fault::with_fix(what, fix));
     }
     let path = url.path().trim_matches('/').to_owned();
     if path.contains('/') {
-        let what = "its path is more than the account";
-        return Err(Fault::mended_by(
+        let what = "its path contains more than the account";
+        return Err(Fault::with_fix(
             what,
-            "put file system and prefix into LAKE_URL",
+            "put the file system and prefix into LAKE_URL",
         ));
     }
     if path.is_empty() && names_no_account(&host) {
-        let what = "it doesn't end in the account";
-        return Err(Fault::mended_by(
+        let what = "its path doesn't name the account";
+        return Err(Fault::with_fix(
             what,
             format!("set it as in {DEVELOPMENT_ENDPOINT}"),
         ));
@@ -197,7 +194,7 @@ fn is_loopback(host: &Host) -> bool {
     }
 }
 
-/// Where the host is a number or this machine, the account stands in the path (Azurite).
+/// For an IP address or this machine, the account is in the path (Azurite).
 fn names_no_account(host: &Host) -> bool {
     match host {
         Host::Domain(name) => name == "localhost",
@@ -213,7 +210,7 @@ pub(in crate::settings) fn endpoint_of(account: &str, suffix: &str) -> Result<Ur
     parse_endpoint(&format!("https://{account}.blob.{suffix}"))
 }
 
-/// Whether a text is made of labels and dots, and nothing that means more in an address.
+/// Whether a text consists of labels and dots only.
 pub(in crate::settings) fn is_domain(text: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
     text.split('.')

@@ -1,4 +1,4 @@
-//! Connection strings of Azure storage accounts, as the portal and the tools write them:
+//! Connection strings of Azure storage accounts, as the Azure portal and tools write them:
 //! <https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string>
 
 use url::Url;
@@ -9,18 +9,18 @@ use crate::settings::lake::azure::{
 };
 use crate::settings::problems::Fault;
 
-/// Azurite's documented account, which every copy of it has:
+/// Azurite's documented account:
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
 const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 const DEVELOPMENT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// What a connection string says.
+/// A parsed connection string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::settings) struct Connection {
     pub(in crate::settings) account: String,
     pub(in crate::settings) endpoint: Url,
-    /// Whether it spells the endpoint out, so that no other setting may say otherwise.
+    /// Whether it contains the endpoint, so that no other setting may differ.
     pub(in crate::settings) is_endpoint_fixed: bool,
     pub(in crate::settings) credential: AzureCredential,
 }
@@ -84,7 +84,7 @@ impl<'a> Fields<'a> {
 }
 
 impl Connection {
-    /// Takes a connection string apart. No message quotes any of it.
+    /// Parses a connection string. No message quotes any of it.
     pub(in crate::settings) fn parse(text: &str) -> Result<Self, Fault> {
         let fields = Fields::of(text)?;
         if let Some(development) = fields.development {
@@ -95,7 +95,7 @@ impl Connection {
             (None, Some(sas)) => AzureCredential::Sas(parse_sas(sas)?),
             (Some(_), Some(_)) => {
                 let what = "it has both AccountKey and SharedAccessSignature";
-                return Err(Fault::mended_by(what, "leave one of them out"));
+                return Err(Fault::with_fix(what, "remove one of them"));
             }
             (None, None) => {
                 let what = "it has neither AccountKey nor SharedAccessSignature";

@@ -1,4 +1,4 @@
-//! Where the lake is: `LAKE_URL` and the `AZURE_` variables, which must not contradict each other.
+//! The location of the lake: `LAKE_URL` and the `AZURE_` variables, which must not contradict each other.
 
 pub(in crate::settings) mod azure;
 mod connection_string;
@@ -26,7 +26,7 @@ const PREFIX_MAX_CHARS: usize = 700;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum LakeLocation {
-    /// A folder of this machine.
+    /// A local folder.
     Local {
         /// Its absolute path.
         root: PathBuf,
@@ -42,7 +42,7 @@ pub enum LakeLocation {
         filesystem: String,
         /// Folder of the lake in the file system: no slash at either end, empty for all of it.
         prefix: String,
-        /// How silt shows who it is.
+        /// How silt authenticates.
         credential: AzureCredential,
     },
 }
@@ -62,7 +62,7 @@ struct AzureUrl {
     prefix: String,
 }
 
-/// Reads where the lake is, and its address for logs and messages, which holds no secret.
+/// Reads the location of the lake, and its address for logs and messages, without secrets.
 pub(in crate::settings) fn read(values: &mut Values) -> Option<(LakeLocation, String)> {
     let url = values.parse(&table::LAKE_URL, parse_url);
     if let Some(LakeUrl::Local { root, url }) = url {
@@ -76,7 +76,7 @@ pub(in crate::settings) fn read(values: &mut Values) -> Option<(LakeLocation, St
     read_azure(values, url)
 }
 
-/// With a local lake, a setting that says where another one is must be a mistake.
+/// With a local lake, a setting that locates another one must be a mistake.
 fn refuse_azure_settings(values: &mut Values) {
     for setting in [
         &table::AZURE_STORAGE_ACCOUNT_NAME,
@@ -86,7 +86,7 @@ fn refuse_azure_settings(values: &mut Values) {
     ] {
         if values.explicit(setting).is_some() {
             let what = "LAKE_URL is a local folder";
-            values.refuse(setting, Fault::mended_by(what, "set one of the two"));
+            values.refuse(setting, Fault::with_fix(what, "set one of the two"));
         }
     }
     for setting in [
@@ -109,8 +109,8 @@ fn read_azure(values: &mut Values, url: Option<AzureUrl>) -> Option<(LakeLocatio
     let endpoint = read_endpoint(values, fixed, &account, url.as_ref(), connection.as_ref())?;
     if endpoint.scheme() == "http" && matches!(credential, AzureCredential::Entra(_)) {
         let what = "http:// takes no Entra ID login";
-        let mend = "set AZURE_STORAGE_ACCOUNT_KEY (Azurite's is in its documentation)";
-        values.refuse(&table::AZURE_STORAGE_ENDPOINT, Fault::mended_by(what, mend));
+        let fix = "set AZURE_STORAGE_ACCOUNT_KEY (Azurite's is in its documentation)";
+        values.refuse(&table::AZURE_STORAGE_ENDPOINT, Fault::with_fix(what, fix));
         return None;
     }
     let prefix = url.map(|url| url.prefix).unwrap_or_default();
@@ -146,7 +146,7 @@ fn read_credential(values: &mut Values) -> (Option<AzureCredential>, Option<Conn
         let what = format!("{} are set together", names.join(" and "));
         values.refuse(
             last,
-            Fault::mended_by(what, format!("keep one of them, such as {}", first.name)),
+            Fault::with_fix(what, format!("keep one of them, such as {}", first.name)),
         );
         return (None, connection);
     }
@@ -184,8 +184,8 @@ fn read_identity(values: &mut Values) -> Option<EntraIdentity> {
     let is_whole = identity.tenant_id.is_some() && identity.client_id.is_some();
     if identity.client_secret.is_some() && !is_whole {
         let what = "a client secret alone names no application";
-        let mend = "set AZURE_TENANT_ID and AZURE_CLIENT_ID too";
-        values.refuse(&table::AZURE_CLIENT_SECRET, Fault::mended_by(what, mend));
+        let fix = "set AZURE_TENANT_ID and AZURE_CLIENT_ID too";
+        values.refuse(&table::AZURE_CLIENT_SECRET, Fault::with_fix(what, fix));
         return None;
     }
     Some(identity)
@@ -214,7 +214,7 @@ fn read_account(
         let what = format!("{place} names another account, {other}");
         values.refuse(
             name,
-            Fault::mended_by(what, "let both name the same, or set one of them"),
+            Fault::with_fix(what, "let both name the same, or set one of them"),
         );
         return None;
     }
@@ -222,18 +222,18 @@ fn read_account(
         && of_url != of_connection
     {
         let what = format!("LAKE_URL names another account, {of_url}");
-        values.refuse(string, Fault::mended_by(what, "let both name the same"));
+        values.refuse(string, Fault::with_fix(what, "let both name the same"));
         return None;
     }
     let account = named.or_else(|| of_url.or(of_connection).map(str::to_owned));
     let places = [&table::LAKE_URL, name, string];
     if account.is_none() && !places.iter().any(|place| values.is_refused(place)) {
         let what = "no lake is set";
-        let mend = format!(
+        let fix = format!(
             "{}, or set AZURE_STORAGE_ACCOUNT_NAME",
-            table::LAKE_URL.mend()
+            table::LAKE_URL.fix()
         );
-        values.refuse(&table::LAKE_URL, Fault::mended_by(what, mend));
+        values.refuse(&table::LAKE_URL, Fault::with_fix(what, fix));
     }
     account
 }
@@ -248,7 +248,7 @@ fn read_filesystem(values: &mut Values, url: Option<&AzureUrl>) -> Option<String
         let what = format!("LAKE_URL names another file system, {}", url.filesystem);
         values.refuse(
             setting,
-            Fault::mended_by(what, "let both name the same, or set one of them"),
+            Fault::with_fix(what, "let both name the same, or set one of them"),
         );
         return None;
     }
@@ -274,7 +274,7 @@ fn read_endpoint(
             let what = "the connection string names another endpoint";
             values.refuse(
                 setting,
-                Fault::mended_by(what, "let both name the same, or set one of them"),
+                Fault::with_fix(what, "let both name the same, or set one of them"),
             );
             return None;
         }
@@ -317,7 +317,7 @@ fn url_for_people(endpoint: &Url, account: &str, filesystem: &str, prefix: &str)
 fn parse_url(text: &str) -> Result<LakeUrl, Fault> {
     if text.contains(['?', '#']) {
         let what = "it holds a `?` or `#`";
-        return Err(Fault::mended_by(
+        return Err(Fault::with_fix(
             what,
             "write them as %3F and %23; a signature goes into AZURE_STORAGE_SAS_TOKEN",
         ));
@@ -327,7 +327,7 @@ fn parse_url(text: &str) -> Result<LakeUrl, Fault> {
         Some(("file", path)) => parse_file(text, path),
         Some(("abfs", _)) => {
             let what = "abfs:// would send everything unencrypted";
-            Err(Fault::mended_by(what, "write abfss://"))
+            Err(Fault::with_fix(what, "write abfss://"))
         }
         _ => Err(Fault::new("it begins with neither abfss:// nor file://")),
     }
@@ -336,10 +336,7 @@ fn parse_url(text: &str) -> Result<LakeUrl, Fault> {
 fn parse_file(text: &str, path: &str) -> Result<LakeUrl, Fault> {
     if !path.starts_with('/') {
         let what = "the folder's path doesn't begin at the root";
-        return Err(Fault::mended_by(
-            what,
-            "write three slashes: file:///folder",
-        ));
+        return Err(Fault::with_fix(what, "write three slashes: file:///folder"));
     }
     let segments = path
         .split('/')
@@ -409,7 +406,7 @@ fn parse_prefix(path: &str) -> Result<String, Fault> {
 }
 
 fn bad_escape() -> Fault {
-    Fault::mended_by(
+    Fault::with_fix(
         "it holds a `%` without two hexadecimal digits, or none of UTF-8",
         "write % as %25",
     )

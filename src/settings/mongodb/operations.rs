@@ -1,11 +1,11 @@
-//! `OPERATION_TYPES`: which kinds of changes are archived.
+//! `OPERATION_TYPES`: the kinds of changes to archive.
 
 use std::collections::HashSet;
 
 use crate::settings::problems::{Fault, quoted};
 use crate::settings::suggest::closest;
 
-/// What a change stream tells of anyway.
+/// Events of every change stream.
 const ORDINARY: [&str; 8] = [
     "insert",
     "update",
@@ -17,7 +17,7 @@ const ORDINARY: [&str; 8] = [
     "invalidate",
 ];
 
-/// What it tells of with `SHOW_EXPANDED_EVENTS`.
+/// Events of change streams with `SHOW_EXPANDED_EVENTS`.
 const EXPANDED: [&str; 7] = [
     "create",
     "createIndexes",
@@ -35,7 +35,7 @@ const ALL: &str = "all";
 ///
 /// # Errors
 ///
-/// All faults of all its words.
+/// All faults in all entries.
 pub(in crate::settings) fn parse(
     list: &str,
     shows_expanded: bool,
@@ -51,7 +51,7 @@ pub(in crate::settings) fn parse(
             Ok(operation) if seen.insert(operation) => operations.push(operation.to_owned()),
             Ok(operation) => {
                 let what = format!("it names `{operation}` twice");
-                faults.push(Fault::mended_by(what, "name each once"));
+                faults.push(Fault::with_fix(what, "name each once"));
             }
             Err(fault) => faults.push(fault),
         }
@@ -67,17 +67,17 @@ fn parse_word(word: &str, list: &str, shows_expanded: bool) -> Result<&'static s
     let all = || ORDINARY.into_iter().chain(EXPANDED);
     let known = |name: &&str| name.eq_ignore_ascii_case(word);
     let Some(operation) = all().find(known) else {
-        let what = format!("{} is no operation", quoted(word, list));
+        let what = format!("{} is not an operation", quoted(word, list));
         let fault = match closest(word, all()) {
-            Some(meant) => Fault::mended_by(what, format!("is {meant} meant?")),
+            Some(meant) => Fault::with_fix(what, format!("did you mean {meant}?")),
             None => Fault::new(what),
         };
         return Err(fault);
     };
     if EXPANDED.contains(&operation) && !shows_expanded {
-        let what = format!("the server tells of `{operation}` only if it is asked to");
-        let mend = "set SHOW_EXPANDED_EVENTS=true, or leave it out";
-        return Err(Fault::mended_by(what, mend));
+        let what = format!("the server sends `{operation}` only with SHOW_EXPANDED_EVENTS=true");
+        let fix = "set SHOW_EXPANDED_EVENTS=true, or remove it";
+        return Err(Fault::with_fix(what, fix));
     }
     Ok(operation)
 }
@@ -96,15 +96,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for (list, what, mend) in [
+        for (list, what, fix) in [
             (
                 "insert,deletes",
-                "`deletes` is no operation",
-                Some("is delete meant?"),
+                "`deletes` is not an operation",
+                Some("did you mean delete?"),
             ),
-            ("truncate", "`truncate` is no operation", None),
-            ("", "`` is no operation", None),
-            ("insert,", "`` is no operation", None),
+            ("truncate", "`truncate` is not an operation", None),
+            ("", "`` is not an operation", None),
+            ("insert,", "`` is not an operation", None),
             (
                 "insert,insert",
                 "it names `insert` twice",
@@ -112,15 +112,15 @@ mod tests {
             ),
             (
                 "create",
-                "the server tells of `create` only if it is asked to",
-                Some("set SHOW_EXPANDED_EVENTS=true, or leave it out"),
+                "the server sends `create` only with SHOW_EXPANDED_EVENTS=true",
+                Some("set SHOW_EXPANDED_EVENTS=true, or remove it"),
             ),
         ] {
             let faults = parse(list, false).unwrap_err();
             assert_eq!(faults.len(), 1, "{list}");
             assert_eq!(
-                (faults[0].what.as_str(), faults[0].mend.as_deref()),
-                (what, mend)
+                (faults[0].what.as_str(), faults[0].fix.as_deref()),
+                (what, fix)
             );
         }
         assert_eq!(parse("x,create,all", false).unwrap_err().len(), 3);

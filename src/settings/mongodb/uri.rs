@@ -169,7 +169,7 @@ impl<'a> Options<'a> {
                 Ok(())
             }
             None | Some("SCRAM-SHA-1" | "SCRAM-SHA-256" | "MONGODB-X509" | "PLAIN") => Ok(()),
-            Some(_) => Err(Fault::mended_by(
+            Some(_) => Err(Fault::with_fix(
                 "silt can't log in by the authMechanism in it",
                 "use SCRAM-SHA-256, SCRAM-SHA-1, MONGODB-X509, PLAIN or DEFAULT",
             )),
@@ -181,7 +181,7 @@ impl<'a> Options<'a> {
         let len = percent_decode(name).map_or(name.len(), |name| name.len());
         if len > APP_NAME_MAX_BYTES {
             let what = format!("its appName is longer than {APP_NAME_MAX_BYTES} bytes");
-            return Err(Fault::mended_by(what, "shorten the appName"));
+            return Err(Fault::with_fix(what, "shorten the appName"));
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ impl<'a> Options<'a> {
             return Ok(user.to_owned());
         }
         if mechanism == Some("SCRAM-SHA-1") {
-            return Err(Fault::mended_by(
+            return Err(Fault::with_fix(
                 "a user name with a comma or an equals sign can't log in by SCRAM-SHA-1",
                 "use authMechanism=SCRAM-SHA-256, or a user with another name",
             ));
@@ -243,7 +243,7 @@ fn is_hex_pair(bytes: &[u8]) -> bool {
 }
 
 fn unescaped() -> Fault {
-    Fault::mended_by(
+    Fault::with_fix(
         "its user, password or options hold a character that must be escaped",
         "write % as %25, : as %3A, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D, @ as %40",
     )

@@ -2,13 +2,13 @@
 //!
 //! A value goes to the end of its line, so that `DUMP_SCHEDULE=0 * * * *` needs no quotes (which
 //! `docker run --env-file` would take as part of the value), and a `$` in a password stays what it
-//! is. Quotes around the whole value are taken off, and ` #` begins a comment.
+//! is. Quotes around the whole value are removed, and ` #` starts a comment.
 
 /// A line that sets something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::settings) struct Entry {
     pub(in crate::settings) key: String,
-    /// Whatever bytes there are; the setting that they are for judges them.
+    /// Any bytes; the setting's parser validates them.
     pub(in crate::settings) value: Vec<u8>,
     /// The line, from 1.
     pub(in crate::settings) line: usize,
@@ -40,10 +40,10 @@ pub(in crate::settings) fn parse(bytes: &[u8]) -> (Vec<Entry>, Vec<BadLine>) {
     (entries, bad_lines)
 }
 
-/// A key and its value, nothing on a line without, or what is wrong with it.
+/// A key and its value, `None` for a line without, or what is wrong with it.
 type Statement = Result<Option<(String, Vec<u8>)>, &'static str>;
 
-/// Reads what `rest` begins with, and says how many bytes that took: whole lines.
+/// Reads the statement at the start of `rest`, and returns how many bytes it took: whole lines.
 fn parse_statement(rest: &[u8]) -> (Statement, usize) {
     let line_len = line_len(rest);
     let line = &rest[..line_len];
@@ -56,14 +56,14 @@ fn parse_statement(rest: &[u8]) -> (Statement, usize) {
     };
     let Some(key) = parse_key(&line[..equals]) else {
         return (
-            Err("what stands before the `=` is not a variable's name"),
+            Err("the text before the `=` is not a variable's name"),
             line_len,
         );
     };
     let value = line[equals + 1..].trim_ascii();
     match value.first() {
         Some(quote @ (b'"' | b'\'')) => {
-            // The quoted text may go on in the next lines.
+            // The quoted text may continue on the next lines.
             let from_equals = &rest[equals + 1..];
             let blanks = from_equals.len() - from_equals.trim_ascii_start().len();
             let start = equals + 1 + blanks + 1;
@@ -95,7 +95,7 @@ fn parse_key(bytes: &[u8]) -> Option<String> {
     is_name.then(|| String::from_utf8_lossy(key).into_owned())
 }
 
-/// Cuts off a comment: a `#` at the start or after white space.
+/// Removes a comment: a `#` at the start or after white space.
 fn without_comment(value: &[u8]) -> &[u8] {
     let is_comment =
         |at: &usize| value[*at] == b'#' && (*at == 0 || value[*at - 1].is_ascii_whitespace());
@@ -105,16 +105,16 @@ fn without_comment(value: &[u8]) -> &[u8] {
     }
 }
 
-/// Reads from behind the opening quote to the end of the closing quote's line: the value, and the
+/// Reads from after the opening quote to the end of the closing quote's line: the value, and the
 /// length of all that.
 fn parse_quoted(bytes: &[u8], quote: u8) -> Result<(Vec<u8>, usize), &'static str> {
     let mut value = Vec::new();
     let mut rest = bytes.iter();
     loop {
-        match *rest.next().ok_or("its quote is never closed")? {
+        match *rest.next().ok_or("its quote isn't closed")? {
             byte if byte == quote => break,
             b'\\' if quote == b'"' => {
-                let escaped = *rest.next().ok_or("its quote is never closed")?;
+                let escaped = *rest.next().ok_or("its quote isn't closed")?;
                 push_escaped(&mut value, escaped);
             }
             byte => value.push(byte),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_people_write_them() {
+    fn values_in_all_spellings() {
         for (line, value) in [
             ("A=", ""),
             ("A= ", ""),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_kept() {
+    fn bytes_that_are_not_utf8_are_kept() {
         let (entries, _) = parse(b"A=\xff\xfe\nB=c");
         assert_eq!(entries[0].value, b"\xff\xfe");
         assert_eq!(entries[1].value, b"c");

@@ -41,7 +41,7 @@ impl Places<'_> {
     }
 }
 
-/// Takes each setting's value from the first place that has one. Returns the sections of the settings file.
+/// Takes each setting's value from the place with the highest precedence. Returns the sections of the settings file.
 pub(in crate::settings) fn take_all(
     values: &mut Values,
     arguments: &mut Arguments,
@@ -55,7 +55,7 @@ pub(in crate::settings) fn take_all(
         file,
         of_settings_file: HashMap::new(),
     };
-    // Before all others, since it names one of the places.
+    // First, because it names one of the places.
     let config = &table::SILT_CONFIG;
     values.take(config, places.take(config.name));
     let (of_settings_file, sections) = read_settings_file(values);
@@ -79,7 +79,7 @@ pub(in crate::settings) fn take_all(
     sections
 }
 
-/// The entries of the `.env` file by their names. Of several the last counts.
+/// The entries of the `.env` file by name. The last one applies.
 fn once_each(entries: Vec<Entry>, file: &str, values: &mut Values) -> HashMap<String, Entry> {
     let mut of_file: HashMap<String, Entry> = HashMap::new();
     for entry in entries {
@@ -106,20 +106,20 @@ fn read_env_file(
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Vec::new(),
         Err(error) => {
-            let mend = "name a file that can be read, with --env-file";
+            let fix = "name a file that can be read, with --env-file";
             values.refuse_other(file_problem(
                 &file,
                 None,
                 &format!("it can't be read: {error}"),
-                mend,
+                fix,
             ));
             Vec::new()
         }
     };
     let (entries, bad_lines) = env_file::parse(&bytes);
     for bad in bad_lines {
-        let mend = "write NAME=VALUE";
-        values.refuse_other(file_problem(&file, Some(bad.line), bad.what, mend));
+        let fix = "write NAME=VALUE";
+        values.refuse_other(file_problem(&file, Some(bad.line), bad.what, fix));
     }
     for warning in unknown_names::warnings(&file, &entries) {
         values.warn(warning);
@@ -127,7 +127,7 @@ fn read_env_file(
     (file, entries)
 }
 
-fn file_problem(file: &str, line: Option<usize>, what: &str, mend: &str) -> Problem {
+fn file_problem(file: &str, line: Option<usize>, what: &str, fix: &str) -> Problem {
     Problem {
         setting: match line {
             Some(line) => format!("{file}, line {line}"),
@@ -136,7 +136,7 @@ fn file_problem(file: &str, line: Option<usize>, what: &str, mend: &str) -> Prob
         value: None,
         origin: None,
         what: what.to_owned(),
-        mend: mend.to_owned(),
+        fix: fix.to_owned(),
     }
 }
 
@@ -149,7 +149,7 @@ fn refuse_repeated(values: &mut Values, file: &str, earlier: &Entry, line: usize
         "it is set in {file} twice, in lines {} and {line}",
         earlier.line
     );
-    values.refuse(setting, Fault::mended_by(what, "remove one of the lines"));
+    values.refuse(setting, Fault::with_fix(what, "remove one of the lines"));
 }
 
 fn given(value: OsString) -> Given {
@@ -171,11 +171,11 @@ pub(in crate::settings) struct Section {
     pub(in crate::settings) key: String,
     /// Its number among the values.
     pub(in crate::settings) number: usize,
-    /// Whether it sets nothing.
+    /// Whether it is empty.
     pub(in crate::settings) is_empty: bool,
 }
 
-/// Reads the settings file, if one is named: what it sets for all, and its sections.
+/// Reads the settings file, if there is one: its top level, and its sections.
 fn read_settings_file(
     values: &mut Values,
 ) -> (HashMap<&'static str, (Given, Origin)>, Vec<Section>) {
@@ -186,7 +186,7 @@ fn read_settings_file(
         Ok(text) => text,
         Err(error) => {
             let what = format!("it can't be read: {error}");
-            let fault = Fault::mended_by(what, "name a file that silt may read");
+            let fault = Fault::with_fix(what, "name a file that silt can read");
             values.refuse(&table::SILT_CONFIG, fault);
             return (HashMap::new(), Vec::new());
         }

@@ -10,10 +10,10 @@ use crate::settings::values::{Given, NotText, Origin, Values};
 /// Windows editors write it in front of UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// A secret is no longer than this; a file that is was named by mistake.
+/// Longest secret; a larger file was named by mistake.
 const LEN_MAX_BYTES: u64 = 64 * 1024;
 
-/// Takes a secret's value as it was given, or that of the file that was named instead.
+/// Takes a secret's value as given, or from the file that was named instead.
 pub(in crate::settings) fn take(
     values: &mut Values,
     setting: &'static Setting,
@@ -28,9 +28,9 @@ pub(in crate::settings) fn take(
     if value.as_ref().is_some_and(is_something) {
         let name = setting.file_name;
         let what = format!("it is set, and so is {name}");
-        let mend = format!("remove one of the two: {name} names a file that holds the value");
+        let fix = format!("remove one of the two: {name} names a file that holds the value");
         values.take(setting, value);
-        return values.refuse(setting, Fault::mended_by(what, mend));
+        return values.refuse(setting, Fault::with_fix(what, fix));
     }
     let read = path
         .map_err(|NotText| "its value is not UTF-8 text".to_owned())
@@ -49,7 +49,7 @@ pub(in crate::settings) fn take(
             value: None,
             origin: origin.note_for(setting.file_flag),
             what,
-            mend: "name a file that silt may read and that holds the value alone".to_owned(),
+            fix: "name a file that silt can read and that contains only the value".to_owned(),
         }),
     }
 }

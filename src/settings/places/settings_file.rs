@@ -1,7 +1,7 @@
-//! Reads the file that `SILT_CONFIG` names: TOML with the settings' own names, and a section for each
-//! collection that differs.
+//! Parses the file that `SILT_CONFIG` names: TOML with the names of the settings, and a section for each
+//! collection with settings of its own.
 //!
-//! Here the file is only taken apart: each value becomes the text that its variable would have.
+//! Each value becomes the text that its environment variable would have.
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -15,18 +15,18 @@ use crate::settings::watched::patterns;
 /// The table of sections.
 const SECTIONS: &str = "collections";
 
-/// A file, taken apart.
+/// A parsed file.
 #[derive(Debug, Default)]
 pub(in crate::settings) struct SettingsFile {
-    /// What holds for all.
+    /// Settings for all collections.
     pub(in crate::settings) entries: Vec<Entry>,
-    /// What holds for one collection.
+    /// Settings for single collections.
     pub(in crate::settings) sections: Vec<Section>,
-    /// What can't be used.
+    /// Errors.
     pub(in crate::settings) bad: Vec<Bad>,
 }
 
-/// A key that is a setting's variable, and its value as text.
+/// A setting and its value as text.
 #[derive(Debug)]
 pub(in crate::settings) struct Entry {
     pub(in crate::settings) setting: &'static Setting,
@@ -39,7 +39,7 @@ pub(in crate::settings) struct Entry {
 /// A section.
 #[derive(Debug)]
 pub(in crate::settings) struct Section {
-    /// The collection, with its database or without.
+    /// The collection, with or without its database.
     pub(in crate::settings) key: String,
     pub(in crate::settings) line: usize,
     pub(in crate::settings) entries: Vec<Entry>,
@@ -52,22 +52,22 @@ impl Section {
     }
 }
 
-/// A place that can't be used. No value is shown: it may be a secret.
+/// An error. No value is shown: it may be a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::settings) struct Bad {
     pub(in crate::settings) line: usize,
-    /// Where in the line, if it is no TOML at all.
+    /// Where in the line, for syntax errors.
     pub(in crate::settings) column: Option<usize>,
     /// The section's heading.
     pub(in crate::settings) section: Option<String>,
     /// The key.
     pub(in crate::settings) key: Option<String>,
     pub(in crate::settings) what: String,
-    pub(in crate::settings) mend: String,
+    pub(in crate::settings) fix: String,
 }
 
 impl Bad {
-    /// What is told of it.
+    /// As a problem to report.
     pub(in crate::settings) fn problem(self, file: &str) -> Problem {
         let section = self
             .section
@@ -85,12 +85,12 @@ impl Bad {
             value: None,
             origin,
             what: self.what,
-            mend: self.mend,
+            fix: self.fix,
         }
     }
 }
 
-/// Takes a file apart.
+/// Parses a file.
 pub(in crate::settings) fn parse(text: &str) -> SettingsFile {
     let mut file = SettingsFile::default();
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -101,8 +101,8 @@ pub(in crate::settings) fn parse(text: &str) -> SettingsFile {
             column: Some(column),
             section: None,
             key: None,
-            what: format!("no TOML: {}", shown(error.message())),
-            mend: "write NAME = \"value\", NAME = 1, or [collections.NAME] above what is its own"
+            what: format!("not TOML:  {}", shown(error.message())),
+            fix:  "write NAME = \"value\", NAME = 1, or [collections.NAME] above the settings of a collection"
                 .to_owned(),
         });
     }
@@ -132,9 +132,9 @@ impl Reader<'_> {
         for (key, value) in sections {
             let name = key.get_ref().to_string();
             let DeValue::Table(entries) = value.get_ref() else {
-                let what = "a collection's section is a table";
-                let mend = format!("write {} above what is its own", heading(&name));
-                self.bad(None, key, Fault::mended_by(what, mend));
+                let what = "it isn't a section";
+                let fix = format!("write {} above its settings", heading(&name));
+                self.bad(None, key, Fault::with_fix(what, fix));
                 continue;
             };
             let mut section = Section {
@@ -150,7 +150,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a key with its value, or notes what is wrong with it.
+    /// Reads a key and its value, or notes what is wrong.
     fn entry(
         &mut self,
         section: Option<&str>,
@@ -184,7 +184,7 @@ impl Reader<'_> {
             section: section.map(heading),
             key: Some(shown(key.get_ref())),
             what: fault.what,
-            mend: fault.mend.unwrap_or_else(|| "leave it out".to_owned()),
+            fix: fault.fix.unwrap_or_else(|| "remove it".to_owned()),
         });
     }
 
@@ -206,17 +206,17 @@ fn known(
         return Err(unknown(name, section, value));
     };
     if setting.name == table::SILT_CONFIG.name {
-        let what = "a file of settings names no other";
-        return Err(Fault::mended_by(
+        let what = "a settings file can't name another one";
+        return Err(Fault::with_fix(
             what,
             "name it in the environment, or with --silt-config",
         ));
     }
     if section.is_some() && !setting.is_per_collection {
-        let what = "it holds for all collections together";
-        return Err(Fault::mended_by(
+        let what = "it applies to all collections together";
+        return Err(Fault::with_fix(
             what,
-            "move it to the top of the file, above all sections",
+            "move it to the top of the file, before the sections",
         ));
     }
     let is_own = setting.name == name;
@@ -235,21 +235,23 @@ fn unknown(name: &str, section: Option<&str>, value: &DeValue<'_>) -> Fault {
     let all = table::ALL.iter();
     let fitting = all.filter(|setting| section.is_none() || setting.is_per_collection);
     let meant = closest(name, fitting.map(|setting| setting.name));
-    let what = "it is no setting";
+    let what = "it is not a setting";
     match (meant, section) {
-        (Some(meant), _) => Fault::mended_by(what, format!("is {meant} meant?")),
+        (Some(meant), _) => Fault::with_fix(what, format!("did you mean {meant}?")),
         (None, Some(above)) if is_table => {
             let whole = heading(&format!("{above}.{name}"));
-            Fault::mended_by(what, format!("a name with a dot stands in quotes: {whole}"))
+            Fault::with_fix(what, format!("write a name with a dot in quotes: {whole}"))
         }
-        (None, None) if is_table => Fault::mended_by(what, format!("is {} meant?", heading(name))),
-        (None, _) => Fault::mended_by(what, "leave it out; silt --help names all settings"),
+        (None, None) if is_table => {
+            Fault::with_fix(what, format!("did you mean {}?", heading(name)))
+        }
+        (None, _) => Fault::with_fix(what, "remove it; silt --help lists all settings"),
     }
 }
 
 /// A value as its variable would have it.
 fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, Fault> {
-    let refused = |what: &str| Err(Fault::mended_by(what, setting.mend()));
+    let refused = |what: &str| Err(Fault::with_fix(what, setting.fix()));
     match (setting.kind, value) {
         (Kind::Json { .. }, DeValue::Array(array)) => {
             json_of_array(array).map(|json| json.to_string())
@@ -259,15 +261,15 @@ fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, Fault> {
         (_, DeValue::Integer(number)) => {
             Ok(match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => number.to_string(),
-                // Whoever reads it says that it is too large.
+                // The setting's parser reports that it is too large.
                 Err(_) => number.as_str().to_owned(),
             })
         }
         (_, DeValue::Float(number)) => Ok(number.as_str().to_owned()),
         (_, DeValue::Boolean(truth)) => Ok(truth.to_string()),
         (_, DeValue::Datetime(time)) => Ok(time.to_string()),
-        (_, DeValue::Array(_)) => refused("it takes no array"),
-        (_, DeValue::Table(_)) => refused("it takes no table"),
+        (_, DeValue::Array(_)) => refused("it doesn't take an array"),
+        (_, DeValue::Table(_)) => refused("it doesn't take a table"),
     }
 }
 
@@ -275,16 +277,13 @@ fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, Fault> {
 fn list_of(array: &DeArray<'_>) -> Result<String, Fault> {
     let words: Option<Vec<&str>> = array.iter().map(|word| word.get_ref().as_str()).collect();
     let Some(words) = words else {
-        let what = "an element of its array is no text";
-        return Err(Fault::mended_by(what, "write [\"users\", \"orders_*\"]"));
+        let what = "an element of its array isn't a string";
+        return Err(Fault::with_fix(what, "write [\"users\", \"orders_*\"]"));
     };
     let text = words.join(",");
     if !words.is_empty() && patterns::split(&text).len() != words.len() {
-        let what = "an element of its array has a comma";
-        return Err(Fault::mended_by(
-            what,
-            "make each name an element of its own",
-        ));
+        let what = "an element of its array contains a comma";
+        return Err(Fault::with_fix(what, "make each name a separate element"));
     }
     Ok(text)
 }
@@ -300,13 +299,14 @@ fn json_of(value: &DeValue<'_>) -> Result<serde_json::Value, Fault> {
         DeValue::Integer(number) => {
             let number = i64::from_str_radix(number.as_str(), number.radix());
             let number =
-                number.map_err(|_| Fault::new("it has a whole number of more than 64 bits"))?;
+                number.map_err(|_| Fault::new("it contains an integer of more than 64 bits"))?;
             serde_json::Value::from(number)
         }
         DeValue::Float(number) => {
             let parsed = number.as_str().parse::<f64>().ok();
             let parsed = parsed.and_then(serde_json::Number::from_f64);
-            let parsed = parsed.ok_or_else(|| Fault::new("it has a number that JSON hasn't"))?;
+            let parsed = parsed
+                .ok_or_else(|| Fault::new("it contains a number that JSON can't represent"))?;
             serde_json::Value::Number(parsed)
         }
         DeValue::Boolean(truth) => serde_json::Value::from(*truth),
@@ -322,7 +322,7 @@ fn json_of(value: &DeValue<'_>) -> Result<serde_json::Value, Fault> {
     })
 }
 
-/// A section's heading as it would be written.
+/// A section's heading as in the file.
 fn heading(key: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let shown = shown(key);
@@ -355,12 +355,12 @@ mod tests {
     /// Line, key and words of each place that can't be used.
     fn bad(text: &str) -> Vec<(usize, String, String)> {
         let bad = parse(text).bad.into_iter();
-        let told = |bad: Bad| {
+        let described = |bad: Bad| {
             let place = [bad.section, bad.key].into_iter().flatten();
             let place = place.collect::<Vec<_>>().join(" ");
-            (bad.line, place, format!("{}; {}", bad.what, bad.mend))
+            (bad.line, place, format!("{}; {}", bad.what, bad.fix))
         };
-        bad.map(told).collect()
+        bad.map(described).collect()
     }
 
     #[test]
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_taken_apart() {
+    fn sections_are_parsed() {
         let text = "BATCH_SIZE = 1\n[collections.users]\nBATCH_SIZE = 2\n\n[collections.\"shop.a b\"]\n\
                     [[collections.orders.PIPELINE]]\n\"$unset\" = \"a\"\n";
         let file = parse(text);
@@ -450,12 +450,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_is_told_with_line_and_column() {
+    fn syntax_errors_have_line_and_column() {
         let file = parse("BATCH_SIZE = 1\nBATCH_BYTES = \nTZ = \"UTC\nX\n");
         let places: Vec<_> = file.bad.iter().map(|bad| (bad.line, bad.column)).collect();
         assert_eq!(places[0], (2, Some(15)), "{file:?}");
         assert!(places.len() > 1, "{file:?}");
-        assert!(file.bad[0].what.starts_with("no TOML: "), "{file:?}");
+        assert!(file.bad[0].what.starts_with("not TOML:  "), "{file:?}");
         let twice = parse("TZ = 'UTC'\nTZ = 'UTC'");
         assert_eq!(twice.bad[0].line, 2, "{twice:?}");
         let secret = parse("HTTP_TOKEN = canary7f3a");
@@ -464,65 +464,65 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn errors_name_the_key_and_the_fix() {
         for (text, place, what) in [
             (
                 "batch_size = 1",
                 "batch_size",
-                "it is no setting; is BATCH_SIZE meant?",
+                "it is not a setting; did you mean BATCH_SIZE?",
             ),
-            ("X = 1", "X", "it is no setting; leave it out"),
+            ("X = 1", "X", "it is not a setting; remove it"),
             (
                 "SILT_CONFIG = 'x'",
                 "SILT_CONFIG",
-                "a file of settings names no other; name it",
+                "a settings file can't name another one; name it",
             ),
             (
                 "[users]\nBATCH_SIZE = 1",
                 "users",
-                "it is no setting; is [collections.users] meant?",
+                "it is not a setting; did you mean [collections.users]?",
             ),
-            ("collections = 1", "collections", "it is no setting"),
+            ("collections = 1", "collections", "it is not a setting"),
             (
                 "[collections]\nusers = 1",
                 "users",
-                "a collection's section is a table; write [collections.users]",
+                "it isn't a section; write [collections.users]",
             ),
             (
                 "[collections.users]\nTZ = 'UTC'",
                 "[collections.users] TZ",
-                "it holds for all collections together; move it to the top",
+                "it applies to all collections together; move it to the top",
             ),
             (
                 "[collections.users]\nBATCHSIZE = 1",
                 "[collections.users] BATCHSIZE",
-                "it is no setting; is BATCH_SIZE meant?",
+                "it is not a setting; did you mean BATCH_SIZE?",
             ),
             (
                 "[collections.shop.users]\nBATCH_SIZE = 1",
                 "[collections.shop] users",
-                "it is no setting; a name with a dot stands in quotes: [collections.\"shop.users\"]",
+                "it is not a setting; write a name with a dot in quotes: [collections.\"shop.users\"]",
             ),
             (
                 "BATCH_SIZE = [1]",
                 "BATCH_SIZE",
-                "it takes no array; set it to 1 to 1000000",
+                "it doesn't take an array; set it to 1 to 1000000",
             ),
-            ("TZ = {}", "TZ", "it takes no table; set it to"),
+            ("TZ = {}", "TZ", "it doesn't take a table; set it to"),
             (
                 "MONGODB_COLLECTIONS = [1]",
                 "MONGODB_COLLECTIONS",
-                "an element of its array is no text",
+                "an element of its array isn't a string",
             ),
             (
                 "MONGODB_COLLECTIONS = ['a,b']",
                 "MONGODB_COLLECTIONS",
-                "an element of its array has a comma",
+                "an element of its array contains a comma",
             ),
             (
                 "PIPELINE = [nan]",
                 "PIPELINE",
-                "it has a number that JSON hasn't",
+                "it contains a number that JSON can't represent",
             ),
         ] {
             let bad = bad(text);

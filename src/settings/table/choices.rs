@@ -1,4 +1,4 @@
-//! Settings that take one of a few words.
+//! The words that settings take, and the types they stand for.
 
 use tracing::Level;
 
@@ -9,55 +9,55 @@ use silt_core::snapshot::SnapshotMode;
 /// The Extended JSON that changes are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JsonMode {
-    /// Easy to read and to query.
+    /// Easy to read and query.
     Relaxed,
     /// Keeps every type exactly.
     Canonical,
 }
 
-/// What the server adds to an update besides what it changed (`fullDocument`).
+/// What the server adds to an update besides its delta (`fullDocument`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FullDocument {
     /// Nothing.
     Default,
     /// The document as it is when the change is read.
     UpdateLookup,
-    /// The document right after the change, if the server has kept it.
+    /// The document right after the change, if the server kept it.
     WhenAvailable,
     /// The document right after the change, or an error.
     Required,
 }
 
-/// What the server adds to a change of the document as it was before (`fullDocumentBeforeChange`).
+/// Whether changes carry the document before the change (`fullDocumentBeforeChange`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FullDocumentBeforeChange {
     /// Nothing.
     Off,
-    /// The document, if the server has kept it.
+    /// The document, if the server kept it.
     WhenAvailable,
     /// The document, or an error.
     Required,
 }
 
-/// How what MongoDB sends is compressed.
+/// Compression between MongoDB and silt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WireCompression {
-    /// Not at all.
+    /// No compression.
     None,
-    /// Quick and weak.
+    /// Fast, low ratio.
     Snappy,
-    /// Slow and good.
+    /// Slow, high ratio.
     Zlib,
-    /// Quick and good.
+    /// Fast, high ratio.
     Zstd,
 }
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogFormat {
-    /// For people.
+    /// For reading.
     Text,
-    /// For machines, one object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -82,7 +82,7 @@ pub(in crate::settings) enum Streams {
     Shared,
 }
 
-/// A type whose values have a word each.
+/// A type with a word for each value.
 pub(in crate::settings) trait Words: Copy + PartialEq + 'static {
     /// The words, in the order of the help.
     const WORDS: &'static [(&'static str, Self)];
@@ -93,7 +93,7 @@ pub(in crate::settings) trait Words: Copy + PartialEq + 'static {
         found.map_or("", |(word, _)| word)
     }
 
-    /// The value of a word, whatever its case.
+    /// The value of a word, in any case.
     fn of_word(text: &str) -> Option<Self> {
         let found = Self::WORDS
             .iter()

@@ -1,4 +1,4 @@
-//! Every setting, once. The command line, `--help`, the defaults and most messages follow from here.
+//! Every setting, once. Flags, `--help`, defaults, documents and most messages follow from here.
 
 pub(in crate::settings) mod choices;
 pub(in crate::settings) mod setting;
@@ -22,7 +22,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// The flag that belongs to a variable's name.
+/// The flag for a variable's name.
 macro_rules! flag {
     ($name:expr) => {{
         const FLAG: [u8; $name.len()] = flag_bytes($name);
@@ -33,7 +33,7 @@ macro_rules! flag {
     }};
 }
 
-/// Makes a static of each row, and the list of them all.
+/// Declares a static for each row, and the list of all.
 macro_rules! settings {
     ($($name:ident { $($field:ident: $value:expr,)* })*) => {
         $(pub(in crate::settings) static $name: Setting = Setting {

@@ -1,29 +1,29 @@
-//! What a row of the table of settings says, and the texts that follow from it.
+//! A row of the table of settings, and the texts that follow from it.
 
 /// A setting: one row of the table.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::settings) struct Setting {
     /// The environment variable.
     pub(in crate::settings) name: &'static str,
-    /// The long flag, without its dashes; it follows from the name.
+    /// The long flag without its dashes, derived from the name.
     pub(in crate::settings) flag: &'static str,
-    /// The variable that names a file with the value, if the setting is a secret.
+    /// The variable that names a file with the value; secrets only.
     pub(in crate::settings) file_name: &'static str,
-    /// The flag that does.
+    /// The flag that names a file with the value.
     pub(in crate::settings) file_flag: &'static str,
     /// Where `--help` lists it.
     pub(in crate::settings) heading: Heading,
-    /// What its value must look like.
+    /// What values it takes.
     pub(in crate::settings) kind: Kind,
-    /// The value's name in `--help`.
+    /// The placeholder for the value in `--help`.
     pub(in crate::settings) value_name: &'static str,
-    /// What holds when it isn't set.
+    /// What applies when it isn't set.
     pub(in crate::settings) fallback: Fallback,
-    /// Who may see it.
+    /// Whether its value may be shown.
     pub(in crate::settings) secrecy: Secrecy,
-    /// What an empty value means, if the setting is no secret.
+    /// What an empty value means, unless the setting is a secret.
     pub(in crate::settings) empty: Empty,
-    /// Whether a section of the settings file may set it for one collection alone.
+    /// Whether a section of the settings file may set it for one collection.
     pub(in crate::settings) is_per_collection: bool,
     /// What it is for, in a few sentences of plain text.
     pub(in crate::settings) help: &'static str,
@@ -79,24 +79,24 @@ impl Heading {
     }
 }
 
-/// What a value must look like.
+/// The values that a setting takes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::settings) enum Kind {
-    /// Text with rules of its own; `needs` completes "set it to".
+    /// Text with its own parser; `needs` completes "set it to".
     Text { needs: &'static str },
-    /// The same, with commas between its words. The settings file may have an array.
+    /// The same, a list separated by commas. The settings file also takes an array.
     List { needs: &'static str },
-    /// The same, as JSON. The settings file may have an array.
+    /// The same, as JSON. The settings file also takes an array.
     Json { needs: &'static str },
-    /// A whole number, both ends inclusive.
+    /// A whole number; bounds are inclusive.
     Whole {
         least: u64,
         most: u64,
         unit: &'static str,
     },
-    /// A number of bytes, both ends inclusive.
+    /// A number of bytes; bounds are inclusive.
     Size { least: u64, most: u64 },
-    /// One of a few words.
+    /// One of these words.
     Choice(fn() -> Vec<&'static str>),
 }
 
@@ -124,10 +124,10 @@ impl Kind {
     }
 }
 
-/// What holds when a setting isn't set.
+/// What applies when a setting isn't set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::settings) enum Fallback {
-    /// Nothing: it must be set.
+    /// It must be set.
     Required,
     /// No value; the text says what happens then.
     Unset(&'static str),
@@ -135,14 +135,14 @@ pub(in crate::settings) enum Fallback {
     Value(&'static str),
 }
 
-/// Who may see a setting.
+/// Whether a setting's value may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::settings) enum Secrecy {
-    /// Everybody.
+    /// It may be shown.
     Public,
-    /// Nobody. It has no flag, since a command line is visible to every process of the machine.
+    /// It must not be shown. It has no flag, because every process can see a command line.
     Secret,
-    /// Nobody. It has a flag all the same, for values without a password.
+    /// It must not be shown, but has a flag for values without a password.
     SecretWithFlag,
 }
 
@@ -151,12 +151,12 @@ pub(in crate::settings) enum Secrecy {
 pub(in crate::settings) enum Empty {
     /// A mistake.
     Refused,
-    /// The same as no value: files of settings often carry `KEY=`.
+    /// The same as no value: env files often contain `KEY=`.
     Unsets,
 }
 
 impl Setting {
-    /// What most settings have in common.
+    /// The fields that most rows don't set.
     pub(in crate::settings) const BASE: Self = Self {
         name: "",
         flag: "",
@@ -173,18 +173,18 @@ impl Setting {
         see: "",
     };
 
-    /// Whether this is its variable, or the one that names its file.
+    /// Whether this is its variable, or the one that names a file with the value.
     pub(in crate::settings) fn is_named(&self, name: &str) -> bool {
         self.name == name || self.may_be_in_file() && self.file_name == name
     }
 
-    /// Whether the value may come from a file that [`Setting::file_name`] names. A secret may: Docker
-    /// and Kubernetes hand them over as files.
+    /// Whether the value may come from a file that [`Setting::file_name`] names. Secrets may: Docker
+    /// and Kubernetes mount them as files.
     pub(in crate::settings) fn may_be_in_file(&self) -> bool {
         self.secrecy != Secrecy::Public
     }
 
-    /// Whether an empty value means the same as none. It does for secrets.
+    /// Whether an empty value means the same as none. For secrets it does.
     pub(in crate::settings) fn may_be_empty(&self) -> bool {
         self.empty == Empty::Unsets || self.secrecy != Secrecy::Public
     }
@@ -197,8 +197,8 @@ impl Setting {
         }
     }
 
-    /// What to set it to, as the end of a message.
-    pub(in crate::settings) fn mend(&self) -> String {
+    /// What to set it to, for the end of a message.
+    pub(in crate::settings) fn fix(&self) -> String {
         let needs = self.kind.needs();
         match self.default_text() {
             Some(default) => format!("set it to {needs} (default {default})"),
@@ -207,7 +207,7 @@ impl Setting {
     }
 }
 
-/// Bytes for people: exact, in the largest unit that divides them.
+/// A number of bytes, in the largest unit that divides it.
 pub(in crate::settings) fn size_text(bytes: u64) -> String {
     for (unit, factor) in SIZE_UNITS.iter().rev() {
         if bytes >= *factor && bytes.is_multiple_of(*factor) {
@@ -217,11 +217,11 @@ pub(in crate::settings) fn size_text(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
-/// Units of sizes, the smallest first.
+/// Units of sizes, smallest first.
 pub(in crate::settings) const SIZE_UNITS: [(&str, u64); 3] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-/// The flag's letters for a variable's name: `BATCH_SIZE` becomes `batch-size`.
+/// The flag for a variable: `BATCH_SIZE` becomes `batch-size`.
 pub(in crate::settings) const fn flag_bytes<const LEN: usize>(name: &str) -> [u8; LEN] {
     let name = name.as_bytes();
     let mut flag = [0; LEN];

@@ -16,7 +16,7 @@ fn run_is_what_no_command_means() {
 }
 
 #[test]
-fn asking_the_running_silt_needs_its_address_alone() {
+fn commands_for_the_running_silt_need_only_its_address() {
     let broken = [
         ("BATCH_SIZE", "x"),
         ("LAKE_URL", "y"),
@@ -56,7 +56,7 @@ fn asking_the_running_silt_needs_its_address_alone() {
         let given = Given::of(&[("HTTP_ADDR", address)]).args(&["healthcheck"]);
         let exit = given.load().unwrap_err();
         assert_eq!(exit.code(), 1, "the answer to a health check is 0 or 1");
-        let part = format!("HTTP_ADDR={address}: the running silt can't be asked");
+        let part = format!("HTTP_ADDR={address}: the running silt has no known address");
         assert!(exit.to_string().contains(&part), "{exit}");
     }
     let given = Given::of(&[("HTTP_TOKEN", "short")]);

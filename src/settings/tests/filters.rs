@@ -61,12 +61,12 @@ fn all_of_it_can_be_set() {
 fn operations_are_those_that_the_stream_has() {
     assert_eq!(
         problem(&[("OPERATION_TYPES", "insert,updates")]),
-        "OPERATION_TYPES=insert,updates: `updates` is no operation; is update meant?"
+        "OPERATION_TYPES=insert,updates: `updates` is not an operation; did you mean update?"
     );
     assert_eq!(
         problem(&[("OPERATION_TYPES", "createIndexes")]),
-        "OPERATION_TYPES=createIndexes: the server tells of `createIndexes` only if it is asked to; set \
-         SHOW_EXPANDED_EVENTS=true, or leave it out"
+        "OPERATION_TYPES=createIndexes: the server sends `createIndexes` only with SHOW_EXPANDED_EVENTS=true; set \
+         SHOW_EXPANDED_EVENTS=true, or remove it"
     );
 }
 
@@ -78,9 +78,9 @@ fn a_pipeline_is_judged_by_what_the_stream_looks_up() {
     );
     let (problems, text) = Given::of(&LOCAL).and(&[pipeline]).problems();
     assert_eq!(problems.len(), 2);
-    assert!(text.starts_with("silt: 1 setting needs mending"), "{text}");
+    assert!(text.starts_with("silt: 1 setting is wrong"), "{text}");
     assert!(text.contains(
-        "stage 1, $match: it hangs on `fullDocument.a`, which FULL_DOCUMENT=updateLookup"
+        "stage 1, $match: it depends on `fullDocument.a`, which FULL_DOCUMENT=updateLookup"
     ));
     assert!(text.contains("stage 2, $unset: it removes `_id`"), "{text}");
     let problem = problem(&[pipeline, ("FULL_DOCUMENT", "required")]);
@@ -94,20 +94,21 @@ fn a_pipeline_is_judged_by_what_the_stream_looks_up() {
 
 /// Whoever takes a password out of changes doesn't want it in the lake.
 #[test]
-fn a_snapshot_is_refused_where_changes_are_cut() {
+fn a_snapshot_is_refused_if_a_pipeline_removes_fields() {
     let pipeline = ("PIPELINE", r#"[{"$unset": "fullDocument.password"}]"#);
     let problem = problem(&[pipeline, ("SNAPSHOT", "initial")]);
-    let start = "SNAPSHOT=initial: a snapshot reads documents whole, also what PIPELINE takes out";
+    let start =
+        "SNAPSHOT=initial: a snapshot reads whole documents, including what PIPELINE removes";
     assert!(problem.starts_with(start), "{problem}");
     assert_eq!(feed(&[pipeline]).snapshot, SnapshotMode::Never);
 }
 
 #[test]
-fn a_snapshot_behind_a_gap_needs_feeds_that_go_on_behind_it() {
+fn a_snapshot_after_a_gap_needs_feeds_that_continue_after_it() {
     let problem = problem(&[("SNAPSHOT", "when-lost")]);
     assert!(
         problem.starts_with(
-            "SNAPSHOT=when-lost: with ON_HISTORY_LOST=halt no feed goes on behind a gap"
+            "SNAPSHOT=when-lost: with ON_HISTORY_LOST=halt no feed continues after a gap"
         ),
         "{problem}"
     );
@@ -147,7 +148,7 @@ fn the_rate_of_snapshots_is_a_size_or_off() {
 }
 
 #[test]
-fn a_snapshot_beside_changes_that_are_left_out_is_warned_of() {
+fn a_snapshot_with_filtered_changes_is_warned_of() {
     let matching = (
         "PIPELINE",
         r#"[{"$match": {"documentKey._id": {"$gt": 5}}}]"#,

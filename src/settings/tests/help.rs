@@ -58,7 +58,7 @@ fn the_long_help_documents_every_setting_with_its_default() {
         "--env-file <PATH>",
         "AZURE_STORAGE_ACCOUNT_KEY\n",
         "AZURE_STORAGE_SAS_TOKEN\n",
-        "a command line is visible to every process",
+        "every process can see a command line",
         "Exit status of run: 0",
     ] {
         assert!(help.contains(text), "{text}");

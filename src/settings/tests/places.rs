@@ -64,7 +64,7 @@ fn bad_lines_of_the_file_are_named_without_their_text() {
     let (problems, text) = given.problems();
     assert_eq!(problems.len(), 2);
     assert!(text.contains(", line 2: there is no `=` in this line; write NAME=VALUE"));
-    assert!(text.contains(", line 3: its quote is never closed"));
+    assert!(text.contains(", line 3: its quote isn't closed"));
     assert!(!text.contains("canary"));
 }
 
@@ -77,7 +77,7 @@ fn a_setting_twice_in_the_file_is_refused_and_another_name_is_not() {
 }
 
 #[test]
-fn odd_names_in_the_file_are_warned_of() {
+fn unknown_names_in_the_file_are_warned_of() {
     let given = Given::of(&LOCAL).env_file("BATCHSIZE=5\nTEMP_DIR=./temp\nHOME=/x\n");
     let warnings = given.load().unwrap().warnings;
     assert_eq!(warnings.len(), 2);

@@ -81,12 +81,12 @@ fn a_stream_for_each_match_of_a_pattern_is_refused() {
     let problem = of("shop", "a*").and(&apart).problem();
     assert_eq!(
         problem,
-        "STREAMS=per-collection: it isn't known which collections the patterns of MONGODB_COLLECTIONS will \
-         mean; set STREAMS=shared, or names alone in MONGODB_COLLECTIONS"
+        "STREAMS=per-collection: the patterns in MONGODB_COLLECTIONS also match collections that don't exist yet; \
+         set STREAMS=shared, or only names in MONGODB_COLLECTIONS"
     );
     let problem = of("*", "a").and(&apart).problem();
     assert!(
-        problem.contains("the patterns of MONGODB_DATABASE will mean"),
+        problem.contains("the patterns in MONGODB_DATABASE also match"),
         "{problem}"
     );
     let problem = of("*", "a").and(&[("STREAMS", "both")]).problem();
@@ -97,7 +97,7 @@ fn a_stream_for_each_match_of_a_pattern_is_refused() {
 }
 
 #[test]
-fn what_no_server_has_is_refused_in_lists_too() {
+fn names_that_no_server_accepts_are_refused_in_lists() {
     for (databases, collections, what) in [
         (
             "admin",
@@ -122,12 +122,12 @@ fn what_no_server_has_is_refused_in_lists_too() {
         (
             "shop",
             "a,!b",
-            "MONGODB_COLLECTIONS=a,!b: `!b` takes nothing away",
+            "MONGODB_COLLECTIONS=a,!b: `!b` has no effect",
         ),
         (
             "shop",
             "/(?=a)/",
-            "`/(?=a)/`: after `(?` it has more than silt and the server read alike",
+            "`/(?=a)/`: after `(?` it has a construct that silt and the server interpret differently",
         ),
     ] {
         let problem = of(databases, collections).problem();
@@ -143,7 +143,7 @@ fn what_no_server_has_is_refused_in_lists_too() {
 }
 
 #[test]
-fn patterns_pass_over_the_checkpoints_and_names_do_not() {
+fn patterns_skip_the_checkpoints_and_names_do_not() {
     let (selection, _) = shared(&of("*", "*").settings());
     assert!(selection.matches("shop", "users") && selection.matches("metadata", "x"));
     assert!(!selection.matches("metadata", "change_stream_state"));

@@ -92,7 +92,9 @@ fn a_file_that_cannot_be_read_is_named() {
         let start = format!("AZURE_STORAGE_ACCOUNT_KEY_FILE: {}: ", text(path));
         assert!(problem.starts_with(&start), "{problem}");
         assert!(problem.contains(what), "{problem}");
-        assert!(problem.ends_with("name a file that silt may read and that holds the value alone"));
+        assert!(
+            problem.ends_with("name a file that silt can read and that contains only the value")
+        );
     }
     let binary = file([0xff, 0xfe]);
     let given = Given::of(&[("MONGODB_URI_FILE", text(&binary)), LOCAL[1]]);

@@ -149,7 +149,7 @@ fn secrets_as_flags_are_refused_with_the_reason() {
         ] {
             let problem = Given::of(&AZURE).args(args).problem();
             let start = format!(
-                "{}: it has no flag, since a command line is visible",
+                "{}: it has no flag, because every process can see",
                 setting.name
             );
             assert!(problem.starts_with(&start), "{problem}");

@@ -241,45 +241,45 @@ fn a_section_is_for_one_collection_that_is_watched() {
             "mydb",
             "users",
             "user",
-            "F, line 1, [collections.user]: no such collection is watched; name one that MONGODB_DATABASE and \
+            "F, line 1, [collections.user]: no watched collection has this name; name one that MONGODB_DATABASE and \
              MONGODB_COLLECTIONS watch",
         ),
         (
             "mydb",
             "a*",
             "'other.a1'",
-            "F, line 1, [collections.\"other.a1\"]: no such collection is watched",
+            "F, line 1, [collections.\"other.a1\"]: no watched collection has this name",
         ),
         (
             "mydb",
             "*",
             "'system.views'",
-            "no such collection is watched",
+            "no watched collection has this name",
         ),
         (
             "a,b",
             "users",
             "users",
-            "F, line 1, [collections.users]: several collections may be meant; name the database too: \
+            "F, line 1, [collections.users]: several collections have this name; name the database too: \
              [collections.\"a.users\"]",
         ),
         (
             "mydb",
             "mydb.users,users",
             "'mydb.users'",
-            "several collections may be meant; name the database too: [collections.\"mydb.mydb.users\"]",
+            "several collections have this name; name the database too: [collections.\"mydb.mydb.users\"]",
         ),
         (
             "*",
             "users",
             "users",
-            "no such collection is watched; name its database too: [collections.\"DATABASE.users\"]",
+            "no watched collection has this name; name its database too: [collections.\"DATABASE.users\"]",
         ),
         (
             "*",
             "*",
             "'metadata.change_stream_state'",
-            "silt keeps its checkpoints there, which no pattern means; leave the section out",
+            "silt keeps its checkpoints there, which patterns never match; remove the section",
         ),
     ] {
         let environment = [
@@ -308,8 +308,8 @@ fn a_section_is_for_one_collection_that_is_watched() {
     assert_eq!(
         with(&twice).problems(),
         [
-            "F, line 3, [collections.\"mydb.users\"]: mydb.users has a section already, in F, line 1, \
-          [collections.users]; make one of the two"
+            "F, line 3, [collections.\"mydb.users\"]: mydb.users already has a section, in F, line 1, \
+          [collections.users]; merge the two"
         ]
     );
 }
@@ -322,10 +322,10 @@ fn problems_name_file_line_section_and_key_and_are_told_together() {
     );
     let problems = with.and(&[("LOG_LEVEL", "loud")]).problems();
     let expected = [
-        "F, line 7, [collections.nobody]: no such collection is watched",
-        "batch_size (in F, line 1): it is no setting; is BATCH_SIZE meant?",
+        "F, line 7, [collections.nobody]: no watched collection has this name",
+        "batch_size (in F, line 1): it is not a setting; did you mean BATCH_SIZE?",
         "PIPELINE=[{\"$unset\":\"_id\"}] (in F, line 6, [collections.users]): stage 1, $unset: it removes `_id`",
-        "TZ (in F, line 5, [collections.users]): it holds for all collections together; move it",
+        "TZ (in F, line 5, [collections.users]): it applies to all collections together; move it",
         "BATCH_SIZE=0 (in F, line 4, [collections.users]): less than 1; set it to 1 to 1000000",
         "BATCH_BYTES=8MB (in F, line 2): not a size; set it to",
         "GZIP_LEVEL=10 (in F, line 8, [collections.nobody]): more than 9; set it to",
@@ -360,7 +360,7 @@ fn what_is_wrong_for_all_is_told_once_and_what_only_a_section_makes_wrong_with_i
         .problems();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(
-        problems[0].contains("(for [collections.users]): stage 1, $match: it hangs on"),
+        problems[0].contains("(for [collections.users]): stage 1, $match: it depends on"),
         "{problems:?}"
     );
 }
@@ -369,7 +369,7 @@ fn what_is_wrong_for_all_is_told_once_and_what_only_a_section_makes_wrong_with_i
 fn what_is_no_toml_is_told_with_its_place_and_without_its_text() {
     let problems = with("BATCH_SIZE = 1\nHTTP_TOKEN = canary7f3a\n").problems();
     assert!(
-        problems[0].starts_with("F, line 2, column 14: no TOML: "),
+        problems[0].starts_with("F, line 2, column 14: not TOML: "),
         "{problems:?}"
     );
     assert!(!problems.concat().contains("canary7f3a"), "{problems:?}");

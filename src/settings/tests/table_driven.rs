@@ -179,8 +179,8 @@ fn empty_values_unset_or_are_refused() {
                 setting.name
             );
             if let (false, Some(default)) = (setting.may_be_empty(), setting.default_text()) {
-                let mend = format!("remove the line to take the default {default}");
-                assert!(text.contains(&mend), "{text}");
+                let fix = format!("remove the line to take the default {default}");
+                assert!(text.contains(&fix), "{text}");
             }
         }
     }
@@ -240,9 +240,7 @@ fn all_problems_are_reported_together_in_the_order_of_the_help() {
     unique.dedup();
     assert_eq!(unique, in_order);
     let count = unique.len();
-    assert!(text.starts_with(&format!(
-        "silt: {count} settings need mending\n  MONGODB_URI"
-    )));
+    assert!(text.starts_with(&format!("silt: {count} settings are wrong\n  MONGODB_URI")));
 }
 
 /// Text that gets further into the parsers than any text does.

@@ -149,17 +149,17 @@ fn start_at_is_a_time_that_has_been() {
         ("2024-01-15", "neither `now` nor an RFC 3339 time"),
         ("2024-01-15T14:00:00", "neither `now` nor an RFC 3339 time"),
         ("1705323600", "neither `now` nor an RFC 3339 time"),
-        ("1969-12-31T23:59:59Z", "not after 1970 began"),
-        ("1970-01-01T00:00:00Z", "not after 1970 began"),
-        ("0000-01-01T00:00:00Z", "not after 1970 began"),
+        ("1969-12-31T23:59:59Z", "before 1970"),
+        ("1970-01-01T00:00:00Z", "before 1970"),
+        ("0000-01-01T00:00:00Z", "before 1970"),
         ("2026-01-01T00:00:01Z", "in the future"),
         (
             "2106-02-07T06:28:16Z",
-            "later than MongoDB's timestamps reach (2106)",
+            "later than MongoDB's timestamps allow (2106)",
         ),
         (
             "9999-12-31T23:59:59Z",
-            "later than MongoDB's timestamps reach (2106)",
+            "later than MongoDB's timestamps allow (2106)",
         ),
     ] {
         let problem = Given::of(&LOCAL).and(&[("START_AT", text)]).problem();
@@ -181,7 +181,7 @@ fn a_schedule_that_never_fires_is_refused() {
     let problem = Given::of(&LOCAL)
         .and(&[("DUMP_SCHEDULE", "0 0 30 2 *")])
         .problem();
-    assert!(problem.starts_with("DUMP_SCHEDULE=0 0 30 2 *: there is no such time"));
+    assert!(problem.starts_with("DUMP_SCHEDULE=0 0 30 2 *: it never matches"));
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Regular expressions that silt and the server read alike.
+//! Regular expressions that silt and the server interpret identically.
 //!
-//! The server has PCRE, silt the crate `regex`. What both take and read differently would let a collection
-//! be sent and not be known, or the other way round. So only what they share is taken: letters, `.`, classes,
-//! groups, `|`, `^`, `$`, and how often something comes.
+//! The server uses PCRE, silt the crate `regex`. If both accepted an expression with different meanings, a collection
+//! would be sent and not be recognized, or the reverse. So only common constructs are accepted: letters, `.`, classes,
+//! groups, `|`, `^`, `$` and repetitions.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -13,7 +13,7 @@ use crate::settings::problems::Fault;
 /// <https://www.mongodb.com/docs/manual/reference/operator/query/regex/>
 pub(in crate::settings) const LEN_MAX_BYTES: usize = 32_764;
 
-/// Reads what stands between the slashes, and spells out what the two would read differently.
+/// Parses the text between the slashes, and replaces escapes that the two would interpret differently.
 pub(in crate::settings) fn parse(body: &str) -> Result<String, Fault> {
     if body.is_empty() {
         return Err(Fault::new("it is empty"));
@@ -34,14 +34,14 @@ pub(in crate::settings) fn parse(body: &str) -> Result<String, Fault> {
     Ok(reader.text)
 }
 
-/// What was read last, as far as it matters to what may follow.
+/// What was read last, which decides what may follow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
-    /// Nothing that could come several times.
+    /// Nothing that can be repeated.
     Nothing,
-    /// Something that could.
+    /// Something that can.
     Atom,
-    /// How often it comes.
+    /// A repetition.
     Count,
 }
 
@@ -69,7 +69,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Behind a `\`.
+    /// After a `\`.
     fn escape(&mut self, in_class: bool) -> Result<(), Fault> {
         let expanded = match self.rest.next() {
             None => return Err(Fault::new("it ends with a `\\`")),
@@ -92,10 +92,10 @@ impl Reader<'_> {
             }
             Some(other) => {
                 let what = format!(
-                    "`\\{}` isn't read alike by silt and the server",
+                    "`\\{}` means different things to silt and the server",
                     other.escape_debug()
                 );
-                return Err(Fault::mended_by(what, "write it in another way"));
+                return Err(Fault::with_fix(what, "write it differently"));
             }
         };
         if in_class || expanded == "/" {
@@ -108,7 +108,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Behind a `[`, up to its `]`.
+    /// After a `[`, up to its `]`.
     fn class(&mut self) -> Result<(), Fault> {
         self.text.push('[');
         if self.rest.next_if_eq(&'^').is_some() {
@@ -119,14 +119,14 @@ impl Reader<'_> {
         }
         loop {
             match self.rest.next() {
-                None => return Err(Fault::mended_by("a `[` is never closed", "add its `]`")),
+                None => return Err(Fault::with_fix("a `[` is never closed", "add its `]`")),
                 Some(']') => {
                     self.text.push(']');
                     return Ok(());
                 }
                 Some('[') => return Err(unescaped("[")),
                 Some('\\') => self.escape(true)?,
-                // Classes can be subtracted and met so, in the crate alone.
+                // Set operations on classes, which only the crate has.
                 Some(sign @ ('&' | '-' | '~')) if self.rest.peek() == Some(&sign) => {
                     return Err(unescaped(&format!("{sign}{sign}")));
                 }
@@ -135,7 +135,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Behind a `(`.
+    /// After a `(`.
     fn open(&mut self) -> Result<(), Fault> {
         self.text.push('(');
         self.last = Last::Nothing;
@@ -149,12 +149,12 @@ impl Reader<'_> {
             self.text.push(':');
             return Ok(());
         }
-        let what = "after `(?` it has more than silt and the server read alike";
-        let mend = "write (…), (?:…), (?i:…), or (?i) in front of all";
-        Err(Fault::mended_by(what, mend))
+        let what = "after `(?` it has a construct that silt and the server interpret differently";
+        let fix = "write (…), (?:…), (?i:…), or (?i) in front of all";
+        Err(Fault::with_fix(what, fix))
     }
 
-    /// How often the last comes: `*`, `+`, `?`, `{2}`, `{2,}`, `{2,3}`; and a `?` behind one of these.
+    /// A repetition: `*`, `+`, `?`, `{2}`, `{2,}`, `{2,3}`; and a `?` after one of these.
     fn count(&mut self, first: char) -> Result<(), Fault> {
         match (self.last, first) {
             (Last::Count, '?') => {
@@ -164,9 +164,9 @@ impl Reader<'_> {
             }
             (Last::Atom, _) => {}
             _ => {
-                let what = format!("there is nothing before `{first}` that could come so often");
-                let mend = format!("write `\\{first}` for the sign itself");
-                return Err(Fault::mended_by(what, mend));
+                let what = format!("there is nothing before `{first}` to repeat");
+                let fix = format!("write `\\{first}` for the sign itself");
+                return Err(Fault::with_fix(what, fix));
             }
         }
         self.text.push(first);
@@ -191,8 +191,8 @@ impl Reader<'_> {
 
 fn unescaped(sign: &str) -> Fault {
     let escaped: String = sign.chars().flat_map(|sign| ['\\', sign]).collect();
-    let what = format!("`{sign}` isn't read alike here by silt and the server");
-    Fault::mended_by(what, format!("write `{escaped}` for the sign itself"))
+    let what = format!("`{sign}` means different things here to silt and the server");
+    Fault::with_fix(what, format!("write `{escaped}` for the sign itself"))
 }
 
 #[cfg(test)]
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_both_share_stays_as_it_is() {
+    fn common_constructs_are_unchanged() {
         for body in [
             "orders_.*",
             "^a|b$",
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_and_digits_are_those_of_ascii_for_both() {
+    fn letters_and_digits_are_ascii() {
         for (body, text) in [
             (r"\d+", "[0-9]+"),
             (r"\D\W", "[^0-9][^0-9A-Za-z_]"),
@@ -236,39 +236,39 @@ mod tests {
     }
 
     #[test]
-    fn what_they_read_differently_is_refused() {
+    fn constructs_that_differ_are_refused() {
         for (body, what) in [
             ("", "it is empty"),
             ("a\\", "it ends with a `\\`"),
-            (r"\bx", "`\\b` isn't read alike"),
-            (r"\p{L}", "`\\p` isn't"),
-            (r"(a)\1", "`\\1` isn't"),
-            (r"\x41", "`\\x` isn't"),
-            (r"a\<", "`\\<` isn't"),
-            (r"[\D]", "`\\D` isn't"),
-            (r"\Qa.b\E", "`\\Q` isn't"),
-            ("\\\u{1b}", r"`\\u{1b}` isn't"),
-            ("[[:alpha:]]", "`[` isn't read alike here"),
-            ("[a&&b]", "`&&` isn't"),
-            ("[a--b]", "`--` isn't"),
-            ("[a~~b]", "`~~` isn't"),
-            ("[]a]", "`]` isn't"),
-            ("[^]a]", "`]` isn't"),
+            (r"\bx", "`\\b` means different things"),
+            (r"\p{L}", "`\\p` means different things"),
+            (r"(a)\1", "`\\1` means different things"),
+            (r"\x41", "`\\x` means different things"),
+            (r"a\<", "`\\<` means different things"),
+            (r"[\D]", "`\\D` means different things"),
+            (r"\Qa.b\E", "`\\Q` means different things"),
+            ("\\\u{1b}", r"`\\u{1b}` means different things"),
+            ("[[:alpha:]]", "`[` means different things here"),
+            ("[a&&b]", "`&&` means different things"),
+            ("[a--b]", "`--` means different things"),
+            ("[a~~b]", "`~~` means different things"),
+            ("[]a]", "`]` means different things"),
+            ("[^]a]", "`]` means different things"),
             ("[abc", "a `[` is never closed"),
-            ("(?=a)", "after `(?` it has more"),
-            ("(?<n>a)", "after `(?` it has more"),
-            ("a(?i)b", "after `(?` it has more"),
-            ("(?s)a", "after `(?` it has more"),
-            ("(?ii:a)", "after `(?` it has more"),
+            ("(?=a)", "after `(?` it has a construct"),
+            ("(?<n>a)", "after `(?` it has a construct"),
+            ("a(?i)b", "after `(?` it has a construct"),
+            ("(?s)a", "after `(?` it has a construct"),
+            ("(?ii:a)", "after `(?` it has a construct"),
             ("a++", "there is nothing before `+`"),
             ("a**", "there is nothing before `*`"),
             ("a*??", "there is nothing before `?`"),
             ("*a", "there is nothing before `*`"),
             ("(|?a)", "there is nothing before `?`"),
             ("^*", "there is nothing before `*`"),
-            ("a{,2}", "`{` isn't"),
-            ("a{x}", "`{` isn't"),
-            ("a{2", "`{` isn't"),
+            ("a{,2}", "`{` means different things"),
+            ("a{x}", "`{` means different things"),
+            ("a{2", "`{` means different things"),
             ("{2}", "there is nothing before `{`"),
         ] {
             let fault = parse(body).expect_err(body);

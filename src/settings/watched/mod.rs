@@ -1,4 +1,4 @@
-//! What is watched: databases, collections, and how many streams that takes.
+//! What is watched: databases, collections, and in how many streams.
 
 mod common_regex;
 pub(in crate::settings) mod namespaces;
@@ -49,7 +49,7 @@ impl Scope {
         })
     }
 
-    /// Whether a collection is watched because it is named.
+    /// Whether a collection is watched by name, not by a pattern.
     pub(in crate::settings) fn names(&self, database: &str, collection: &str) -> bool {
         let mut names = self.collections.literal_names();
         self.matches(database, collection) && names.any(|name| name == collection)
@@ -60,8 +60,8 @@ impl Scope {
         self.selection(Vec::new()).matches(database, collection)
     }
 
-    /// What each feed watches: first the shared one, if there is one, then those of a collection each.
-    /// `apart` has a stream of its own. A pattern doesn't mean the checkpoints.
+    /// What each feed watches: first the shared one, if any, then those of single collections.
+    /// Collections in `apart` have streams of their own. Patterns never match the checkpoints.
     pub(in crate::settings) fn feeds(
         &self,
         apart: &[Namespace],
@@ -74,20 +74,20 @@ impl Scope {
                 .map(Watched::Collection)
                 .collect();
         }
-        let mut passed_over: Vec<_> = apart.iter().map(namespace).collect();
+        let mut excluded: Vec<_> = apart.iter().map(namespace_names).collect();
         if let CheckpointSettings::MongoDb {
             database,
             collection,
         } = checkpoints
             && self.matches(database, collection)
         {
-            passed_over.push((database.clone(), collection.clone()));
+            excluded.push((database.clone(), collection.clone()));
         }
-        let is_apart = |origin: &Namespace| passed_over.contains(&namespace(origin));
-        // Where all that is named stands apart, nothing is left to share.
+        let is_apart = |namespace: &Namespace| excluded.contains(&namespace_names(namespace));
+        // If every named collection has its own stream, none is left to share.
         let is_needed = !self.is_named() || !self.namespaces().iter().all(is_apart);
         let shared = Watched::Many {
-            selection: self.selection(passed_over),
+            selection: self.selection(excluded),
             layout: self.layout,
         };
         let apart = apart.iter().cloned().map(Watched::Collection);
@@ -109,38 +109,38 @@ impl Scope {
         match (all.next(), all.next()) {
             (Some((database, collection)), None) => {
                 if checkpoints.is_some_and(|store| holds(store, database, collection)) {
-                    let what = "silt keeps its checkpoints there, which no pattern means";
-                    return Err(Fault::mended_by(what, "leave the section out"));
+                    let what = "silt keeps its checkpoints there, which patterns never match";
+                    return Err(Fault::with_fix(what, "remove the section"));
                 }
                 Ok(self.origin(database, collection))
             }
             (Some((database, collection)), Some(_)) => {
-                let what = "several collections may be meant";
-                let mend =
+                let what = "several collections have this name";
+                let fix =
                     format!("name the database too: [collections.\"{database}.{collection}\"]");
-                Err(Fault::mended_by(what, mend))
+                Err(Fault::with_fix(what, fix))
             }
             (None, _) => {
-                let mut mend =
+                let mut fix =
                     "name one that MONGODB_DATABASE and MONGODB_COLLECTIONS watch".to_owned();
                 if self.databases.names().is_none() && self.collections.matches(key) {
-                    mend = format!(
+                    fix = format!(
                         "name its database too: [collections.\"DATABASE.{}\"]",
                         shown(key)
                     );
                 }
-                Err(Fault::mended_by("no such collection is watched", mend))
+                Err(Fault::with_fix("no watched collection has this name", fix))
             }
         }
     }
 
-    /// What a section's name may mean: with a database, as it is named, or else by a pattern.
+    /// The collections that a section's name may stand for: with its database, by name, or else by a pattern.
     fn meant<'a>(&'a self, key: &'a str) -> BTreeSet<(&'a str, &'a str)> {
         let is_watched = |(database, name): &(&str, &str)| self.matches(database, name);
         let is_named = |(database, name): &(&str, &str)| self.names(database, name);
         let databases = self.databases.literal_names();
         let alone: Vec<_> = databases.map(|database| (database, key)).collect();
-        // A database's name has no dot.
+        // Names of databases contain no dot.
         let with_database = key.split_once('.').filter(is_watched);
         let named = alone.iter().copied().filter(is_named);
         let mut meant: BTreeSet<_> = with_database.into_iter().chain(named).collect();
@@ -212,11 +212,11 @@ fn holds(store: &CheckpointSettings, database: &str, collection: &str) -> bool {
     }
 }
 
-fn namespace(origin: &Namespace) -> (String, String) {
-    (origin.database.clone(), origin.collection.clone())
+fn namespace_names(namespace: &Namespace) -> (String, String) {
+    (namespace.database.clone(), namespace.collection.clone())
 }
 
-/// How many streams there are to be.
+/// One stream for each collection, or one for all.
 fn streams(
     values: &mut Values,
     databases: Option<&NameSet>,
@@ -237,9 +237,10 @@ fn streams(
     match (asked, pattern) {
         (Some(Streams::PerCollection), Some((list, _))) => {
             let name = list.name;
-            let what = format!("it isn't known which collections the patterns of {name} will mean");
-            let mend = format!("set {}=shared, or names alone in {name}", setting.name);
-            values.refuse(setting, Fault::mended_by(what, mend));
+            let what =
+                format!("the patterns in {name} also match collections that don't exist yet");
+            let fix = format!("set {}=shared, or only names in {name}", setting.name);
+            values.refuse(setting, Fault::with_fix(what, fix));
             None
         }
         (Some(asked), _) => Some(asked),
@@ -248,7 +249,7 @@ fn streams(
     }
 }
 
-/// Says whether a collection's name is too long together with that of any database.
+/// Refuses a collection whose name is too long together with that of any database.
 fn check_namespaces(databases: Option<&NameSet>, collections: &NameSet) -> Result<(), Fault> {
     let databases = databases.into_iter().flat_map(NameSet::literal_names);
     let longest = databases.max_by_key(|name| name.len());

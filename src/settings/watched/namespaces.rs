@@ -1,7 +1,7 @@
-//! What MongoDB takes as the name of a database or a collection.
+//! What MongoDB accepts as the name of a database or a collection.
 //!
 //! <https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions>, as servers on Unix
-//! apply it; what only a server on Windows refuses, it says itself.
+//! apply them. The further restrictions of Windows are left to the server.
 
 use crate::settings::problems::Fault;
 use crate::settings::watched::patterns::{self, Rules};
@@ -18,7 +18,7 @@ const NAMESPACE_MAX_BYTES: usize = 255;
 ///
 /// # Errors
 ///
-/// All faults of all its words.
+/// All faults in all entries.
 pub(in crate::settings) fn parse_databases(list: &str) -> Result<NameSet, Vec<Fault>> {
     let rules = Rules {
         fault: fault_of_database_letters,
@@ -32,7 +32,7 @@ pub(in crate::settings) fn parse_databases(list: &str) -> Result<NameSet, Vec<Fa
 ///
 /// # Errors
 ///
-/// All faults of all its words.
+/// All faults in all entries.
 pub(in crate::settings) fn parse_collections(list: &str) -> Result<NameSet, Vec<Fault>> {
     let rules = Rules {
         fault: fault_of_collection_letters,
@@ -42,7 +42,7 @@ pub(in crate::settings) fn parse_collections(list: &str) -> Result<NameSet, Vec<
     patterns::parse(list, &rules)
 }
 
-/// Reads the name of a database that can hold user data: none of the server's own.
+/// Reads the name of a database for user data, not one of the server's own.
 pub(in crate::settings) fn parse_database(name: &str) -> Result<String, Fault> {
     let fault = fault_of_database_letters(name)
         .or_else(|| fault_of_database_length(name))
@@ -58,7 +58,7 @@ pub(in crate::settings) fn parse_collection(name: &str) -> Result<String, Fault>
     fault.map_or_else(|| Ok(name.to_owned()), |what| Err(Fault::new(what)))
 }
 
-/// Says whether database and collection are too long together.
+/// Refuses a database and a collection that are too long together.
 pub(in crate::settings) fn check_namespace(database: &str, collection: &str) -> Result<(), Fault> {
     if database.len() + 1 + collection.len() > NAMESPACE_MAX_BYTES {
         let what = format!("longer than {NAMESPACE_MAX_BYTES} bytes together with its database");

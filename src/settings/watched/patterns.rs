@@ -8,21 +8,21 @@ use crate::settings::problems::{Fault, quoted};
 use crate::settings::watched::common_regex;
 use silt_core::namespace::selection::{Matcher, NameSet};
 
-/// What a list is of: says what is wrong with a name.
+/// The restrictions on names in a list: each function returns what is wrong with a name.
 pub(in crate::settings) struct Rules {
-    /// What no server takes, in a name or in the fixed letters of a pattern.
+    /// What no name may contain, nor the literal part of a pattern.
     pub(in crate::settings) fault: fn(&str) -> Option<String>,
-    /// The same of a whole name, such as its length.
+    /// What no whole name may be, such as too long.
     pub(in crate::settings) fault_of_whole: fn(&str) -> Option<String>,
-    /// What is the server's own. An exception may name it: it isn't watched anyway.
+    /// Names of the server's own. Exceptions may contain them: they are never watched.
     pub(in crate::settings) fault_of_own: fn(&str) -> Option<String>,
 }
 
-/// Reads a list. A list of exceptions alone means all but these.
+/// Reads a list. A list with only exceptions selects everything else.
 ///
 /// # Errors
 ///
-/// All faults of all its words.
+/// All faults in all entries.
 pub(in crate::settings) fn parse(list: &str, rules: &Rules) -> Result<NameSet, Vec<Fault>> {
     let words = split(list);
     let mut faults = Vec::new();
@@ -31,20 +31,20 @@ pub(in crate::settings) fn parse(list: &str, rules: &Rules) -> Result<NameSet, V
     for (at, word) in words.iter().enumerate() {
         if word.is_empty() {
             let what = format!("name {} of the list is empty", at + 1);
-            faults.push(Fault::mended_by(what, "remove the comma too many"));
+            faults.push(Fault::with_fix(what, "remove the extra comma"));
         } else if !seen.insert(word) {
             let what = format!("it names {} twice", quoted(word, list));
-            faults.push(Fault::mended_by(what, "name each once"));
+            faults.push(Fault::with_fix(what, "name each once"));
         } else {
             match parse_word(word, rules) {
                 Ok((true, matcher)) => set.excludes.push(matcher),
                 Ok((false, matcher)) => set.includes.push(matcher),
                 Err(fault) => faults.push(Fault {
                     what: format!("{}: {}", quoted(word, list), fault.what),
-                    // Of a list of one word nothing would be left.
-                    mend: fault
-                        .mend
-                        .or_else(|| (words.len() > 1).then(|| "leave it out".to_owned())),
+                    // Removing the only entry would leave an empty list.
+                    fix: fault
+                        .fix
+                        .or_else(|| (words.len() > 1).then(|| "remove it".to_owned())),
                 }),
             }
         }
@@ -59,7 +59,7 @@ pub(in crate::settings) fn parse(list: &str, rules: &Rules) -> Result<NameSet, V
     Ok(set)
 }
 
-/// Cuts a list at its commas, but for those within a regular expression.
+/// Splits a list at its commas, except those within a regular expression.
 pub(in crate::settings) fn split(list: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = list;
@@ -75,7 +75,7 @@ pub(in crate::settings) fn split(list: &str) -> Vec<&str> {
     }
 }
 
-/// Length of the regular expression that a text begins with, with all before it.
+/// Length of the regular expression at the start of a text, with everything before it.
 fn regex_len(text: &str) -> Option<usize> {
     let start = text.trim_start();
     let start = start.strip_prefix('!').unwrap_or(start).trim_start();
@@ -83,7 +83,7 @@ fn regex_len(text: &str) -> Option<usize> {
     Some(text.len() - body.len() + closing_slash(body)? + 1)
 }
 
-/// Where the `/` is that ends a regular expression: the first without a `\` before it.
+/// Position of the `/` that ends a regular expression: the first one without a `\` before it.
 fn closing_slash(body: &str) -> Option<usize> {
     let mut is_escaped = false;
     body.char_indices().find_map(|(at, character)| {
@@ -93,14 +93,14 @@ fn closing_slash(body: &str) -> Option<usize> {
     })
 }
 
-/// Reads one word: whether it is an exception, and what it means.
+/// Reads one entry: whether it is an exception, and what it matches.
 fn parse_word(word: &str, rules: &Rules) -> Result<(bool, Matcher), Fault> {
     let (is_exception, word) = match word.strip_prefix('!') {
         Some(word) => (true, word.trim_start()),
         None => (false, word),
     };
     if word.is_empty() {
-        return Err(Fault::new("it excludes nothing"));
+        return Err(Fault::new("nothing follows the `!`"));
     }
     if let Some(body) = word.strip_prefix('/') {
         return Ok((is_exception, regular_expression(word, body)?));
@@ -119,7 +119,7 @@ fn parse_word(word: &str, rules: &Rules) -> Result<(bool, Matcher), Fault> {
     Ok((is_exception, matcher))
 }
 
-/// `*` stands for any letters, `?` for one.
+/// `*` stands for any characters, `?` for one.
 fn glob(word: &str) -> Result<Matcher, Fault> {
     let mut text = String::new();
     for character in word.chars() {
@@ -135,13 +135,13 @@ fn glob(word: &str) -> Result<Matcher, Fault> {
 fn regular_expression(word: &str, body: &str) -> Result<Matcher, Fault> {
     let Some(end) = closing_slash(body) else {
         let what = "a regular expression ends with a `/`, and so does a name that begins with one";
-        return Err(Fault::mended_by(what, "write /…/"));
+        return Err(Fault::with_fix(what, "write /…/"));
     };
     let (body, after) = (&body[..end], &body[end + 1..]);
     if !after.is_empty() {
         let what = "something follows the `/` that ends the regular expression";
-        let mend = "write a `/` within it as `\\/`, and (?i) in front where case doesn't matter";
-        return Err(Fault::mended_by(what, mend));
+        let fix = "write a `/` within it as `\\/`, and (?i) in front where case doesn't matter";
+        return Err(Fault::with_fix(what, fix));
     }
     pattern(word, &format!("(?:{})", common_regex::parse(body)?))
 }
@@ -149,15 +149,15 @@ fn regular_expression(word: &str, body: &str) -> Result<Matcher, Fault> {
 fn pattern(written: &str, text: &str) -> Result<Matcher, Fault> {
     let text = format!("^{text}$");
     if text.len() > common_regex::LEN_MAX_BYTES {
-        return Err(Fault::new("longer than the server takes"));
+        return Err(Fault::new("longer than the server accepts"));
     }
     let regex = Regex::new(&text).map_err(|error| {
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default();
         let why = last.strip_prefix("error: ").unwrap_or(last);
-        Fault::mended_by(
-            format!("it is no regular expression: {why}"),
-            "write another one",
+        Fault::with_fix(
+            format!("it is not a regular expression: {why}"),
+            "correct it",
         )
     })?;
     Ok(Matcher::Pattern {
@@ -166,7 +166,7 @@ fn pattern(written: &str, text: &str) -> Result<Matcher, Fault> {
     })
 }
 
-/// Exceptions belong to patterns: a name is left out by not naming it.
+/// Exceptions only make sense next to patterns: a name is excluded by not listing it.
 fn check_exceptions(set: &NameSet, list: &str) -> Result<(), Vec<Fault>> {
     let names = set.includes.iter().filter_map(|include| match include {
         Matcher::Name(name) => Some(name),
@@ -180,7 +180,7 @@ fn check_exceptions(set: &NameSet, list: &str) -> Result<(), Vec<Fault>> {
         if let Some(exclude) = excludes.find(|exclude| exclude.matches(name)) {
             let (name, exclude) = (quoted(name, list), quoted(&format!("!{exclude}"), list));
             let what = format!("it names {name}, which {exclude} excludes");
-            faults.push(Fault::mended_by(what, "leave out one of the two"));
+            faults.push(Fault::with_fix(what, "remove one of the two"));
         }
     }
     if faults.is_empty()
@@ -188,9 +188,9 @@ fn check_exceptions(set: &NameSet, list: &str) -> Result<(), Vec<Fault>> {
         && let Some(exclude) = set.excludes.first()
     {
         let exclude = quoted(&format!("!{exclude}"), list);
-        let what = format!("{exclude} takes nothing away: there is no pattern beside it");
-        let mend = "leave it out, or add `*` for all others";
-        faults.push(Fault::mended_by(what, mend));
+        let what = format!("{exclude} has no effect: there is no pattern in the list");
+        let fix = "remove it, or add `*` for all others";
+        faults.push(Fault::with_fix(what, fix));
     }
     if faults.is_empty() {
         Ok(())
@@ -275,7 +275,7 @@ mod tests {
             ("", "name 1 of the list is empty"),
             ("a*,,b", "name 2 of the list is empty"),
             ("a*,a*", "it names `a*` twice"),
-            ("a*,!", "`!`: it excludes nothing"),
+            ("a*,!", "`!`: nothing follows the `!`"),
             ("a$*", "`a$*`: it has a `$`"),
             ("!a$", "`!a$`: it has a `$`"),
             ("own", "`own`: it is the server's"),
@@ -287,7 +287,7 @@ mod tests {
             ("a,!a", "it names `a`, which `!a` excludes"),
             (
                 "a,!b*",
-                "`!b*` takes nothing away: there is no pattern beside it",
+                "`!b*` has no effect: there is no pattern in the list",
             ),
             (
                 "/abc",
@@ -303,7 +303,7 @@ mod tests {
             ),
             (
                 "/(a/",
-                "`/(a/`: it is no regular expression: unclosed group",
+                "`/(a/`: it is not a regular expression: unclosed group",
             ),
             ("//", "`//`: it is empty"),
         ] {
@@ -311,7 +311,7 @@ mod tests {
         }
         assert_eq!(faults("a$,b$*,,/x").len(), 4);
         let long = format!("/{}/", "a".repeat(40_000));
-        assert!(faults(&long)[0].ends_with("longer than the server takes"));
+        assert!(faults(&long)[0].ends_with("longer than the server accepts"));
     }
 
     #[test]

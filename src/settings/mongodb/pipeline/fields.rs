@@ -1,13 +1,13 @@
-//! The fields of an event that a pipeline must leave alone.
+//! The fields of an event that a pipeline must not change.
 
 use bson::{Bson, Document};
 
 use crate::settings::problems::{Fault, shown};
 
-/// What silt needs of an event: which it is, what it is, when it was, whose it is.
+/// The fields that silt needs: identity, kind, time and namespace.
 const NEEDED: [&str; 4] = ["_id", "operationType", "clusterTime", "ns"];
 
-/// How an event is told that the server has split. Nobody else may write it.
+/// The server's mark of a fragment of a large event. No stage may write it.
 const SPLIT: &str = "splitEvent";
 
 /// What a `$project` keeps.
@@ -34,8 +34,8 @@ pub(in crate::settings) fn unset_names(spec: &Bson) -> Result<Vec<&str>, Fault> 
         _ => None,
     };
     names.ok_or_else(|| {
-        let mend = "write {\"$unset\": \"fullDocument.password\"} or {\"$unset\": [\"…\", \"…\"]}";
-        Fault::mended_by("it takes a field's name, or an array of names", mend)
+        let fix = "write {\"$unset\": \"fullDocument.password\"} or {\"$unset\": [\"…\", \"…\"]}";
+        Fault::with_fix("it takes a field's name, or an array of names", fix)
     })
 }
 
@@ -77,7 +77,7 @@ fn kept(leaves: &[(String, Leaf)]) -> Result<Kept, Fault> {
             let path = shown(path);
             let what =
                 format!("it keeps some fields and removes `{path}`, which the server refuses");
-            Err(Fault::mended_by(
+            Err(Fault::with_fix(
                 what,
                 "remove fields with a $unset of their own",
             ))
@@ -87,7 +87,7 @@ fn kept(leaves: &[(String, Leaf)]) -> Result<Kept, Fault> {
         (None, None) => match leaves.first() {
             Some((_, leaf)) if is_removed(leaf) => Ok(Kept::Others),
             Some(_) => Ok(Kept::Named),
-            None => Err(Fault::mended_by("it names no field", "leave the stage out")),
+            None => Err(Fault::with_fix("it has no fields", "remove the stage")),
         },
     }
 }
@@ -148,9 +148,9 @@ fn refuse_removed(path: &str) -> Result<(), Fault> {
         "_id" => "by which a stream is resumed",
         _ => "which silt needs",
     };
-    Err(Fault::mended_by(
+    Err(Fault::with_fix(
         format!("it removes `{path}`, {why}"),
-        format!("leave `{path}` in"),
+        format!("keep `{path}`"),
     ))
 }
 
@@ -161,11 +161,11 @@ fn refuse_computed(path: &str) -> Result<(), Fault> {
     let path = shown(path);
     let why = match root(&path) {
         "_id" => "by which a stream is resumed",
-        SPLIT => "by which silt puts large events together",
-        _ => "which silt needs as the server writes it",
+        SPLIT => "by which silt reassembles large events",
+        _ => "which silt needs unchanged",
     };
-    let mend = "write to a field of another name";
-    Err(Fault::mended_by(format!("it writes `{path}`, {why}"), mend))
+    let fix = "use another field name";
+    Err(Fault::with_fix(format!("it writes `{path}`, {why}"), fix))
 }
 
 fn refuse_partial(path: &str) -> Result<(), Fault> {
@@ -174,8 +174,8 @@ fn refuse_partial(path: &str) -> Result<(), Fault> {
         return Ok(());
     }
     let path = shown(path);
-    let what = format!("it keeps `{path}` alone of `{root}`, and silt needs all of it");
-    Err(Fault::mended_by(what, format!("write \"{root}\": 1")))
+    let what = format!("it keeps only `{path}` of `{root}`, and silt needs all of it");
+    Err(Fault::with_fix(what, format!("write \"{root}\": 1")))
 }
 
 /// Refuses a `$project` that keeps what it names, and doesn't name all that silt needs.
@@ -188,10 +188,10 @@ fn refuse_missing(leaves: &[(String, Leaf)]) -> Result<(), Fault> {
         return Ok(());
     }
     let what = format!(
-        "it keeps only what it names, and silt needs {} too",
+        "it keeps only the fields it names, and silt also needs {}",
         missing.join(", ")
     );
     let fields = missing.iter().map(|name| format!("\"{name}\": 1"));
-    let mend = format!("add {}", fields.collect::<Vec<_>>().join(", "));
-    Err(Fault::mended_by(what, mend))
+    let fix = format!("add {}", fields.collect::<Vec<_>>().join(", "));
+    Err(Fault::with_fix(what, fix))
 }

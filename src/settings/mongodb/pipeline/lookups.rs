@@ -1,26 +1,26 @@
-//! What differs when a stream is read again.
+//! What may differ when a change is read again.
 //!
-//! silt reads again what it has read since its last checkpoint, and drops all up to the last change that the
-//! lake holds. If a filter let that one pass the first time and not the second, it would be waited for in
-//! vain. So no `$match` may hang on what the server looks up, or makes up, when it sends a change.
+//! silt reads again everything after its last checkpoint, and drops changes up to the last one that the
+//! lake contains. If a filter passes that one the first time and not the second, silt would wait for it
+//! forever. So no `$match` may depend on what the server looks up or generates when it sends a change.
 
 use bson::{Bson, Document};
 
 use super::fields::{Kept, below, is_fields};
 use crate::settings::problems::{Fault, shown};
 
-/// Why a value may be another one next time.
+/// Why a value may differ next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     /// It comes from `fullDocument`, which is looked up.
     LookedUp,
-    /// It is made up.
-    MadeUp,
-    /// It is a program's, which nobody can look into.
+    /// It is generated.
+    Generated,
+    /// JavaScript, which silt can't analyze.
     Program,
 }
 
-/// What a query or an expression has that may differ.
+/// A part of a query or expression that may differ.
 struct Found {
     /// Its name in messages.
     what: String,
@@ -34,7 +34,7 @@ pub(in crate::settings) struct Tainted {
 }
 
 impl Tainted {
-    /// Those of an event as the server makes it.
+    /// Those of an event as the server sends it.
     pub(in crate::settings) fn of_event(looks_up: bool) -> Self {
         let looked_up = looks_up.then(|| ("fullDocument".to_owned(), Reason::LookedUp));
         Self {
@@ -42,29 +42,27 @@ impl Tainted {
         }
     }
 
-    /// Refuses a `$match` that hangs on one of them.
+    /// Refuses a `$match` that depends on one of them.
     pub(in crate::settings) fn check_query(&self, query: &Document) -> Result<(), Fault> {
         let Some(Found { what, reason }) = self.in_query(query) else {
             return Ok(());
         };
         Err(match reason {
-            Reason::LookedUp => Fault::mended_by(
+            Reason::LookedUp => Fault::with_fix(
                 format!(
-                    "it hangs on {what}, which FULL_DOCUMENT=updateLookup has looked up anew when the stream \
-                     is resumed, so that a change may pass the first time and not the second"
+                    "it depends on {what}, which FULL_DOCUMENT=updateLookup looks up again when the stream \
+                     resumes, so that a change may match the first time and not the second"
                 ),
                 "match on documentKey, updateDescription or fullDocumentBeforeChange, or set FULL_DOCUMENT to \
                  whenAvailable, required or default",
             ),
-            Reason::MadeUp => Fault::mended_by(
-                format!("it hangs on {what}, which is another one when the stream is resumed"),
-                "match on what the change itself holds",
+            Reason::Generated => Fault::with_fix(
+                format!("it depends on {what}, which can change on resume"),
+                "match on fields of the change itself",
             ),
-            Reason::Program => Fault::mended_by(
-                format!(
-                    "silt can't see what {what} hangs on, and whether that is the same at each reading"
-                ),
-                "write it with the server's operators",
+            Reason::Program => Fault::with_fix(
+                format!("silt can't analyze what {what} depends on"),
+                "use the server's operators",
             ),
         })
     }
@@ -164,7 +162,7 @@ impl Tainted {
                 }
                 ("$expr", expression) => self.in_expression(expression),
                 ("$jsonSchema", schema) => self.in_schema(schema),
-                ("$sampleRate", _) => Some(Found::new(name, Reason::MadeUp)),
+                ("$sampleRate", _) => Some(Found::new(name, Reason::Generated)),
                 ("$where", _) => Some(Found::new(name, Reason::Program)),
                 (name, _) if name.starts_with('$') => None,
                 (path, _) => self.in_path(path),
@@ -177,7 +175,7 @@ impl Tainted {
             Bson::Array(parts) => parts.iter().find_map(|part| self.in_expression(part)),
             Bson::Document(parts) => parts.iter().find_map(|(name, part)| match name.as_str() {
                 "$literal" => None,
-                "$rand" => Some(Found::new(name, Reason::MadeUp)),
+                "$rand" => Some(Found::new(name, Reason::Generated)),
                 "$function" | "$accumulator" => Some(Found::new(name, Reason::Program)),
                 "$getField" => self.in_get_field(part),
                 _ => self.in_expression(part),
@@ -215,8 +213,8 @@ impl Tainted {
         match name {
             "ROOT" | "CURRENT" if path.is_empty() => self.in_event(text),
             "ROOT" | "CURRENT" => self.in_path(path),
-            "NOW" | "CLUSTER_TIME" => Some(Found::new(text, Reason::MadeUp)),
-            // What a variable of the expression stands for is written in the expression itself.
+            "NOW" | "CLUSTER_TIME" => Some(Found::new(text, Reason::Generated)),
+            // The expression itself defines its variables.
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
-//! `PIPELINE`: stages that the server applies to each change, as far as a stream can be resumed with them.
+//! `PIPELINE`: stages that the server applies to each change, provided that the stream can still be resumed.
 //!
-//! A stream is read again after a crash, and what was archived already is known by its `_id`. So each change
-//! must come again, with what silt needs of it: `fields` sees to the one, `lookups` to the other.
+//! After a crash silt reads changes again and recognizes archived ones by their `_id`. So each change
+//! must come again (`lookups` checks that), with the fields that silt needs (`fields`).
 
 mod fields;
 mod lookups;
@@ -12,7 +12,7 @@ use crate::settings::problems::{Fault, shown};
 use crate::settings::suggest::closest;
 use lookups::Tainted;
 
-/// The stages that leave a change what it is.
+/// The stages that silt accepts.
 const STAGES: [&str; 5] = ["$match", "$project", "$addFields", "$set", "$unset"];
 
 /// Reads a pipeline: an array of stages in relaxed or canonical Extended JSON.
@@ -21,7 +21,7 @@ pub(in crate::settings) fn parse(text: &str) -> Result<Vec<Document>, Fault> {
         let (line, column) = (error.line(), error.column());
         let why = error.to_string();
         let why = why.split(" at line ").next().unwrap_or_default().to_owned();
-        Fault::new(format!("no JSON: {why}, in line {line}, column {column}"))
+        Fault::new(format!("not JSON:  {why}, in line {line}, column {column}"))
     })?;
     let serde_json::Value::Array(stages) = json else {
         return Err(Fault::new("not an array of stages"));
@@ -30,9 +30,9 @@ pub(in crate::settings) fn parse(text: &str) -> Result<Vec<Document>, Fault> {
         let fault = |why: &str| Fault::new(format!("stage {}: {why}", at + 1));
         match Bson::try_from(stage) {
             Ok(Bson::Document(stage)) => Ok(stage),
-            Ok(_) => Err(fault("it is no object such as {\"$match\": …}")),
+            Ok(_) => Err(fault("it is not an object such as {\"$match\": …}")),
             Err(error) => Err(fault(&format!(
-                "no Extended JSON: {}",
+                "not Extended JSON: {}",
                 shown(&error.to_string())
             ))),
         }
@@ -40,20 +40,20 @@ pub(in crate::settings) fn parse(text: &str) -> Result<Vec<Document>, Fault> {
     stages.into_iter().enumerate().map(stage).collect()
 }
 
-/// Refuses what would keep a stream from being resumed, or silt from knowing what a change is. `looks_up`
-/// says whether `fullDocument` is looked up when a change is read (`FULL_DOCUMENT=updateLookup`).
+/// Refuses what would keep a stream from resuming, or silt from recognizing a change. `looks_up`
+/// is whether `fullDocument` is looked up when a change is read (`FULL_DOCUMENT=updateLookup`).
 ///
 /// # Errors
 ///
-/// All faults of all stages.
+/// All faults in all stages.
 pub(in crate::settings) fn check(stages: &[Document], looks_up: bool) -> Result<(), Vec<Fault>> {
     let mut tainted = Tainted::of_event(looks_up);
     let mut faults = Vec::new();
     for (at, stage) in stages.iter().enumerate() {
         let mut all = stage.iter();
         let (Some((name, spec)), None) = (all.next(), all.next()) else {
-            let what = format!("stage {}: not one stage in each object", at + 1);
-            faults.push(Fault::mended_by(
+            let what = format!("stage {}: each object must contain one stage", at + 1);
+            faults.push(Fault::with_fix(
                 what,
                 "write [{\"$match\": …}, {\"$unset\": …}]",
             ));
@@ -92,7 +92,7 @@ fn check_stage(name: &str, spec: &Bson, tainted: &mut Tainted) -> Result<(), Fau
             }
             Ok(())
         }
-        ("$match" | "$addFields" | "$set" | "$project", _) => Err(Fault::mended_by(
+        ("$match" | "$addFields" | "$set" | "$project", _) => Err(Fault::with_fix(
             "it takes an object",
             format!("write {{\"{name}\": {{…}}}}"),
         )),
@@ -100,32 +100,32 @@ fn check_stage(name: &str, spec: &Bson, tainted: &mut Tainted) -> Result<(), Fau
     }
 }
 
-/// Why a stage isn't taken.
+/// Why a stage is refused.
 fn refused(name: &str) -> Fault {
-    let (what, mend) = match name {
+    let (what, fix) = match name {
         "$replaceRoot" | "$replaceWith" => (
-            "it makes another document of the event, and silt needs what the event has: its _id, \
+            "it replaces the event, and silt needs the event's _id, \
              operationType, clusterTime and ns",
-            "take single fields away with $unset, and add some with $addFields",
+            "remove fields with $unset, and add fields with $addFields",
         ),
         "$redact" => (
-            "it takes away whatever its condition says, which may be what silt needs: _id, operationType, \
+            "it may remove fields that silt needs: _id, operationType, \
              clusterTime and ns",
-            "take single fields away with $unset, and whole changes with $match",
+            "remove fields with $unset, and whole changes with $match",
         ),
         "$changeStream" | "$changeStreamSplitLargeEvent" => {
-            ("silt adds this stage itself", "leave it out")
+            ("silt adds this stage itself", "remove it")
         }
         _ => {
-            let what = format!("silt takes {} alone", STAGES.join(", "));
+            let what = format!("silt accepts only {}", STAGES.join(", "));
             let meant = closest(name, STAGES.into_iter());
-            let mend = meant.map_or("leave it out".to_owned(), |meant| {
-                format!("is {meant} meant?")
+            let fix = meant.map_or("remove it".to_owned(), |meant| {
+                format!("did you mean {meant}?")
             });
-            return Fault::mended_by(what, mend);
+            return Fault::with_fix(what, fix);
         }
     };
-    Fault::mended_by(what, mend)
+    Fault::with_fix(what, fix)
 }
 
 #[cfg(test)]

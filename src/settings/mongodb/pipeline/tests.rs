@@ -15,15 +15,15 @@ fn is_taken(text: &str, looks_up: bool) {
 }
 
 #[track_caller]
-fn is_refused(text: &str, what: &str, mend: &str) {
+fn is_refused(text: &str, what: &str, fix: &str) {
     let faults = faults(text, true);
     assert_eq!(faults.len(), 1, "{text}: {faults:?}");
     assert!(faults[0].what.contains(what), "{text}: {faults:?}");
-    let has_mend = faults[0]
-        .mend
+    let has_fix = faults[0]
+        .fix
         .as_deref()
-        .is_some_and(|text| text.contains(mend));
-    assert!(has_mend, "{text}: {faults:?}");
+        .is_some_and(|text| text.contains(fix));
+    assert!(has_fix, "{text}: {faults:?}");
 }
 
 #[test]
@@ -46,25 +46,25 @@ fn stages_are_read_as_extended_json() {
 }
 
 #[test]
-fn what_is_no_pipeline_is_refused() {
+fn invalid_pipelines_are_refused() {
     for (text, what) in [
         (
             "[{",
-            "no JSON: EOF while parsing an object, in line 1, column 2",
+            "not JSON:  EOF while parsing an object, in line 1, column 2",
         ),
-        ("$match", "no JSON: expected value, in line 1, column 1"),
+        ("$match", "not JSON:  expected value, in line 1, column 1"),
         ("{\"$match\": {}}", "not an array of stages"),
         (
             "[{}, 7]",
-            "stage 2: it is no object such as {\"$match\": …}",
+            "stage 2: it is not an object such as {\"$match\": …}",
         ),
         (
             "[{\"$oid\": \"0123456789abcdef01234567\"}]",
-            "stage 1: it is no object",
+            "stage 1: it is not an object",
         ),
         (
             "[{\"$match\": {\"a\": {\"$oid\": \"x\"}}}]",
-            "stage 1: no Extended JSON: ",
+            "stage 1: not Extended JSON: ",
         ),
     ] {
         let fault = parse(text).unwrap_err();
@@ -74,51 +74,51 @@ fn what_is_no_pipeline_is_refused() {
 
 #[test]
 fn other_stages_are_refused_each_with_its_reason() {
-    for (stage, what, mend) in [
+    for (stage, what, fix) in [
         (
             "{}",
-            "stage 2: not one stage in each object",
+            "stage 2: each object must contain one stage",
             "[{\"$match\"",
         ),
         (
             "{\"$match\": {}, \"$unset\": \"a\"}",
-            "not one stage in each object",
+            "each object must contain one stage",
             "[{\"$match\"",
         ),
         (
             "{\"$replaceRoot\": {}}",
-            "$replaceRoot: it makes another document of the event",
+            "$replaceRoot: it replaces the event",
             "$addFields",
         ),
         (
             "{\"$replaceWith\": \"$a\"}",
-            "$replaceWith: it makes another document",
+            "$replaceWith: it replaces the event",
             "$unset",
         ),
         (
             "{\"$redact\": \"$$KEEP\"}",
-            "$redact: it takes away whatever",
+            "$redact: it may remove fields",
             "$match",
         ),
         (
             "{\"$changeStream\": {}}",
             "silt adds this stage itself",
-            "leave it out",
+            "remove it",
         ),
         (
             "{\"$changeStreamSplitLargeEvent\": {}}",
             "silt adds this stage itself",
-            "leave it out",
+            "remove it",
         ),
         (
             "{\"$group\": {}}",
-            "silt takes $match, $project, $addFields, $set, $unset alone",
-            "leave it out",
+            "silt accepts only $match, $project, $addFields, $set, $unset",
+            "remove it",
         ),
         (
             "{\"$addField\": {}}",
-            "silt takes $match",
-            "is $addFields meant?",
+            "silt accepts only $match",
+            "did you mean $addFields?",
         ),
         (
             "{\"$match\": []}",
@@ -136,12 +136,12 @@ fn other_stages_are_refused_each_with_its_reason() {
             "\"fullDocument.password\"",
         ),
     ] {
-        is_refused(&format!("[{{\"$match\": {{}}}}, {stage}]"), what, mend);
+        is_refused(&format!("[{{\"$match\": {{}}}}, {stage}]"), what, fix);
     }
 }
 
 #[test]
-fn all_faults_are_told() {
+fn all_faults_are_reported() {
     let faults = faults(
         r#"[{"$unset": "_id"}, {"$unset": "a"}, {"$group": {}}]"#,
         true,
@@ -176,22 +176,22 @@ fn what_silt_needs_stays() {
 }
 
 #[test]
-fn what_takes_away_or_writes_what_silt_needs_is_refused() {
-    for (stage, what, mend) in [
+fn stages_that_remove_or_write_needed_fields_are_refused() {
+    for (stage, what, fix) in [
         (
             r#"{"$unset": "_id"}"#,
             "it removes `_id`, by which a stream is resumed",
-            "leave `_id` in",
+            "keep `_id`",
         ),
         (
             r#"{"$unset": ["a", "_id._data"]}"#,
             "it removes `_id._data`",
-            "leave `_id._data` in",
+            "keep `_id._data`",
         ),
         (
             r#"{"$unset": "ns.coll"}"#,
             "it removes `ns.coll`, which silt needs",
-            "leave `ns.coll` in",
+            "keep `ns.coll`",
         ),
         (
             r#"{"$unset": "clusterTime"}"#,
@@ -212,21 +212,21 @@ fn what_takes_away_or_writes_what_silt_needs_is_refused() {
         (
             r#"{"$project": {"_id": false, "operationType": 1, "clusterTime": 1, "ns": 1}}"#,
             "it removes `_id`",
-            "leave `_id` in",
+            "keep `_id`",
         ),
         (
             r#"{"$project": {"fullDocument": 1, "ns": 1}}"#,
-            "it keeps only what it names, and silt needs operationType, clusterTime too",
+            "it keeps only the fields it names, and silt also needs operationType, clusterTime",
             r#"add "operationType": 1, "clusterTime": 1"#,
         ),
         (
             r#"{"$project": {"_id": 1}}"#,
-            "it keeps only what it names",
+            "it keeps only the fields it names",
             r#""ns": 1"#,
         ),
         (
             r#"{"$project": {"operationType": 1, "clusterTime": 1, "ns.coll": 1}}"#,
-            "it keeps `ns.coll` alone of `ns`",
+            "it keeps only `ns.coll` of `ns`",
             r#"write "ns": 1"#,
         ),
         (
@@ -236,47 +236,51 @@ fn what_takes_away_or_writes_what_silt_needs_is_refused() {
         ),
         (
             r#"{"$project": {}}"#,
-            "it names no field",
-            "leave the stage out",
+            "it has no fields",
+            "remove the stage",
         ),
         (
             r#"{"$project": {"_id": "$x"}}"#,
             "it writes `_id`",
-            "another name",
+            "another field name",
         ),
         (
             r#"{"$project": {"ns": "$x", "a": 1}}"#,
-            "it writes `ns`, which silt needs as",
-            "another name",
+            "it writes `ns`, which silt needs unchanged",
+            "another field name",
         ),
-        (r#"{"$set": {"_id": 1}}"#, "it writes `_id`", "another name"),
+        (
+            r#"{"$set": {"_id": 1}}"#,
+            "it writes `_id`",
+            "another field name",
+        ),
         (
             r#"{"$set": {"_id.x": 1}}"#,
             "it writes `_id.x`",
-            "another name",
+            "another field name",
         ),
         (
             r#"{"$addFields": {"operationType": "x"}}"#,
             "it writes `operationType`",
-            "another name",
+            "another field name",
         ),
         (
             r#"{"$set": {"ns": {"coll": "x"}}}"#,
             "it writes `ns`",
-            "another name",
+            "another field name",
         ),
         (
             r#"{"$set": {"splitEvent": 1}}"#,
             "it writes `splitEvent`, by which",
-            "another name",
+            "another field name",
         ),
     ] {
-        is_refused(&format!("[{stage}]"), what, mend);
+        is_refused(&format!("[{stage}]"), what, fix);
     }
 }
 
 #[test]
-fn a_filter_on_what_is_looked_up_is_refused() {
+fn a_filter_on_looked_up_fields_is_refused() {
     for query in [
         r#"{"fullDocument": null}"#,
         r#"{"fullDocument.status": "paid"}"#,
@@ -298,7 +302,7 @@ fn a_filter_on_what_is_looked_up_is_refused() {
         let text = format!(r#"[{{"$match": {query}}}]"#);
         is_refused(
             &text,
-            "which FULL_DOCUMENT=updateLookup has looked up anew",
+            "which FULL_DOCUMENT=updateLookup looks up again",
             "whenAvailable",
         );
         is_taken(&text, false);
@@ -326,7 +330,7 @@ fn other_filters_are_taken() {
 }
 
 #[test]
-fn what_is_looked_up_is_followed_through_the_stages() {
+fn looked_up_fields_are_followed_through_the_stages() {
     let filter = |before: &str, query: &str| format!(r#"[{before}, {{"$match": {query}}}]"#);
     for (before, query) in [
         (
@@ -368,7 +372,7 @@ fn what_is_looked_up_is_followed_through_the_stages() {
             r#"{"fullDocument": 1}"#,
         ),
     ] {
-        is_refused(&filter(before, query), "looked up anew", "FULL_DOCUMENT");
+        is_refused(&filter(before, query), "looks up again", "FULL_DOCUMENT");
         is_taken(&filter(before, query), false);
     }
     for (before, query) in [
@@ -407,11 +411,11 @@ fn what_is_looked_up_is_followed_through_the_stages() {
 }
 
 #[test]
-fn a_filter_on_what_is_made_up_is_refused() {
+fn a_filter_on_generated_values_is_refused() {
     for (query, what) in [
         (
             r#"{"$sampleRate": 0.5}"#,
-            "`$sampleRate`, which is another one",
+            "`$sampleRate`, which can change on resume",
         ),
         (r#"{"$or": [{"$sampleRate": 0.5}]}"#, "`$sampleRate`"),
         (r#"{"$expr": {"$lt": [{"$rand": {}}, 0.5]}}"#, "`$rand`"),
@@ -422,11 +426,11 @@ fn a_filter_on_what_is_made_up_is_refused() {
         ),
         (
             r#"{"$where": "true"}"#,
-            "silt can't see what `$where` hangs on",
+            "silt can't analyze what `$where` depends on",
         ),
         (
             r#"{"$expr": {"$function": {"body": "x", "args": [], "lang": "js"}}}"#,
-            "silt can't see what `$function` hangs on",
+            "silt can't analyze what `$function` depends on",
         ),
     ] {
         let text = format!(r#"[{{"$match": {query}}}]"#);
@@ -436,8 +440,8 @@ fn a_filter_on_what_is_made_up_is_refused() {
     let text = r#"[{"$set": {"at": "$$NOW"}}, {"$match": {"at": 1}}]"#;
     is_refused(
         text,
-        "`at`, which is another one",
-        "what the change itself holds",
+        "`at`, which can change on resume",
+        "fields of the change itself",
     );
     is_taken(r#"[{"$set": {"at": "$$NOW"}}]"#, true);
 }
