@@ -32,7 +32,7 @@ pub(crate) async fn whole(lake: &dyn Lake, path: &LakePath) -> Vec<u8> {
     lake.get(path).await.unwrap().unwrap().bytes
 }
 
-/// Writes so many commits of three changes each, and returns the file and its version.
+/// Writes this many commits of three changes each, and returns the file and its version.
 pub(crate) async fn written(
     lake: &dyn Lake,
     collection: &str,
@@ -92,7 +92,7 @@ async fn only_azure_limits_the_commits_of_a_file() {
 }
 
 #[tokio::test]
-async fn after_every_commit_the_file_is_whole_and_tells_its_tail() {
+async fn after_every_commit_the_file_is_valid_and_has_its_tail() {
     for place in Place::all() {
         let lake = place.prepared().await;
         for extension in EXTENSIONS {
@@ -117,7 +117,7 @@ async fn after_every_commit_the_file_is_whole_and_tells_its_tail() {
                 assert_eq!(seen.last, commit.file.last);
                 assert_eq!(seen.len_bytes, commit.file.len_bytes);
                 assert_eq!(seen_version, version);
-                // Going on from what the lake says is as good as from what the writer knows.
+                // The next append may build on what was read back or on what the writer knows.
                 state = Some(if number % 2 == 0 {
                     (seen, seen_version)
                 } else {
@@ -129,7 +129,7 @@ async fn after_every_commit_the_file_is_whole_and_tells_its_tail() {
 }
 
 #[tokio::test]
-async fn a_stale_writer_is_refused_and_harms_nothing() {
+async fn a_stale_writer_is_refused_and_does_no_harm() {
     for place in Place::all() {
         let (first, second) = (place.prepared().await, place.open());
         for extension in EXTENSIONS {
@@ -169,7 +169,7 @@ async fn a_stale_writer_is_refused_and_harms_nothing() {
 }
 
 #[tokio::test]
-async fn of_many_writers_at_once_one_wins() {
+async fn of_concurrent_writers_one_wins() {
     for place in Place::all() {
         let lake = place.prepared().await;
         let (file, version) = written(lake.as_ref(), "users", "json.gz", 1).await;
@@ -272,7 +272,7 @@ async fn a_head_that_grows_moves_the_body() {
 }
 
 #[tokio::test]
-async fn odd_collection_names_have_folders_of_their_own() {
+async fn unusual_collection_names_have_folders_of_their_own() {
     for place in Place::all() {
         let lake = place.prepared().await;
         let names = [

@@ -70,7 +70,7 @@ fn of(scene: &Scene, documents: u32) -> Figures {
     let mut silt = Silt::start(&scene.settings);
     let is_end = |line: &serde_json::Value| {
         let message = line["message"].as_str().unwrap();
-        message.starts_with("the snapshot is finished")
+        message.starts_with("snapshot finished")
     };
     silt.wait_where("the end of the snapshot", is_end);
     let seconds = begun.elapsed().as_secs_f64();

@@ -72,7 +72,7 @@ async fn trouble_with_azure_is_told_apart() {
             sas("wdl", 500),
             1,
             "commits",
-            ["FAIL", "reading back fails", "SAS permissions rwl"],
+            ["FAIL", "a stale write fails", "SAS permissions rwl"],
         ),
         (
             sas("rwdl", 500),
@@ -121,7 +121,7 @@ async fn trouble_with_azure_is_told_apart() {
     assert_eq!(code, 1, "{output}");
     expect(
         &row(&output, "commits"),
-        &["FAIL", "reading back fails", "stays: _silt/check/"],
+        &["FAIL", "a stale write fails", "stays: _silt/check/"],
     );
     settings.insert(
         "AZURE_STORAGE_SAS_TOKEN".into(),
@@ -228,4 +228,18 @@ async fn trouble_with_entra_id_is_not_taken_for_an_answer_of_the_lake() {
     expect(told["error"].as_str().unwrap(), &["no token"]);
     silt.signal(Signal::TERM);
     silt.wait();
+}
+
+/// The HTTP client takes the proxy from the environment, so a user may not know of it.
+#[tokio::test]
+async fn a_proxy_that_refuses_the_connection_is_named() {
+    // Nothing listens at port 1.
+    let proxy = "http://user:secret-canary@127.0.0.1:1";
+    let scene = Scene::new().await.on_azurite().with("HTTP_PROXY", proxy);
+    let output = checks(
+        &scene,
+        1,
+        &["requests go through the proxy http://127.0.0.1:1: check HTTP_PROXY and HTTPS_PROXY"],
+    );
+    assert!(!output.contains("secret-canary"), "{output}");
 }

@@ -1,4 +1,4 @@
-//! What only a local lake must do.
+//! What is special to a local lake.
 
 use std::fs;
 use std::io::Read as _;
@@ -10,7 +10,7 @@ use super::*;
 use silt::lake::local::LocalLake;
 
 #[tokio::test]
-async fn a_slow_reader_sees_the_file_that_he_opened() {
+async fn a_slow_reader_sees_the_file_that_it_opened() {
     let folder = tempfile::tempdir().unwrap();
     let lake = LocalLake::new(folder.path().to_owned());
     let origin = origin("users");
@@ -20,7 +20,7 @@ async fn a_slow_reader_sees_the_file_that_he_opened() {
     let mut readers = Vec::new();
     for number in 4..14 {
         let mut reader = fs::File::open(&on_disk).unwrap();
-        // A quick reader beside the slow one: equal events of the two are merged.
+        // A fast reader besides the slow one: the kernel merges equal events of the two.
         fs::read(&on_disk).unwrap();
         let mut beginning = vec![0; 700];
         reader.read_exact(&mut beginning).unwrap();
@@ -59,7 +59,7 @@ async fn without_readers_a_commit_reuses_the_twin() {
 }
 
 #[tokio::test]
-async fn a_rival_that_sweeps_or_dies_half_way_harms_nothing() {
+async fn another_process_that_sweeps_or_is_killed_does_no_harm() {
     let folder = tempfile::tempdir().unwrap();
     let lake = LocalLake::new(folder.path().to_owned());
     let origin = origin("users");
@@ -73,7 +73,7 @@ async fn a_rival_that_sweeps_or_dies_half_way_harms_nothing() {
                 .await;
         }
         fs::write(hidden, "half a copy").unwrap();
-        // A twin that was swept away is noticed at the latest when it is to be swapped in.
+        // A twin that was swept is noticed at the latest when it is exchanged.
         let appended = append_next(&lake, "users", (&file, &version), number).await;
         (file, version) = match appended {
             Ok(state) => state,
@@ -88,14 +88,14 @@ async fn a_rival_that_sweeps_or_dies_half_way_harms_nothing() {
 }
 
 #[tokio::test]
-async fn a_killed_process_leaves_nothing_that_stays() {
+async fn leftovers_of_a_killed_process_are_swept() {
     let folder = tempfile::tempdir().unwrap();
     let lake = LocalLake::new(folder.path().to_owned());
     written(&lake, "users", "json", 3).await;
     let users = folder.path().join("users");
-    fs::write(users.join(".2024-01-15-13.json.twin"), "left behind").unwrap();
-    fs::write(users.join(".2024-01-15-13.json.new"), "left behind").unwrap();
-    // A new process, beside which the old one is gone.
+    fs::write(users.join(".2024-01-15-13.json.twin"), "leftover").unwrap();
+    fs::write(users.join(".2024-01-15-13.json.new"), "leftover").unwrap();
+    // A new process, after the old one was killed.
     LocalLake::new(folder.path().to_owned())
         .sweep("users")
         .await;
@@ -109,7 +109,7 @@ async fn a_killed_process_leaves_nothing_that_stays() {
 }
 
 #[tokio::test]
-async fn a_lost_folder_is_named_and_works_again_when_it_is_back() {
+async fn a_missing_root_is_named_and_works_again_once_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("lake");
     let lake = LocalLake::new(root.clone());
@@ -130,7 +130,7 @@ async fn a_lost_folder_is_named_and_works_again_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_file_cut_short_is_not_appended_to() {
+async fn a_truncated_file_is_not_appended_to() {
     let folder = tempfile::tempdir().unwrap();
     let lake = LocalLake::new(folder.path().to_owned());
     let (file, _) = written(&lake, "users", "json", 2).await;
@@ -141,9 +141,9 @@ async fn a_file_cut_short_is_not_appended_to() {
     assert!(error.to_string().contains("damaged"), "{error}");
 }
 
-/// Parts of a snapshot grow beside each other, in one folder.
+/// Parts of a snapshot grow concurrently in one folder.
 #[tokio::test]
-async fn files_that_grow_beside_each_other_keep_their_twins_until_they_are_closed() {
+async fn files_that_grow_concurrently_keep_their_twins_until_they_are_closed() {
     let folder = tempfile::tempdir().unwrap();
     let lake = LocalLake::new(folder.path().to_owned());
     let parts = ["part-00001.json", "part-00002.json"];
@@ -167,7 +167,7 @@ async fn files_that_grow_beside_each_other_keep_their_twins_until_they_are_close
         }
     }
     for inodes in &inodes {
-        // Two files take turns from the second commit on: nothing was copied but what is new.
+        // From the second commit on two inodes alternate: only new bytes were copied.
         assert!(
             inodes.windows(3).all(|three| three[0] == three[2]),
             "{inodes:?}"
@@ -186,7 +186,7 @@ async fn files_that_grow_beside_each_other_keep_their_twins_until_they_are_close
     assert_eq!(twins(), 0);
 }
 
-/// `silt check` and `silt ls` run beside a silt whose hidden files they must leave alone.
+/// `silt check` and `silt ls` must leave the hidden files of a running silt alone.
 #[tokio::test]
 async fn listing_leaves_hidden_files_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Where a range ends, and what the server reads to find that.
+//! Where a range ends, and how much the server reads to find its end.
 
 use bson::{Document, doc};
 use futures::TryStreamExt as _;
@@ -8,7 +8,7 @@ use super::world::World;
 
 const DOCUMENTS: i32 = 10;
 
-/// Keys and documents that the server looked at, in all finds in `users` since it began to take notes.
+/// Keys and documents that the server examined, in all finds in `users` since profiling began.
 async fn examined(world: &World) -> (i64, i64) {
     let profile = world
         .scene
@@ -30,9 +30,9 @@ async fn examined(world: &World) -> (i64, i64) {
     (sum("keysExamined"), sum("docsExamined"))
 }
 
-/// Whoever inserts behind a snapshot doesn't give it more to read.
+/// Documents inserted after the snapshot's last `_id` don't make it read more.
 #[tokio::test]
-async fn what_was_inserted_behind_a_snapshot_is_not_read_by_the_server() {
+async fn documents_inserted_after_the_last_id_are_not_read_by_the_server() {
     let world = World::new().await;
     world.insert(0..DOCUMENTS).await;
     world.take().await;
@@ -50,9 +50,10 @@ async fn what_was_inserted_behind_a_snapshot_is_not_read_by_the_server() {
     assert!(keys <= little && documents <= little, "{keys} {documents}");
 }
 
-/// A commit has room for one, two or three documents, or for all; the last comes with what has room for it.
+/// A commit has room for one, two or three documents, or for all of them. The last document goes into a commit
+/// that has room for it.
 #[tokio::test]
-async fn the_last_document_waits_for_a_commit_that_has_room_for_it() {
+async fn the_last_document_is_committed_whatever_room_the_commits_have() {
     for chunk_bytes in (300..4_500).step_by(300) {
         let world = World::new().await.with_small_parts(chunk_bytes, 1 << 20);
         world.insert(0..DOCUMENTS).await;
@@ -62,9 +63,9 @@ async fn the_last_document_waits_for_a_commit_that_has_room_for_it() {
     }
 }
 
-/// Documents may go between the draw of the boundaries and the look at the greatest `_id`.
+/// Documents may be deleted between the sampling of boundaries and the query for the greatest `_id`.
 #[tokio::test]
-async fn a_boundary_may_be_the_last_id_or_lie_behind_it() {
+async fn a_boundary_may_be_the_last_id_or_after_it() {
     for boundaries in [&[9][..], &[10], &[3, 9], &[9, 11], &[3, 10, 12]] {
         for (number_type, fraction) in [("$numberInt", ""), ("$numberDouble", ".0")] {
             let mut world = World::new().await;

@@ -1,4 +1,4 @@
-//! What breaks while a snapshot is under way.
+//! Faults of the lake and of MongoDB while a snapshot is read.
 
 use std::sync::Arc;
 
@@ -21,17 +21,17 @@ use crate::harness::{unique, variable};
 
 const DOCUMENTS: i32 = 3_000;
 
-/// A world whose lake is in Azurite, behind a proxy.
-async fn behind_proxy(request_limit_ms: u64) -> (World, HttpProxy) {
+/// A world whose lake is in Azurite and reached through a proxy.
+async fn through_proxy(request_limit_ms: u64) -> (World, HttpProxy) {
     let proxy = HttpProxy::new(&variable("SILT_TEST_AZURITE"));
     let world = World::of(Scene::new().await.on_azurite()).await;
     let mut world = world.with_small_parts(20_000, 100_000);
-    world.edges.lake = lake_behind(&world, &proxy, request_limit_ms);
+    world.edges.lake = lake_through(&world, &proxy, request_limit_ms);
     world.insert(0..DOCUMENTS).await;
     (world, proxy)
 }
 
-fn lake_behind(world: &World, proxy: &HttpProxy, request_limit_ms: u64) -> Arc<dyn Lake> {
+fn lake_through(world: &World, proxy: &HttpProxy, request_limit_ms: u64) -> Arc<dyn Lake> {
     let filesystem = world.scene.filesystem();
     Arc::new(azurite_within(
         request_limit_ms,
@@ -49,9 +49,9 @@ async fn whole(world: &World, handle: &Handle) {
     assert_eq!(snapshot.sorted_keys().len(), DOCUMENTS as usize);
 }
 
-/// Every request that a snapshot makes fails now and then, in every way.
+/// Each kind of request that a snapshot sends fails now and then, in every way.
 #[test]
-fn whatever_azure_does_every_document_is_there_once() {
+fn every_document_is_archived_once_under_every_fault_of_azure() {
     let faults = [
         Fault::LoseReply,
         Fault::StallReply,
@@ -65,7 +65,7 @@ fn whatever_azure_does_every_document_is_there_once() {
     at_once(all, 4, async |round| {
         let mut random = round.random();
         let fault = &faults[round.number as usize % faults.len()];
-        let (world, proxy) = behind_proxy(500).await;
+        let (world, proxy) = through_proxy(500).await;
         let kinds = [
             Kind::Commit,
             Kind::Commit,
@@ -86,20 +86,20 @@ fn whatever_azure_does_every_document_is_there_once() {
     });
 }
 
-/// A commit that was given up is still on its way, and lands when the range has gone on.
+/// A commit that timed out is still in transit, and succeeds after the range has resumed.
 #[test]
-fn a_commit_that_lands_late_doubles_nothing() {
+fn a_late_commit_duplicates_nothing() {
     at_once(
         rounds("a snapshot's commit lands late", 2, 40),
         2,
         async |round| {
-            let (mut world, proxy) = behind_proxy(300).await;
+            let (mut world, proxy) = through_proxy(300).await;
             world.settings.ranges = 1;
             let nth = round.random().u32(1..6);
             let late = proxy.hold(Which::nth(Kind::Commit, nth), Moment::Before);
             let handle = world.start();
             let held = late.reached();
-            // The next commit was tried: the range has looked, and found nothing.
+            // The next commit was attempted: the range has checked the lake and found nothing.
             proxy.wait_until("the next commit", |seen| {
                 seen.iter().filter(|seen| seen.kind == Kind::Commit).count() > nth as usize
             });
@@ -109,10 +109,10 @@ fn a_commit_that_lands_late_doubles_nothing() {
     );
 }
 
-/// A plan that was given up is still on its way, and lands when silt has long put one.
+/// A plan whose write timed out is still in transit, and arrives after silt has written one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_that_lands_late_begins_no_second_snapshot() {
-    let (world, proxy) = behind_proxy(300).await;
+async fn a_late_plan_begins_no_second_snapshot() {
+    let (world, proxy) = through_proxy(300).await;
     proxy.fail(Which::every(Kind::PutFile), Fault::Stall);
     let late = proxy.hold(Which::next(Kind::PutFile), Moment::Before);
     let handle = world.start();
@@ -135,11 +135,11 @@ async fn a_plan_that_lands_late_begins_no_second_snapshot() {
     whole(&world, &handle).await;
 }
 
-/// The commands of a snapshot, each of them refused by the server in every way that passes.
+/// Each command of a snapshot fails with every transient error of the server.
 #[test]
-fn whatever_mongod_does_every_document_is_there_once() {
+fn every_document_is_archived_once_under_every_fault_of_mongod() {
     let codes = [6, 7, 43, 50, 89, 91, 189, 10107, 11600, 11602, 13435, 13436];
-    // A server has one failpoint for all.
+    // A server has one fail point, so the rounds run one at a time.
     let server = Server::mongod();
     at_once(rounds("mongod fails a snapshot", 6, 60), 1, async |round| {
         let mut random = round.random();
@@ -166,7 +166,7 @@ fn whatever_mongod_does_every_document_is_there_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_on_with_the_next_primary() {
+async fn a_snapshot_resumes_with_the_next_primary() {
     let set = ReplicaSet::start().await;
     let mut world = World::of(Scene::on(set.uri()).await).await;
     world = world.with_small_parts(20_000, 100_000);
@@ -188,8 +188,8 @@ async fn it_goes_on_with_the_next_primary() {
 }
 
 #[tokio::test]
-async fn a_lake_that_forbids_it_halts_and_says_what_mends_it() {
-    let (world, proxy) = behind_proxy(500).await;
+async fn a_lake_that_denies_access_halts_and_says_how_to_fix_it() {
+    let (world, proxy) = through_proxy(500).await;
     let refusal = Answer::new(403, "AuthorizationPermissionMismatch");
     proxy.fail(Which::every(Kind::Commit), Fault::Answer(refusal));
     let handle = world.start();
@@ -207,16 +207,16 @@ async fn a_lake_that_forbids_it_halts_and_says_what_mends_it() {
     whole(&world, &handle).await;
 }
 
-/// The server doesn't let `users` be read, whatever is tried.
+/// Makes the server reject every read of `users`.
 async fn unreadable(client: &Client, name: &str, database: &str) -> FailPoint {
     let failure = doc! { "errorCode": 50, "namespace": format!("{database}.users") };
     FailPoint::arm(client, name, &["find"], Strikes::Always, &failure).await
 }
 
-/// Before it begins, and in the midst of it.
+/// Before the snapshot begins, and while it is read.
 #[tokio::test]
-async fn who_is_held_up_says_why_and_holds_up_nobody() {
-    // A server has one failpoint for all.
+async fn a_failing_collection_says_why_and_does_not_block_the_others() {
+    // A server has one fail point, so the rounds run one at a time.
     let server = Server::mongod();
     let uri = server.uri();
     let client = Client::with_uri_str(&uri).await.unwrap();
@@ -254,7 +254,7 @@ async fn who_is_held_up_says_why_and_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shared_stream_that_can_not_be_listed_is_told_wherever_people_look() {
+async fn a_shared_stream_that_can_not_be_listed_is_reported_everywhere() {
     let server = Server::mongod();
     let name = unique("snapshot");
     let uri = server.uri();

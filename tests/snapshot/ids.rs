@@ -1,4 +1,4 @@
-//! Collections whose `_id`s are of all types at once.
+//! Collections whose `_id`s have all types at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ fn values() -> Vec<Bson> {
     ]
 }
 
-/// Documents with all of these, and some whose text is no UTF-8.
+/// Documents with all of these, and some whose text isn't UTF-8.
 fn documents() -> Vec<RawDocumentBuf> {
     let with_id = |id: Bson| {
         let document = doc! { "_id": id, "text": "a value" };
@@ -146,7 +146,7 @@ async fn insert(world: &World, name: &str, documents: &[RawDocumentBuf]) {
     assert!(!answer.contains_key("writeErrors"), "{answer}");
 }
 
-/// Every document of the collection, as the server has it and in its order.
+/// Every document of the collection, in the server's order.
 async fn in_order(world: &World) -> Vec<RawDocumentBuf> {
     let users = world.users().clone_with_type::<RawDocumentBuf>();
     let finding = users.find(doc! {}).sort(doc! { "_id": 1 }).await;
@@ -161,7 +161,7 @@ fn bytes(documents: &[RawDocumentBuf]) -> BTreeSet<Vec<u8>> {
     bytes.collect()
 }
 
-/// Every second commit is made and not known of, from the first or the second on.
+/// Every other commit succeeds with an unknown outcome, starting with the first or the second.
 fn forget(world: &mut World, phase: u32) {
     world.edges.lake = Arc::new(Unsure {
         lake: Arc::clone(&world.edges.lake),
@@ -169,10 +169,10 @@ fn forget(world: &mut World, phase: u32) {
     });
 }
 
-/// One document a commit, and behind every second commit all is forgotten: so the range goes on behind an
-/// `_id` of each type, in every format.
+/// Each commit has one document, and after every other commit the in-memory state is dropped: so the range resumes
+/// after an `_id` of each type, in every format.
 #[test]
-fn a_collection_is_read_whole_whatever_its_ids_are_and_wherever_it_broke_off() {
+fn a_collection_with_ids_of_all_types_is_read_completely_wherever_it_was_interrupted() {
     let kinds = [Kind::Plain, Kind::Clustered, Kind::Collation];
     let cases = kinds
         .into_iter()
@@ -196,10 +196,10 @@ fn a_collection_is_read_whole_whatever_its_ids_are_and_wherever_it_broke_off() {
     });
 }
 
-/// A range ends with what was the greatest `_id` when the plan was made, whatever that is and also where it
-/// goes on behind that, and what came later isn't read.
+/// A range ends with the `_id` that was the greatest when the plan was made, of whatever type, also if it resumes
+/// after that one. Later documents aren't read.
 #[test]
-fn a_range_ends_with_its_last_id_whatever_that_is() {
+fn a_range_ends_with_its_last_id_of_any_type() {
     let kinds = [Kind::Plain, Kind::Clustered, Kind::Collation];
     let cases = kinds
         .into_iter()
@@ -226,9 +226,9 @@ fn a_range_ends_with_its_last_id_whatever_that_is() {
     });
 }
 
-/// Relaxed Extended JSON doesn't keep all types; where to go on it says well enough.
+/// Relaxed Extended JSON doesn't preserve all types, but it is enough to resume from.
 #[tokio::test]
-async fn relaxed_lines_tell_where_to_go_on() {
+async fn a_range_resumes_from_relaxed_lines() {
     for phase in [0, 1] {
         for extension in ["ndjson", "ndjson.gz"] {
             let world = World::new().await.with_format(extension);

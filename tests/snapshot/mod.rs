@@ -1,4 +1,4 @@
-//! Snapshots beside real servers: what is read, what is rebuilt from it, and what faults leave.
+//! Snapshots against real servers: what is read, what can be rebuilt from it, and what faults leave.
 
 mod ends;
 mod faults;

@@ -1,4 +1,4 @@
-//! When a snapshot is taken, and what of one that was begun.
+//! When a snapshot is taken, resumed or abandoned.
 
 use bson::doc;
 use mongodb::options::TimeseriesOptions;
@@ -13,12 +13,12 @@ use crate::harness::scene::Scene;
 use crate::harness::servers::Server;
 use crate::harness::{at_once, unique};
 
-/// A record of a gap, as a feed leaves it.
+/// Writes a gap record as a feed does.
 async fn lose(world: &World, until: (i64, i64)) {
     lose_in(world, world.target.origin.folder(), until).await;
 }
 
-/// The same in the folder of these changes.
+/// Writes a gap record in the folder of these changes.
 async fn lose_in(world: &World, folder: String, until: (i64, i64)) {
     let record = serde_json::json!({
         "reason": "historyLost",
@@ -32,7 +32,7 @@ async fn lose_in(world: &World, folder: String, until: (i64, i64)) {
 }
 
 #[tokio::test]
-async fn one_is_enough_until_changes_are_lost_behind_it() {
+async fn another_is_taken_only_after_changes_after_it_were_lost() {
     let mut world = World::new().await;
     world.insert(0..10).await;
     world.take().await;
@@ -69,7 +69,7 @@ async fn one_is_enough_until_changes_are_lost_behind_it() {
     assert_eq!(world.folders().await.len(), 2);
 }
 
-/// Begins a snapshot and breaks it off before its end.
+/// Begins a snapshot and interrupts it.
 async fn begin(world: &mut World) -> String {
     let usual = world.settings;
     world.settings.rate_limit_bytes = Some(1000);
@@ -85,12 +85,12 @@ async fn begin(world: &mut World) -> String {
 }
 
 #[tokio::test]
-async fn one_that_was_begun_is_gone_on_with() {
+async fn an_unfinished_one_is_resumed() {
     let mut world = World::new().await.with_small_parts(2_000, 20_000);
     world.insert(0..2_000).await;
     let folder = begin(&mut world).await;
     let begun = world.get(&folder, "part-00001.json").await.unwrap();
-    // Whoever goes on keeps to the plan, whatever his own settings are.
+    // A resumed snapshot keeps to its plan, whatever the settings are now.
     let mut world = world
         .with_format("ndjson.gz")
         .with_small_parts(1 << 20, 1 << 30);
@@ -114,7 +114,7 @@ async fn one_that_was_begun_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn one_that_lost_changes_is_left_and_another_begun() {
+async fn an_unfinished_one_whose_changes_were_lost_is_abandoned() {
     let mut world = World::new().await.with_small_parts(2_000, 20_000);
     world.insert(0..2_000).await;
     let folder = begin(&mut world).await;
@@ -133,10 +133,10 @@ async fn one_that_lost_changes_is_left_and_another_begun() {
     assert_eq!(snapshot.documents.len(), 2_001);
 }
 
-/// A stream of many collections doesn't know those of which nothing has changed: what it lost of them is on
-/// record in the folder of all.
+/// A shared stream doesn't know collections without changes yet: it records what it lost of them in the folder of all
+/// databases.
 #[tokio::test]
-async fn what_a_shared_stream_lost_concerns_collections_that_it_does_not_know() {
+async fn a_gap_of_a_shared_stream_concerns_collections_that_it_does_not_know_yet() {
     let deep = Layout::DatabaseAndCollection;
     for (layout, is_of_one_database) in [(Layout::Collection, true), (deep, true), (deep, false)] {
         let mut world = World::new().await.with_small_parts(2_000, 20_000);
@@ -153,13 +153,13 @@ async fn what_a_shared_stream_lost_concerns_collections_that_it_does_not_know() 
         world.take().await;
         let (seconds, increment) = world.snapshot().await.position;
         world.insert(1_000..1_001).await;
-        let behind = (seconds, increment + 1);
-        lose_in(&world, other, behind).await;
-        lose_in(&world, all.clone(), behind).await;
+        let later = (seconds, increment + 1);
+        lose_in(&world, other, later).await;
+        lose_in(&world, all.clone(), later).await;
         world.take().await;
         assert_eq!(world.folders().await.len(), 1, "its stream is its own");
         world.target.is_shared = true;
-        // Again while the new one is read, which makes that void.
+        // Again while the new one is read, which makes it useless.
         world.settings.rate_limit_bytes = Some(100_000);
         let handle = world.start();
         let begun = world
@@ -167,8 +167,8 @@ async fn what_a_shared_stream_lost_concerns_collections_that_it_does_not_know() 
             .await;
         let position = begun.position.unwrap();
         world.insert(1_001..1_002).await;
-        let behind = (position.seconds.into(), i64::from(position.increment) + 1);
-        lose_in(&world, all, behind).await;
+        let later = (position.seconds.into(), i64::from(position.increment) + 1);
+        lose_in(&world, all, later).await;
         world
             .until(&handle, |status| status.state == State::Done)
             .await;
@@ -180,7 +180,7 @@ async fn what_a_shared_stream_lost_concerns_collections_that_it_does_not_know() 
     }
 }
 
-/// What happens while one is under way that makes it void.
+/// What makes a running snapshot useless.
 #[derive(Clone, Copy, Debug)]
 enum Meanwhile {
     ChangesAreLost,
@@ -188,7 +188,7 @@ enum Meanwhile {
 }
 
 #[test]
-fn one_that_becomes_void_while_it_is_read_is_not_finished() {
+fn one_that_becomes_useless_while_it_is_read_is_not_finished() {
     let cases = [
         Meanwhile::ChangesAreLost,
         Meanwhile::AnotherCollectionTakesTheName,
@@ -240,7 +240,7 @@ fn one_that_becomes_void_while_it_is_read_is_not_finished() {
 }
 
 #[tokio::test]
-async fn of_nothing_there_is_a_snapshot_too() {
+async fn a_collection_that_does_not_exist_has_an_empty_snapshot() {
     for is_there in [true, false] {
         let world = World::new().await;
         if is_there {
@@ -265,7 +265,7 @@ async fn of_nothing_there_is_a_snapshot_too() {
 }
 
 #[tokio::test]
-async fn a_view_is_refused_and_holds_nobody_up() {
+async fn a_view_is_rejected_and_does_not_block_the_others() {
     let world = World::new().await;
     world.insert(0..10).await;
     let database = &world.scene.database;
@@ -291,7 +291,7 @@ async fn a_view_is_refused_and_holds_nobody_up() {
         trouble.contains("it is a view") && trouble.contains("SNAPSHOT=never"),
         "{trouble}"
     );
-    // Sent again, it is tried at once.
+    // Sent again, it is retried at once.
     let view_of = database.collection::<bson::Document>("view");
     view_of.drop().await.unwrap();
     view_of.insert_one(doc! { "_id": 1 }).await.unwrap();
@@ -300,7 +300,7 @@ async fn a_view_is_refused_and_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_shared_streams_collections_are_those_of_its_selection() {
+async fn the_listed_collections_are_those_of_the_selection() {
     let world = World::new().await;
     let database = &world.scene.database;
     for name in ["users", "orders_a", "orders_b", "orders_tmp", "apart"] {

@@ -1,4 +1,4 @@
-//! The files that a snapshot leaves.
+//! The files of a snapshot.
 
 use silt::snapshot::{State, Status};
 use silt_core::extjson::Mode;
@@ -9,7 +9,7 @@ use crate::harness::silt::run;
 
 use super::world::World;
 
-/// The ranges meet in numbers, parts roll over at their size, and the programs of users read them.
+/// Ranges have consecutive numbers, parts roll over at the size limit, and users' tools can read them.
 #[tokio::test]
 async fn parts_roll_over_and_are_read_by_python_duckdb_and_jq() {
     let script = include_str!("../readers/read_file.py");
@@ -63,7 +63,7 @@ async fn parts_roll_over_and_are_read_by_python_duckdb_and_jq() {
 }
 
 #[tokio::test]
-async fn plan_and_manifest_say_what_is_left_out_of_the_changes() {
+async fn plan_and_manifest_name_the_filters_of_the_changes() {
     for filters in [&["OPERATION_TYPES=insert".to_owned()][..], &[]] {
         let mut world = World::new().await;
         world.target.change_filters = filters.to_vec();
@@ -76,9 +76,9 @@ async fn plan_and_manifest_say_what_is_left_out_of_the_changes() {
     }
 }
 
-/// A part that somebody deleted, or cut, isn't forgotten: the manifest says what was there.
+/// The manifest is the record of a part that was deleted or truncated, so it is not rewritten.
 #[tokio::test]
-async fn a_manifest_outlives_the_parts_that_it_names() {
+async fn a_manifest_is_kept_when_its_parts_are_damaged() {
     for cut_to in [None, Some(10)] {
         for has_grown in [false, true] {
             let world = World::new().await.with_small_parts(2_000, 20_000);
@@ -86,7 +86,7 @@ async fn a_manifest_outlives_the_parts_that_it_names() {
             world.take().await;
             let name = world.folders().await.pop().unwrap();
             let manifest = world.get(&name, "manifest.json").await.unwrap();
-            // The range's last: its number leaves no gap.
+            // The range's last part, so no number is missing.
             let folder = world.folder(&name);
             let last = world.snapshot().await.parts.pop().unwrap().0;
             let bytes = std::fs::read(folder.join(&last)).unwrap();
@@ -105,7 +105,7 @@ async fn a_manifest_outlives_the_parts_that_it_names() {
                 assert!(trouble.contains(part), "{trouble}");
             }
             let now = world.get(&name, "manifest.json").await.unwrap();
-            assert!(now == manifest, "it was written anew");
+            assert!(now == manifest, "it was rewritten");
             std::fs::write(folder.join(&last), &bytes).unwrap();
             let _ = std::fs::remove_file(more);
             handle.send(world.target.clone());
@@ -115,9 +115,9 @@ async fn a_manifest_outlives_the_parts_that_it_names() {
     }
 }
 
-/// `silt ls` beside what was written, in both layouts of folders.
+/// Compares the output of `silt ls` with the files, in both folder layouts.
 #[tokio::test]
-async fn silt_ls_knows_snapshots() {
+async fn silt_ls_lists_snapshots() {
     for layout in [Layout::Collection, Layout::DatabaseAndCollection] {
         let world = World::new().await.with_format("ndjson");
         let mut world = world.with_small_parts(2_000, 20_000);
@@ -168,7 +168,7 @@ async fn silt_ls_knows_snapshots() {
             lines[1].ends_with("unfinished") && lines[2].ends_with("  finished"),
             "{text}"
         );
-        // Somebody took a part away.
+        // A part was removed.
         let folder = world.folders().await.pop().unwrap();
         std::fs::remove_file(world.folder(&folder).join("part-00001.ndjson")).unwrap();
         let (code, text) = run(settings, &["ls"]);

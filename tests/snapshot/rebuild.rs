@@ -1,5 +1,5 @@
-//! A snapshot and the changes from its position give the collection, whatever is written and whatever
-//! breaks off meanwhile.
+//! A snapshot and the changes after its position add up to the collection, whatever is written and interrupted
+//! meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +74,7 @@ async fn preload(users: &Collection<Document>, random: &mut fastrand::Rng) {
     }
 }
 
-/// Writes as fast as it goes until it is told to stop. Returns how often.
+/// Writes as fast as possible until it is stopped. Returns the number of writes.
 async fn write(users: Collection<Document>, seed: u64, stop: Arc<AtomicBool>) -> u32 {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut writes = 0;
@@ -83,7 +83,7 @@ async fn write(users: Collection<Document>, seed: u64, stop: Arc<AtomicBool>) ->
         let filter = doc! { "_id": id.clone() };
         match random.u8(..4) {
             0 => {
-                // It may be there already.
+                // It may exist already.
                 let _ = users.insert_one(document(id, &mut random)).await;
             }
             1 => {
@@ -104,7 +104,7 @@ async fn write(users: Collection<Document>, seed: u64, stop: Arc<AtomicBool>) ->
     writes
 }
 
-/// Flushes until a last change is archived, and returns all.
+/// Flushes until a final marker change is archived, and returns all changes.
 async fn archived(world: &World, silt: &mut Silt) -> Vec<Value> {
     insert(&world.users(), -1..0).await;
     let begun = Instant::now();
@@ -123,7 +123,7 @@ async fn archived(world: &World, silt: &mut Silt) -> Vec<Value> {
     }
 }
 
-/// What docs/snapshots.md tells a user to do.
+/// The procedure of docs/snapshots.md.
 async fn rebuild(into: &Collection<Document>, snapshot: &Snapshot, changes: &[Value]) -> usize {
     let as_it_was = into.clone_with_type::<RawDocumentBuf>();
     for some in snapshot.documents.chunks(2_000) {
@@ -138,7 +138,7 @@ async fn rebuild(into: &Collection<Document>, snapshot: &Snapshot, changes: &[Va
         let key = change.get_document("documentKey").unwrap().clone();
         match change.get_str("operationType").unwrap() {
             "insert" | "replace" | "update" => {
-                // It is null where the document had gone when the server looked it up: its deletion follows.
+                // It is null if the document was deleted before the server looked it up: the deletion follows.
                 if let Ok(document) = change.get_document("fullDocument") {
                     into.replace_one(key, document).upsert(true).await.unwrap();
                 }
@@ -190,7 +190,7 @@ async fn world(round: &Round) -> World {
     world
 }
 
-/// Writers that write on until they are told to stop.
+/// Writers that run until they are stopped.
 struct Writers {
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<u32>>,
@@ -242,33 +242,37 @@ async fn compare(world: &World, mut silt: Silt, writes: u32) -> Snapshot {
 }
 
 #[test]
-fn a_collection_is_rebuilt_that_was_written_to_while_the_snapshot_broke_off_again_and_again() {
-    at_once(rounds("snapshots break off", 4, 40), 2, async |round| {
-        let mut random = round.random();
-        let world = world(&round).await;
-        preload(&world.users(), &mut random).await;
-        let silt = Silt::watching(&world.scene.settings, &["users"]);
-        let writers = Writers::begin(&world, &mut random);
-        for _ in 0..CRASHES {
+fn a_collection_is_rebuilt_after_writes_during_an_interrupted_snapshot() {
+    at_once(
+        rounds("snapshots are interrupted", 4, 40),
+        2,
+        async |round| {
+            let mut random = round.random();
+            let world = world(&round).await;
+            preload(&world.users(), &mut random).await;
+            let silt = Silt::watching(&world.scene.settings, &["users"]);
+            let writers = Writers::begin(&world, &mut random);
+            for _ in 0..CRASHES {
+                let handle = world.start();
+                moment(&mut random, 0..700).await;
+                drop(handle);
+            }
             let handle = world.start();
-            moment(&mut random, 0..700).await;
+            let status = world
+                .until(&handle, |status| status.state == State::Done)
+                .await;
             drop(handle);
-        }
-        let handle = world.start();
-        let status = world
-            .until(&handle, |status| status.state == State::Done)
-            .await;
-        drop(handle);
-        let writes = writers.end().await;
-        let snapshot = compare(&world, silt, writes).await;
-        assert_eq!(status.progress.documents, snapshot.documents.len() as u64);
-    });
+            let writes = writers.end().await;
+            let snapshot = compare(&world, silt, writes).await;
+            assert_eq!(status.progress.documents, snapshot.documents.len() as u64);
+        },
+    );
 }
 
 #[test]
-fn a_collection_is_rebuilt_though_silt_was_killed_again_and_again() {
+fn a_collection_is_rebuilt_after_silt_was_killed_during_the_snapshot() {
     at_once(
-        rounds("silt is killed in a snapshot", 2, 40),
+        rounds("silt is killed during a snapshot", 2, 40),
         2,
         async |round| {
             let mut random = round.random();
@@ -286,7 +290,7 @@ fn a_collection_is_rebuilt_though_silt_was_killed_again_and_again() {
             let writers = Writers::begin(&world, &mut random);
             let mut silt = Silt::watching(&settings, &["users"]);
             for _ in 0..CRASHES {
-                silt.wait_where("a snapshot", |line| says(line, "the snapshot"));
+                silt.wait_where("a snapshot", |line| says(line, "snapshot "));
                 moment(&mut random, 0..700).await;
                 silt.restart(&settings);
             }

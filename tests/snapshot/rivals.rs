@@ -1,4 +1,4 @@
-//! Two silts that take a snapshot of one collection at once.
+//! Two instances that take a snapshot of one collection at the same time.
 
 use silt::snapshot::{self, State};
 

@@ -1,12 +1,12 @@
-//! What a snapshot leaves to the streams while it waits.
+//! A waiting snapshot doesn't block the streams.
 
 use bson::{Document, doc};
 
 use super::world::World;
 use crate::harness::silt::WAIT_LIMIT;
 
-/// The one turn to read a large change is free for streams while a throttled snapshot waits, whether its documents
-/// are large or only longer than what it may read in a second.
+/// Streams can take the turn to read a large change while a throttled snapshot waits, whether its documents are large
+/// or only larger than what it may read per second.
 #[tokio::test]
 async fn a_throttled_snapshot_holds_no_turn() {
     for text_bytes in [200, 3 << 20] {
@@ -19,7 +19,7 @@ async fn a_throttled_snapshot_holds_no_turn() {
         world
             .until(&handle, |status| status.progress.documents > 0)
             .await;
-        // The next document would be read in minutes at the soonest.
+        // The next document is due only in some minutes.
         for _ in 0..10 {
             let turn = tokio::time::timeout(WAIT_LIMIT / 2, world.edges.budget.turn()).await;
             drop(turn.expect("the snapshot holds the turn"));

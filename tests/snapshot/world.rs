@@ -1,4 +1,4 @@
-//! A collection, a lake, snapshots at work, and a reader of what they leave that is none of silt's code.
+//! A collection, a lake, the snapshot task, and a reader of snapshots that shares no code with silt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,26 +91,26 @@ impl World {
         }
     }
 
-    /// Snapshots at work on nothing yet.
+    /// Starts the snapshot task without a collection.
     pub fn spawn(&self) -> Handle {
         snapshot::spawn(self.edges.clone(), self.settings)
     }
 
-    /// Snapshots at work on `users`.
+    /// Starts the snapshot task for `users`.
     pub fn start(&self) -> Handle {
         let handle = self.spawn();
         handle.send(self.target.clone());
         handle
     }
 
-    /// Takes the snapshot, or goes on with it, to its end.
+    /// Takes or resumes the snapshot, to its end.
     pub async fn take(&self) {
         let handle = self.start();
         self.until(&handle, |status| status.state == State::Done)
             .await;
     }
 
-    /// Waits until the collection's status is so.
+    /// Waits until the collection's status matches.
     pub async fn until(&self, handle: &Handle, fits: impl Fn(&Status) -> bool) -> Status {
         until(handle, &self.target.origin, fits).await
     }
@@ -176,7 +176,7 @@ impl World {
             .unwrap();
     }
 
-    /// Makes the only snapshot, in a local lake, one that was begun and read nothing yet. Its plan may be edited.
+    /// Turns the only snapshot, in a local lake, into one that has just begun. Its plan may be edited.
     pub async fn unfinish(&self, edit: impl Fn(&mut Value)) {
         let folders = self.folders().await;
         assert_eq!(folders.len(), 1, "{folders:?}");
@@ -188,20 +188,20 @@ impl World {
         self.put(&folders[0], "plan.json", plan.as_bytes()).await;
     }
 
-    /// Where a local lake has a snapshot.
+    /// The folder of a snapshot in a local lake.
     pub fn folder(&self, name: &str) -> std::path::PathBuf {
         let lake = self.scene.lake();
         lake.join(self.target.origin.folder()).join(name)
     }
 
-    /// The only snapshot, which must be whole.
+    /// The only snapshot, which must be complete.
     pub async fn snapshot(&self) -> Snapshot {
         let folders = self.folders().await;
         assert_eq!(folders.len(), 1, "{folders:?}");
         self.snapshot_in(&folders[0]).await
     }
 
-    /// Reads a snapshot as its manifest says, and compares the two.
+    /// Reads a snapshot and compares it with its manifest.
     pub async fn snapshot_in(&self, folder: &str) -> Snapshot {
         let manifest = self.json(folder, "manifest.json").await.unwrap();
         let mut snapshot = Snapshot {
@@ -229,7 +229,7 @@ impl World {
     }
 }
 
-/// What a process of its own has for this scene.
+/// The edges of another process in this scene.
 pub async fn edges(scene: &Scene) -> Edges {
     let lake: Arc<dyn Lake> = if scene.settings.contains_key("LAKE_URL") {
         Arc::new(LocalLake::new(scene.lake()))
@@ -255,7 +255,10 @@ pub async fn until(handle: &Handle, origin: &Namespace, fits: impl Fn(&Status) -
     match found {
         Ok(Ok(statuses)) => statuses[origin].clone(),
         Ok(Err(error)) => panic!("the snapshot task ended: {error}"),
-        Err(_) => panic!("waited in vain: {:?}", handle.statuses().borrow()),
+        Err(_) => panic!(
+            "timed out; the statuses are {:?}",
+            handle.statuses().borrow()
+        ),
     }
 }
 
@@ -282,18 +285,18 @@ impl Snapshot {
         self.documents.push(document.to_owned());
     }
 
-    /// Every key once. Returns them in order.
+    /// Returns the keys in order. Fails if one occurs twice.
     pub fn sorted_keys(&self) -> Vec<String> {
         let mut keys = self.keys.clone();
         keys.sort();
         let count = keys.len();
         keys.dedup();
-        assert_eq!(keys.len(), count, "a document is there twice");
+        assert_eq!(keys.len(), count, "a document occurs twice");
         keys
     }
 }
 
-/// A change as it was, also where JSON can't say all of it.
+/// A change as it was, also if JSON can't express all of it.
 pub fn raw(change: &Value) -> RawDocumentBuf {
     if let Some(raw) = change.get("siltRawEvent") {
         let Bson::Binary(raw) = Bson::try_from(raw.clone()).unwrap() else {
@@ -312,7 +315,7 @@ pub fn timestamp(time: &Value) -> (i64, i64) {
     (part("t"), part("i"))
 }
 
-/// A moment that no test hangs on.
+/// A time that no test depends on.
 pub async fn moment(random: &mut fastrand::Rng, ms: std::ops::Range<u64>) {
     tokio::time::sleep(Duration::from_millis(random.u64(ms))).await;
 }
