@@ -244,7 +244,7 @@ async fn a_lake_behind_its_checkpoint_is_refused_with_the_remedy() {
     });
     let error = halted["error"].as_str().unwrap();
     assert!(
-        error.contains("behind its checkpoint") && error.contains("delete"),
+        error.contains("older than its checkpoint") && error.contains("delete"),
         "{error}"
     );
     silt.drain();

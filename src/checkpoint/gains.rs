@@ -7,7 +7,7 @@ use super::{FeedId, MANY};
 use silt_core::machine::Handover;
 use silt_core::namespace::selection::{Selection, Watched};
 use silt_core::namespace::{Layout, Namespace};
-use silt_core::position::{Mark, Stored};
+use silt_core::position::{Stored, Watermark};
 
 /// A feed of many goes on at the earliest of what it gets.
 pub(super) fn to_many(
@@ -59,7 +59,7 @@ impl Gaining<'_> {
             .chain(self.whole_databases())
             .min_by_key(|end| end.at)?;
         let earliest = Handover {
-            marks: self.marks(),
+            watermarks: self.watermarks(),
             ..earliest
         };
         let Some(own_time) = own_time.filter(|own_time| *own_time == earliest.at) else {
@@ -70,7 +70,7 @@ impl Gaining<'_> {
         let ahead = ends.find(|end| end.at > own_time)?;
         Some(Handover {
             at: own_time,
-            marks: earliest.marks,
+            watermarks: earliest.watermarks,
             ..ahead
         })
     }
@@ -100,12 +100,12 @@ impl Gaining<'_> {
         let single = self
             .single()
             .map(|(feed, _)| (&*feed.database, &*feed.collection));
-        let parted = self
+        let departed = self
             .own
-            .map_or(&[][..], |own| &own.checkpoint.parted)
+            .map_or(&[][..], |own| &own.checkpoint.departed)
             .iter();
-        let parted = parted.map(|it| (&*it.database, &*it.collection));
-        let known = self.selected(single.chain(parted));
+        let departed = departed.map(|it| (&*it.database, &*it.collection));
+        let known = self.selected(single.chain(departed));
         self.listed().into_iter().flatten().chain(known).collect()
     }
 
@@ -150,22 +150,22 @@ impl Gaining<'_> {
     }
 
     /// What single feeds brought into the files that are this feed's now.
-    fn marks(&self) -> Vec<Mark> {
+    fn watermarks(&self) -> Vec<Watermark> {
         let gained = self.single().filter(|(feed, stored)| {
             let namespace = Namespace::with_layout(&feed.database, &feed.collection, self.layout);
             self.selection.matches(&feed.database, &feed.collection)
                 && self.own.is_none_or(|own| own.lake == stored.lake)
                 && is_laid_out(feed, stored, &namespace)
         });
-        let marks = gained.filter_map(|(feed, stored)| {
-            Some(Mark {
+        let watermarks = gained.filter_map(|(feed, stored)| {
+            Some(Watermark {
                 database: feed.database.clone(),
                 collection: feed.collection.clone(),
                 last_change: stored.checkpoint.last_change.clone()?,
-                is_ahead: false,
+                is_after_position: false,
             })
         });
-        marks.collect()
+        watermarks.collect()
     }
 
     /// Feeds of many whose databases are new to this one, or overlap with it if it never saved anything.
@@ -205,7 +205,7 @@ mod tests {
     use super::super::handover::to_collection;
     use super::*;
     use silt_core::namespace::selection::NameSet;
-    use silt_core::position::Parted;
+    use silt_core::position::Departure;
 
     fn to_many(all: &[Other], selection: &Selection, own: Option<&Stored>) -> Option<Handover> {
         let layout = match selection.only_database() {
@@ -219,7 +219,7 @@ mod tests {
     fn it_is_known_of_a_collection_that_left_where_it_stood() {
         let users = Namespace::new("mydb", "users");
         let mut shared = stored(90, Some(mydb(&["users"])));
-        shared.checkpoint.parted.push(Parted {
+        shared.checkpoint.departed.push(Departure {
             database: "mydb".to_owned(),
             collection: "users".to_owned(),
             until: at(70),

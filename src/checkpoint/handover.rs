@@ -67,13 +67,13 @@ pub(super) fn to_collection(
                 &namespace.database,
                 &namespace.collection,
             )?;
-            let marks = stored.checkpoint.collections.iter().filter(|mark| {
-                mark.database == namespace.database
-                    && mark.collection == namespace.collection
+            let watermarks = stored.checkpoint.collections.iter().filter(|watermark| {
+                watermark.database == namespace.database
+                    && watermark.collection == namespace.collection
                     && is_laid_out(feed, stored, namespace)
             });
             Some(Handover {
-                marks: marks.cloned().collect(),
+                watermarks: watermarks.cloned().collect(),
                 ..standing(at, feed)
             })
         })
@@ -89,7 +89,7 @@ pub(super) fn standing(at: ClusterTime, feed: &FeedId) -> Handover {
     Handover {
         at,
         from: feed.to_string(),
-        marks: Vec::new(),
+        watermarks: Vec::new(),
     }
 }
 
@@ -112,17 +112,18 @@ pub(super) fn archived_until(
     if selection.matches(database, collection) {
         return restart_time(checkpoint);
     }
-    let mut parted = checkpoint.parted.iter();
-    let is_it =
-        |it: &&silt_core::position::Parted| it.database == database && it.collection == collection;
-    parted.find(is_it).map(|it| it.until)
+    let mut departed = checkpoint.departed.iter();
+    let is_it = |it: &&silt_core::position::Departure| {
+        it.database == database && it.collection == collection
+    };
+    departed.find(is_it).map(|it| it.until)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use silt_core::namespace::selection::{Matcher, NameSet, Selection};
-    use silt_core::position::{LastChange, Mark, Position, ResumeToken};
+    use silt_core::position::{LastChange, Position, ResumeToken, Watermark};
 
     pub(in super::super) fn at(seconds: u32) -> ClusterTime {
         ClusterTime {
@@ -217,20 +218,21 @@ pub(super) mod tests {
     fn a_collection_learns_what_the_lake_should_have_of_it() {
         let users = Namespace::new("mydb", "users");
         let mut shared = stored(70, Some(mydb(&[])));
-        let mark = |collection: &str| Mark {
+        let watermark = |collection: &str| Watermark {
             database: "mydb".to_owned(),
             collection: collection.to_owned(),
             last_change: LastChange {
                 token: ResumeToken::from_canonical(r#"{"_data":"82AB"}"#),
                 cluster_time: at(65),
             },
-            is_ahead: false,
+            is_after_position: false,
         };
-        shared.checkpoint.collections = vec![mark("orders"), mark("users")];
+        shared.checkpoint.collections = vec![watermark("orders"), watermark("users")];
         let others = [other("mydb.*", shared)];
-        let marks = |namespace: &Namespace| to_collection(&others, namespace, None).unwrap().marks;
-        assert_eq!(marks(&users), [mark("users")]);
+        let watermarks =
+            |namespace: &Namespace| to_collection(&others, namespace, None).unwrap().watermarks;
+        assert_eq!(watermarks(&users), [watermark("users")]);
         let deep = Namespace::with_layout("mydb", "users", Layout::DatabaseAndCollection);
-        assert_eq!(marks(&deep), [], "it is about other files");
+        assert_eq!(watermarks(&deep), [], "it is about other files");
     }
 }

@@ -244,7 +244,7 @@ impl Worker {
             .wake_at_ms(now)
             .map(|at_ms| self.edges.clock.instant(at_ms));
         // What waits for a look at the lake comes first.
-        let is_full = self.is_full() || self.feed.is_holding();
+        let is_full = self.is_full() || self.feed.has_waiting_changes();
         let reader = self.reader.as_mut().filter(|_| !is_full);
         let reports = reader.map(|reader| &mut reader.reports);
         tokio::select! {

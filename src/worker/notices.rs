@@ -30,7 +30,7 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 after, "has no checkpoint: goes on from the end of its newest file"
             );
         }
-        Notice::TakesOver(handover) => {
+        Notice::TakingOver(handover) => {
             info!(
                 collection,
                 at = %handover.at,
@@ -66,19 +66,19 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
             );
         }
         // Each of hundreds of collections passes something over after a crash.
-        Notice::LakeAhead if is_one_of_many => {
+        Notice::OverlapFound if is_one_of_many => {
             debug!(collection, "the lake is ahead of the checkpoint");
         }
-        Notice::CaughtUp { skipped } if is_one_of_many => {
+        Notice::OverlapPassed { skipped } if is_one_of_many => {
             debug!(collection, skipped, "has passed what the lake already held");
         }
-        Notice::LakeAhead => {
+        Notice::OverlapFound => {
             info!(
                 collection,
                 "the lake is ahead of the checkpoint: what it holds is passed over"
             );
         }
-        Notice::CaughtUp { skipped } => {
+        Notice::OverlapPassed { skipped } => {
             info!(collection, skipped, "has passed what the lake already held");
         }
         Notice::Retrying {
@@ -123,7 +123,7 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 gap, record, "has recorded the gap and goes on behind it"
             );
         }
-        Notice::PassedLarge(event) => {
+        Notice::LargeEventRecorded(event) => {
             let (event, record) = (event.to_string(), event.file_name());
             warn!(
                 collection,
@@ -138,7 +138,7 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
             } = trouble;
             info!(collection, was = message, failures, "works again");
         }
-        Notice::FoundCommitted(name) => {
+        Notice::CommitConfirmed(name) => {
             info!(collection, file = %name, "a flush without an answer had been committed");
         }
         Notice::Reloading(why) => {

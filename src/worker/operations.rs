@@ -11,7 +11,7 @@ use crate::source::Reader;
 use silt_core::failure::Failure;
 use silt_core::file::hour_file::HourFile;
 use silt_core::gap::Record;
-use silt_core::machine::{Action, Found, Handover, Input, LaneId, WriteOrder};
+use silt_core::machine::{Action, Handover, Input, LaneId, StartState, WriteOrder};
 use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::{Checkpoint, Position, Stored};
@@ -30,8 +30,8 @@ impl Worker {
             }
             Action::Open(position) => self.open(position),
             Action::Close => self.reader = None,
-            Action::Look(lane) => {
-                self.spawn_look(lane, Input::Looked);
+            Action::LoadTail(lane) => {
+                self.spawn_look(lane, Input::TailLoaded);
             }
             Action::Commit(lane, order) => self.spawn_commit(lane, order),
             Action::Inspect(lane) => {
@@ -42,7 +42,7 @@ impl Worker {
                 replaces,
             } => self.spawn_save(checkpoint, replaces),
             Action::Record(records) => self.spawn_record(records),
-            Action::Tell(lane, notice) => {
+            Action::Notify(lane, notice) => {
                 self.note(|status| status.note(&notice));
                 let origin = lane.and_then(|lane| self.feed.namespace(lane));
                 let name = origin.map_or_else(|| self.name.clone(), Namespace::name);
@@ -91,17 +91,17 @@ impl Worker {
             let (tail, found) = match &watched {
                 Watched::Collection(origin) => {
                     let (learnt, file) = look(lake.as_ref(), LaneId::ONLY, origin).await;
-                    let found = file.map(|tail| Found {
+                    let found = file.map(|tail| StartState {
                         tail,
-                        ..Found::default()
+                        ..StartState::default()
                     });
                     (learnt, found)
                 }
                 Watched::Many { .. } if stored.is_none() && handover.is_none() => {
                     let orphan = lake::any_hour_file(lake.as_ref(), &watched).await;
-                    let found = orphan.map(|orphan| Found {
+                    let found = orphan.map(|orphan| StartState {
                         orphan: orphan.map(|path| path.to_string()),
-                        ..Found::default()
+                        ..StartState::default()
                     });
                     (
                         Learnt::Nothing,
@@ -109,17 +109,17 @@ impl Worker {
                     )
                 }
                 Watched::Many { .. } => {
-                    let found = Found {
+                    let found = StartState {
                         oldest: match handover {
                             Some(_) => deployment.oldest_time().await,
                             None => None,
                         },
-                        ..Found::default()
+                        ..StartState::default()
                     };
                     (Learnt::Nothing, Ok(found))
                 }
             };
-            let found = found.map(|found| Found {
+            let found = found.map(|found| StartState {
                 stored,
                 handover,
                 ..found

@@ -343,8 +343,8 @@ impl Status {
         match notice {
             Notice::Reloading(_) => self.tally.reloads += 1,
             Notice::Restarted(_) => self.tally.gaps += 1,
-            Notice::PassedLarge(_) => self.tally.large_events += 1,
-            Notice::CaughtUp { skipped } => self.tally.changes_skipped += skipped,
+            Notice::LargeEventRecorded(_) => self.tally.large_events += 1,
+            Notice::OverlapPassed { skipped } => self.tally.changes_skipped += skipped,
             _ => {}
         }
     }

@@ -72,7 +72,7 @@ async fn one_that_is_older_than_the_checkpoint_fails_and_none_is_fine() {
         let output = checks(&scene, 1, &[]);
         expect(
             &row(&output, WHAT),
-            &["FAIL", "the lake is behind its checkpoint"],
+            &["FAIL", "the lake is older than its checkpoint"],
         );
 
         // Where no checkpoint is, it goes on from the file.

@@ -311,7 +311,7 @@ async fn a_file_that_is_missing_is_not_passed_over_by_a_shared_stream() {
     let halt = silt.wait_for(HALTED);
     let error = halt["error"].as_str().unwrap();
     assert!(
-        error.contains("the lake is behind its checkpoint"),
+        error.contains("the lake is older than its checkpoint"),
         "{error}"
     );
     silt.kill();

@@ -46,7 +46,7 @@ impl FlushReason {
 
     /// Whether a person asked for it: then what waits for its next try is tried at once.
     #[must_use]
-    pub fn is_asked_for(self) -> bool {
+    pub fn is_manual(self) -> bool {
         matches!(self, Self::Signal | Self::Http)
     }
 

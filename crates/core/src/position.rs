@@ -195,7 +195,7 @@ impl Position {
 
 /// Where a collection's changes end in the lake, as its feed knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct Watermark {
     /// The database.
     pub database: String,
     /// The collection; empty for what happens to the database as a whole.
@@ -203,8 +203,8 @@ pub struct Mark {
     /// The last change that was committed to the lake.
     pub last_change: LastChange,
     /// Whether that lies behind the feed's position, which other collections hold back.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_ahead: bool,
+    #[serde(default, rename = "is_ahead", skip_serializing_if = "is_false")]
+    pub is_after_position: bool,
 }
 
 #[allow(
@@ -217,7 +217,7 @@ fn is_false(flag: &bool) -> bool {
 
 /// A collection that left a feed of many for a stream of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parted {
+pub struct Departure {
     /// The database.
     pub database: String,
     /// The collection.
@@ -241,7 +241,7 @@ pub struct Checkpoint {
     pub folder: Option<String>,
     /// The last change for each collection of a feed that carries many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub collections: Vec<Mark>,
+    pub collections: Vec<Watermark>,
     /// Fingerprint of the pipeline and the options that the token belongs to.
     pub stream_hash: String,
     /// Where the feed last went on behind lost history. The lake may end before that although its
@@ -256,8 +256,8 @@ pub struct Checkpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Box<Selection>>,
     /// The collections that left it since.
-    #[serde(default)]
-    pub parted: Vec<Parted>,
+    #[serde(default, rename = "parted")]
+    pub departed: Vec<Departure>,
 }
 
 impl Checkpoint {
@@ -278,7 +278,7 @@ impl Checkpoint {
             restarted_at: None,
             refiltered_at: None,
             selection: None,
-            parted: Vec::new(),
+            departed: Vec::new(),
         }
     }
 
@@ -376,17 +376,17 @@ mod tests {
             read_until: Some(cluster_time),
             last_change: Some(last_change.clone()),
             folder: Some("users".into()),
-            collections: vec![Mark {
+            collections: vec![Watermark {
                 database: "mydb".into(),
                 collection: "users".into(),
                 last_change,
-                is_ahead: false,
+                is_after_position: false,
             }],
             stream_hash: "x".into(),
             restarted_at: Some(cluster_time),
             refiltered_at: None,
             selection: None,
-            parted: Vec::new(),
+            departed: Vec::new(),
         };
         let text = serde_json::to_string(&checkpoint).unwrap();
         assert_eq!(

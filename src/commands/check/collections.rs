@@ -17,7 +17,7 @@ use crate::settings::{FeedSettings, Settings};
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
 use silt_core::file::hour_file::HourFile;
-use silt_core::machine::{Handover, refuse_lake_behind};
+use silt_core::machine::{Handover, refuse_older_lake};
 use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::Stored;
@@ -239,7 +239,7 @@ impl Feed<'_> {
             Err(silence) => return (Row::failure(&what, silence), None),
         };
         let judged = stored.map_or(Ok(()), |stored| {
-            refuse_lake_behind(&stored.checkpoint, self.origin, tail.as_ref())
+            refuse_older_lake(&stored.checkpoint, self.origin, tail.as_ref())
         });
         let row = match (judged, &tail) {
             (Err(halt), _) => Row::failure(&what, halt.message),

@@ -19,12 +19,12 @@ use crate::lake::{self, Lake};
 use crate::settings::FeedSettings;
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
-use silt_core::machine::{Handover, no_checkpoint, refuse_behind};
+use silt_core::machine::{Handover, checkpoint_missing, refuse_older_tail};
 use silt_core::namespace::selection::{
     Matcher, Selection, is_servers_collection, is_servers_database,
 };
 use silt_core::namespace::{Layout, Namespace};
-use silt_core::position::{Mark, Stored};
+use silt_core::position::{Stored, Watermark};
 
 /// What a change stream of collections needs.
 const ACTIONS: [&str; 2] = ["find", "changeStream"];
@@ -122,7 +122,7 @@ impl Shared<'_> {
         match in_time(ROW_LIMIT, seen).await {
             Ok(Ok(None)) => None,
             Ok(Ok(Some(path))) => {
-                let halt = no_checkpoint(&path.to_string());
+                let halt = checkpoint_missing(&path.to_string());
                 Some(Row::failure(WHAT, halt.message))
             }
             Ok(Err(error)) => Some(super::lake::failure(WHAT, &error)),
@@ -161,12 +161,12 @@ impl Shared<'_> {
     }
 
     /// Whether a collection has a newest file that fits the checkpoint, or a row that says what is wrong.
-    async fn judge(&self, lake: &dyn Lake, mark: &Mark) -> Result<bool, Row> {
+    async fn judge(&self, lake: &dyn Lake, mark: &Watermark) -> Result<bool, Row> {
         let origin = self.origin(&mark.database, &mark.collection);
         let what = format!("{} newest file", origin.name());
         let seen = async { Ok(lake::tail::load(lake, &origin).await) };
         match in_time(ROW_LIMIT, seen).await {
-            Ok(Ok(Some((file, _)))) => refuse_behind(&mark.last_change, &file)
+            Ok(Ok(Some((file, _)))) => refuse_older_tail(&mark.last_change, &file)
                 .map(|()| true)
                 .map_err(|halt| Row::failure(&what, halt.message)),
             Ok(Ok(None)) => Ok(false),

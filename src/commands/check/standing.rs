@@ -8,7 +8,7 @@ use crate::edges;
 use crate::settings::FeedSettings;
 use crate::source::SourceError;
 use silt_core::file::hour_file::HourFile;
-use silt_core::machine::{Handover, OnHistoryLost, StartAt, restart_time, settled};
+use silt_core::machine::{Handover, OnHistoryLost, StartAt, effective_handover, restart_time};
 use silt_core::position::{ClusterTime, Position, Stored};
 
 /// Where a feed begins to read, as its machine decides it.
@@ -36,8 +36,9 @@ impl Standing {
         handover: Option<Handover>,
         oldest: Option<ClusterTime>,
     ) -> Self {
-        let handover = handover
-            .and_then(|it| settled(it, &feed.watched, feed.start_at, stored.as_ref(), oldest));
+        let handover = handover.and_then(|it| {
+            effective_handover(it, &feed.watched, feed.start_at, stored.as_ref(), oldest)
+        });
         if let Some(handover) = handover {
             return Self::TakenOver(handover);
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::lane::Lane;
-use super::messages::Voice;
-use super::{Action, Config, Notice, Now, Tail, Try, WriteOrder};
+use super::messages::Reporter;
+use super::{Action, Attempt, Config, Notice, Now, Tail, WriteOrder};
 use crate::batch::{Batch, FlushReason};
 use crate::failure::{Disposition, Failure};
 use crate::file::hour_file::{Hour, HourFile, HourFileName};
@@ -18,9 +18,9 @@ pub(super) enum CommitState {
     /// At the lake.
     Running(WriteOrder),
     /// It failed, and its outcome may be unknown: the lake is to be asked when `inspect` may start.
-    Unsure {
+    Uncertain {
         order: WriteOrder,
-        inspect: Try,
+        inspect: Attempt,
     },
 }
 
@@ -33,8 +33,8 @@ impl CommitState {
         matches!(
             self,
             Self::Running(_)
-                | Self::Unsure {
-                    inspect: Try::Running,
+                | Self::Uncertain {
+                    inspect: Attempt::Running,
                     ..
                 }
         )
@@ -43,7 +43,7 @@ impl CommitState {
     pub(super) fn batch(&self) -> Option<&Batch> {
         match self {
             Self::Idle => None,
-            Self::Running(order) | Self::Unsure { order, .. } => Some(&order.batch),
+            Self::Running(order) | Self::Uncertain { order, .. } => Some(&order.batch),
         }
     }
 
@@ -61,13 +61,13 @@ impl CommitState {
 
     pub(super) fn wake_at_ms(&self) -> Option<u64> {
         match self {
-            Self::Unsure { inspect, .. } => inspect.wake_at_ms(),
+            Self::Uncertain { inspect, .. } => inspect.wake_at_ms(),
             Self::Idle | Self::Running(_) => None,
         }
     }
 
     pub(super) fn hurry(&mut self) {
-        if let Self::Unsure { inspect, .. } = self {
+        if let Self::Uncertain { inspect, .. } = self {
             inspect.hurry();
         }
     }
@@ -85,20 +85,25 @@ pub(super) enum CommitEnd {
 }
 
 impl Lane {
-    pub(super) fn advance_commit(&mut self, config: &Config, now: Now, voice: &mut Voice<'_>) {
+    pub(super) fn advance_commit(
+        &mut self,
+        config: &Config,
+        now: Now,
+        reporter: &mut Reporter<'_>,
+    ) {
         match &mut self.commit {
             CommitState::Running(_) => {}
-            CommitState::Unsure { inspect, .. } => {
+            CommitState::Uncertain { inspect, .. } => {
                 if inspect.may_start(now) {
-                    *inspect = Try::Running;
-                    voice.act(Action::Inspect(self.id));
+                    *inspect = Attempt::Running;
+                    reporter.act(Action::Inspect(self.id));
                 }
             }
-            CommitState::Idle => self.start_commit(config, now, voice),
+            CommitState::Idle => self.start_commit(config, now, reporter),
         }
     }
 
-    fn start_commit(&mut self, config: &Config, now: Now, voice: &mut Voice<'_>) {
+    fn start_commit(&mut self, config: &Config, now: Now, reporter: &mut Reporter<'_>) {
         self.seal_if_due(config, now);
         let Some(reason) = self.queue.front().and_then(|batch| batch.sealed) else {
             return;
@@ -114,7 +119,7 @@ impl Lane {
             reason,
         };
         self.commit = CommitState::Running(order.clone());
-        voice.act(Action::Commit(self.id, order));
+        reporter.act(Action::Commit(self.id, order));
     }
 
     /// Seals the open batch if it has grown to its size or its hour is over. It may have grown past
@@ -183,15 +188,15 @@ impl Lane {
         result: Result<HourFile, Failure>,
         config: &Config,
         now: Now,
-        voice: &mut Voice<'_>,
+        reporter: &mut Reporter<'_>,
     ) -> CommitEnd {
         let CommitState::Running(order) = std::mem::replace(&mut self.commit, CommitState::Idle)
         else {
             return CommitEnd::Open;
         };
         match result {
-            Ok(file) => self.commit_done(&order, file, voice),
-            Err(failure) => self.commit_failed(order, &failure, config, now, voice),
+            Ok(file) => self.commit_done(&order, file, reporter),
+            Err(failure) => self.commit_failed(order, &failure, config, now, reporter),
         }
     }
 
@@ -199,9 +204,9 @@ impl Lane {
         &mut self,
         order: &WriteOrder,
         file: HourFile,
-        voice: &mut Voice<'_>,
+        reporter: &mut Reporter<'_>,
     ) -> CommitEnd {
-        voice.mend(&mut self.commit_backoff, &mut self.commit_trouble);
+        reporter.recovered(&mut self.commit_backoff, &mut self.commit_trouble);
         self.file = Some(file);
         self.archived.note(&order.batch);
         self.last_change = Some(order.batch.last.clone());
@@ -216,16 +221,16 @@ impl Lane {
         failure: &Failure,
         config: &Config,
         now: Now,
-        voice: &mut Voice<'_>,
+        reporter: &mut Reporter<'_>,
     ) -> CommitEnd {
         let trouble = &mut self.commit_trouble;
-        let inspect = voice.fail(failure, &mut self.commit_backoff, trouble, now);
-        self.commit = CommitState::Unsure { order, inspect };
+        let inspect = reporter.failed(failure, &mut self.commit_backoff, trouble, now);
+        self.commit = CommitState::Uncertain { order, inspect };
         if self.commit_backoff.failures() == config.limits.retry_attempts
             && failure.disposition != Disposition::Halt
         {
             let (message, changes) = (failure.message.clone(), self.buffered_changes());
-            voice.say(Notice::FlushFailing { message, changes });
+            reporter.notify(Notice::FlushFailing { message, changes });
         }
         CommitEnd::Open
     }
@@ -236,23 +241,23 @@ impl Lane {
         result: Result<Tail, Failure>,
         config: &Config,
         now: Now,
-        voice: &mut Voice<'_>,
+        reporter: &mut Reporter<'_>,
     ) -> CommitEnd {
-        let CommitState::Unsure { order, .. } =
+        let CommitState::Uncertain { order, .. } =
             std::mem::replace(&mut self.commit, CommitState::Idle)
         else {
             return CommitEnd::Open;
         };
         let tail = match result {
             Ok(tail) => tail,
-            Err(failure) => return self.commit_failed(order, &failure, config, now, voice),
+            Err(failure) => return self.commit_failed(order, &failure, config, now, reporter),
         };
         let is_ours = tail
             .as_ref()
             .is_some_and(|file| file.name == order.name && file.last == order.batch.last);
         if is_ours && let Some(file) = tail {
-            voice.say(Notice::FoundCommitted(file.name));
-            return self.commit_done(&order, file, voice);
+            reporter.notify(Notice::CommitConfirmed(file.name));
+            return self.commit_done(&order, file, reporter);
         }
         let is_untouched = match (&tail, &self.file) {
             (Some(there), Some(known)) => {
@@ -265,13 +270,13 @@ impl Lane {
         };
         if is_untouched {
             self.commit = CommitState::Running(order.clone());
-            voice.act(Action::Commit(self.id, order));
+            reporter.act(Action::Commit(self.id, order));
             return CommitEnd::Open;
         }
         // Held until the reload, so that a drain counts it among what it lets go.
-        self.commit = CommitState::Unsure {
+        self.commit = CommitState::Uncertain {
             order,
-            inspect: Try::Ready,
+            inspect: Attempt::Ready,
         };
         CommitEnd::Stale(stale(tail))
     }

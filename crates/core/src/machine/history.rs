@@ -1,10 +1,10 @@
 //! History lost: the oplog no longer holds the position. The gap is recorded in the lake, and then
 //! the feed goes on behind it, if the operator asked for that.
 
-use super::lane::Skip;
-use super::messages::Voice;
-use super::progress::{PASSED_OVER, Point};
-use super::{Action, Actions, Feed, LaneId, Notice, Now, OnHistoryLost, Stage, Stream, Try};
+use super::lane::Overlap;
+use super::messages::Reporter;
+use super::progress::{OVERLAP, StreamPoint};
+use super::{Action, Actions, Attempt, Feed, LaneId, Notice, Now, OnHistoryLost, Stage, Stream};
 use crate::batch::FlushReason;
 use crate::failure::{Disposition, Failure};
 use crate::gap::{Gap, Record};
@@ -22,10 +22,10 @@ impl Feed {
         out: &mut Actions,
     ) {
         if self.config.only_namespace().is_some()
-            && let Some(skip) = self.lanes[LaneId::ONLY].skip.take()
+            && let Some(overlap) = self.lanes[LaneId::ONLY].overlap.take()
         {
             // The lake is further than the lost position, so nothing may be lost at all.
-            self.go_on_behind(skip);
+            self.resume_after_overlap(overlap);
             return;
         }
         let gap = self.gap(oldest);
@@ -37,26 +37,26 @@ impl Feed {
                 Stream::Closed(self.halt_at_gap(failure.cause, &message, now, out))
             }
             OnHistoryLost::Restart => {
-                Voice::of_feed(out).say(Notice::HistoryLost(message));
+                Reporter::of_feed(out).notify(Notice::HistoryLost(message));
                 Stream::Lost(gap)
             }
         };
     }
 
     /// Goes on behind what the lake ends with.
-    fn go_on_behind(&mut self, skip: Skip) {
-        let last = skip.until;
-        self.progress.set_read(Point {
+    fn resume_after_overlap(&mut self, overlap: Overlap) {
+        let last = overlap.until;
+        self.progress.set_read(StreamPoint {
             position: Position::After(last.token.clone()),
             read_until: Some(last.cluster_time),
         });
-        self.progress.end(PASSED_OVER);
-        if let Some(number) = skip.unsure_since {
+        self.progress.end(OVERLAP);
+        if let Some(number) = overlap.uncertain_since {
             self.progress.end(number);
         }
         self.lanes[LaneId::ONLY].last_change = Some(last);
         self.is_save_urgent = true;
-        self.stream = Stream::Closed(Try::Ready);
+        self.stream = Stream::Closed(Attempt::Ready);
     }
 
     fn halt_at_gap(
@@ -65,7 +65,7 @@ impl Feed {
         message: &str,
         now: Now,
         out: &mut Actions,
-    ) -> Try {
+    ) -> Attempt {
         let failure = Failure {
             disposition: Disposition::Halt,
             cause,
@@ -75,7 +75,7 @@ impl Feed {
             ),
         };
         let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
-        Voice::of_feed(out).fail(&failure, backoff, trouble, now)
+        Reporter::of_feed(out).failed(&failure, backoff, trouble, now)
     }
 
     /// What is lost. A second loss in a row means that the oplog moves on faster than it can be opened
@@ -89,8 +89,10 @@ impl Feed {
             read = read.max(last_change.as_ref().map(|last| last.cluster_time));
         }
         // What was passed over up to a change that didn't come may not be in the lake.
-        let unsure = self.lanes.unsure_time();
-        let from = unsure.filter(|unsure| Some(*unsure) < read).or(read);
+        let uncertain = self.lanes.uncertain_time();
+        let from = uncertain
+            .filter(|uncertain| Some(*uncertain) < read)
+            .or(read);
         let until = oldest.filter(|oldest| !self.has_restarted && Some(*oldest) > from);
         Gap {
             from,
@@ -102,8 +104,11 @@ impl Feed {
     /// The newest change that the lake has or is to have, of all collections.
     fn newest_change(&self) -> Option<LastChange> {
         let waiting = self.lanes.iter().filter_map(|lane| lane.newest_change());
-        let marks = self.entry.marks().map(|mark| &mark.last_change);
-        let all = marks.chain(waiting);
+        let watermarks = self
+            .resume_point
+            .watermarks()
+            .map(|watermark| &watermark.last_change);
+        let all = watermarks.chain(waiting);
         all.max_by_key(|last| last.cluster_time).cloned()
     }
 
@@ -119,17 +124,18 @@ impl Feed {
         let database = selection.only_database().unwrap_or("");
         let all = Namespace::with_layout(database, "", *layout);
         let mut records = vec![(all, Record::Lost(gap.clone()))];
-        for mark in self.marks() {
-            let namespace = Namespace::with_layout(&mark.database, &mark.collection, *layout);
+        for watermark in self.watermarks() {
+            let namespace =
+                Namespace::with_layout(&watermark.database, &watermark.collection, *layout);
             // What the lake holds behind the position isn't lost.
-            let archived = Some(mark.last_change.cluster_time);
+            let archived = Some(watermark.last_change.cluster_time);
             if gap.until <= archived {
                 continue;
             }
             let gap = Gap {
                 from: gap.from.max(archived),
                 until: gap.until,
-                last_change: Some(mark.last_change),
+                last_change: Some(watermark.last_change),
             };
             records.push((namespace, Record::Lost(gap)));
         }
@@ -139,22 +145,22 @@ impl Feed {
     /// Begins to bridge the gap once all that was read is in the lake, and it is known what is saved.
     pub(super) fn advance_lost(&mut self, now: Now, out: &mut Actions) {
         let nothing_waits = self.lanes.are_archived();
-        let is_save_known = self.save != Try::Running && self.unsure_save.is_none();
+        let is_save_known = self.save != Attempt::Running && self.uncertain_save.is_none();
         let is_lost = matches!(self.stream, Stream::Lost(_));
         if is_lost && nothing_waits && is_save_known {
-            self.stage = Stage::Bridging;
-            self.advance_bridge(now, out);
+            self.stage = Stage::RecordingGap;
+            self.advance_gap(now, out);
         }
     }
 
-    pub(super) fn advance_bridge(&mut self, now: Now, out: &mut Actions) {
+    pub(super) fn advance_gap(&mut self, now: Now, out: &mut Actions) {
         let Stream::Lost(gap) = &self.stream else {
             return;
         };
         if self.draining || !self.load.may_start(now) {
             return;
         }
-        self.load = Try::Running;
+        self.load = Attempt::Running;
         out.push(match gap.until {
             None => Action::AskClusterTime,
             Some(_) => Action::Record(self.records(gap)),
@@ -168,7 +174,7 @@ impl Feed {
         };
         if Some(time) > gap.from {
             gap.until = Some(time);
-            return self.start_worked(out);
+            return self.start_succeeded(out);
         }
         let failure = Failure {
             disposition: Disposition::Halt,
@@ -182,7 +188,7 @@ impl Feed {
     }
 
     pub(super) fn recorded(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
-        match std::mem::replace(&mut self.stream, Stream::Closed(Try::Ready)) {
+        match std::mem::replace(&mut self.stream, Stream::Closed(Attempt::Ready)) {
             Stream::TooLarge(event, _) => self.large_recorded(event, result, now, out),
             Stream::Lost(gap) => match (result, gap.until) {
                 (Ok(()), Some(until)) => self.restart(gap, until, out),
@@ -198,18 +204,18 @@ impl Feed {
 
     /// The gap is on record: the feed goes on behind it.
     fn restart(&mut self, gap: Gap, until: ClusterTime, out: &mut Actions) {
-        self.start_worked(out);
-        Voice::of_feed(out).say(Notice::Restarted(gap));
+        self.start_succeeded(out);
+        Reporter::of_feed(out).notify(Notice::Restarted(gap));
         self.has_restarted = true;
-        self.entry = std::mem::take(&mut self.entry).at(until);
-        self.lanes.drop_skips_before(until);
+        self.resume_point = std::mem::take(&mut self.resume_point).at(until);
+        self.lanes.drop_overlaps_before(until);
         // What was passed over and isn't sure to be in the lake lies in the gap.
         self.progress.clear();
-        self.progress.set_read(Point::at(until));
-        self.unsure_save = None;
+        self.progress.set_read(StreamPoint::at(until));
+        self.uncertain_save = None;
         self.restarted_at = Some(until);
         // Saved before anything is read, as every starting position.
         self.saved = None;
-        self.stage = Stage::Anchoring;
+        self.stage = Stage::SavingStart;
     }
 }

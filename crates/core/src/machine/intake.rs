@@ -1,24 +1,24 @@
 //! The stream: opened, read into the lanes, reopened.
 
-use super::lane::{Refusal, Taken};
-use super::messages::Voice;
-use super::progress::{PASSED_OVER, Point};
-use super::{Action, Actions, Feed, LaneId, Notice, Now, Reload, Stream, Try};
+use super::lane::{Placement, Refusal};
+use super::messages::Reporter;
+use super::progress::{OVERLAP, StreamPoint};
+use super::{Action, Actions, Attempt, Feed, LaneId, Notice, Now, Reload, Stream};
 use crate::batch::{Change, Changes, FlushReason};
 use crate::failure::{Disposition, Failure};
 use crate::position::{Position, ResumeToken};
 
 /// Where the stream stands before a change, told when it is asked for.
 struct Before<'a> {
-    read: &'a Point,
+    read: &'a StreamPoint,
     previous: Option<Change<'a>>,
 }
 
 impl Before<'_> {
-    fn point(&self) -> Point {
+    fn point(&self) -> StreamPoint {
         match &self.previous {
             None => self.read.clone(),
-            Some(previous) => Point {
+            Some(previous) => StreamPoint {
                 position: Position::After(ResumeToken::from_canonical(previous.token)),
                 read_until: Some(previous.cluster_time),
             },
@@ -32,20 +32,20 @@ impl Feed {
             return;
         };
         if !self.draining && state.may_start(now) {
-            self.stream = Stream::Closed(Try::Running);
+            self.stream = Stream::Closed(Attempt::Running);
             out.push(Action::Open(self.progress.read().position.clone()));
         }
     }
 
     pub(super) fn opened(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
-        if self.stream != Stream::Closed(Try::Running) {
+        if self.stream != Stream::Closed(Attempt::Running) {
             return;
         }
         match result {
             Ok(()) => {
                 self.stream = Stream::Open;
                 let position = self.progress.read().position.clone();
-                Voice::of_feed(out).say(Notice::Watching(position));
+                Reporter::of_feed(out).notify(Notice::Watching(position));
             }
             Err(failure) => self.stream_failed(&failure, now, out),
         }
@@ -53,23 +53,23 @@ impl Feed {
 
     /// After an invalidate the server closes the stream, and it is opened anew right behind it.
     pub(super) fn closed(&mut self, failure: Option<Failure>, now: Now, out: &mut Actions) {
-        if !matches!(self.stream, Stream::Open | Stream::Closed(Try::Running)) {
+        if !matches!(self.stream, Stream::Open | Stream::Closed(Attempt::Running)) {
             return;
         }
         match failure {
-            None => self.stream = Stream::Closed(Try::Ready),
+            None => self.stream = Stream::Closed(Attempt::Ready),
             Some(failure) => self.stream_failed(&failure, now, out),
         }
     }
 
     /// Only an answer counts: some errors come with the first read of a stream that opened well.
-    pub(super) fn stream_worked(&mut self, out: &mut Actions) {
+    pub(super) fn stream_responded(&mut self, out: &mut Actions) {
         self.has_restarted = false;
-        Voice::of_feed(out).mend(&mut self.stream_backoff, &mut self.troubles.stream);
+        Reporter::of_feed(out).recovered(&mut self.stream_backoff, &mut self.troubles.stream);
     }
 
     pub(super) fn stream_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
-        self.held = None;
+        self.waiting = None;
         if let Disposition::HistoryLost { oldest } = failure.disposition {
             return self.history_lost(failure, oldest, now, out);
         }
@@ -77,7 +77,7 @@ impl Feed {
             self.request_reload(failure, out);
         }
         let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
-        let state = Voice::of_feed(out).fail(failure, backoff, trouble, now);
+        let state = Reporter::of_feed(out).failed(failure, backoff, trouble, now);
         self.stream = Stream::Closed(state);
         if failure.disposition == Disposition::Halt {
             // Nothing more comes, so nothing is worth waiting for.
@@ -87,19 +87,19 @@ impl Feed {
 
     pub(super) fn request_reload(&mut self, failure: &Failure, out: &mut Actions) {
         self.reload = Some(Reload::Stale);
-        Voice::of_feed(out).say(Notice::Reloading(failure.message.clone()));
+        Reporter::of_feed(out).notify(Notice::Reloading(failure.message.clone()));
     }
 
     pub(super) fn changes(&mut self, changes: Changes, now: Now, out: &mut Actions) {
         if self.stream == Stream::Open && self.reload.is_none() {
-            self.held = Some(changes);
-            self.take_held(now, out);
+            self.waiting = Some(changes);
+            self.take_waiting(now, out);
         }
     }
 
     /// Takes the changes that came, if it is known of each of their collections where the lake ends.
-    pub(super) fn take_held(&mut self, now: Now, out: &mut Actions) {
-        let Some(changes) = self.held.take() else {
+    pub(super) fn take_waiting(&mut self, now: Now, out: &mut Actions) {
+        let Some(changes) = self.waiting.take() else {
             return;
         };
         let lanes = if self.config.only_namespace().is_some() {
@@ -110,11 +110,11 @@ impl Feed {
             lanes.collect()
         };
         if !lanes.iter().all(|lane| self.lanes[*lane].is_known()) {
-            self.held = Some(changes);
+            self.waiting = Some(changes);
             return;
         }
         match self.take_all(&changes, &lanes, now, out) {
-            Ok(()) => self.stream_worked(out),
+            Ok(()) => self.stream_responded(out),
             Err(refusal) => {
                 out.push(Action::Close);
                 self.refused(refusal, now, out);
@@ -161,22 +161,22 @@ impl Feed {
     ) -> Result<(), Refusal> {
         let number = self.progress.count();
         let lane = &mut self.lanes[id];
-        let passed_over = lane.skip.as_ref().map(|skip| skip.unsure_since);
-        let voice = &mut Voice::of_lane(out, id);
-        let taken = lane.take(change, number, &self.config.limits, now, voice)?;
-        if let Some(unsure_since) = passed_over
-            && lane.skip.is_none()
+        let overlap_before = lane.overlap.as_ref().map(|overlap| overlap.uncertain_since);
+        let reporter = &mut Reporter::of_lane(out, id);
+        let taken = lane.take(change, number, &self.config.limits, now, reporter)?;
+        if let Some(uncertain_since) = overlap_before
+            && lane.overlap.is_none()
         {
-            self.progress.end(PASSED_OVER);
-            if let Some(number) = unsure_since {
+            self.progress.end(OVERLAP);
+            if let Some(number) = uncertain_since {
                 self.progress.end(number);
             }
             self.is_save_urgent = true;
         }
-        if matches!(taken, Taken::Begins | Taken::PassedUnsure) {
+        if matches!(taken, Placement::OpensBatch | Placement::MaybeInOverlap) {
             self.progress.begin(number, id, before.point());
         }
-        if taken != Taken::Joins {
+        if taken != Placement::JoinsBatch {
             self.lanes.settle(id);
         }
         Ok(())
@@ -184,20 +184,20 @@ impl Feed {
 
     fn refused(&mut self, refusal: Refusal, now: Now, out: &mut Actions) {
         match refusal {
-            Refusal::LakeBehind(failure) => {
+            Refusal::TailMissing(failure) => {
                 // The lake or the checkpoint may be put right: from there it begins anew.
-                self.stream = Stream::Closed(Try::Ready);
+                self.stream = Stream::Closed(Attempt::Ready);
                 self.reload = Some(Reload::Halted(failure));
             }
-            Refusal::TimeRanBack(failure) => self.stream_failed(&failure, now, out),
+            Refusal::TimeWentBack(failure) => self.stream_failed(&failure, now, out),
         }
     }
 
     pub(super) fn idle(&mut self, token: ResumeToken, out: &mut Actions) {
         if self.stream == Stream::Open && self.reload.is_none() {
-            self.stream_worked(out);
+            self.stream_responded(out);
             let read_until = self.progress.read().read_until;
-            self.progress.set_read(Point {
+            self.progress.set_read(StreamPoint {
                 position: Position::After(token),
                 read_until,
             });

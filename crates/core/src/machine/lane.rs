@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use super::commits::CommitState;
-use super::entry::{self, Entry};
-use super::messages::Voice;
-use super::{Action, Archived, Config, LaneId, Notice, Now, Tail, Trouble, Try};
+use super::messages::Reporter;
+use super::resume_point::{self, ResumePoint};
+use super::{Action, Archived, Attempt, Config, LaneId, Notice, Now, Tail, Trouble};
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Change, FlushReason};
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ use crate::position::LastChange;
 
 /// Changes that the lake holds already are passed over up to here, as they are read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Skip {
+pub(super) struct Overlap {
     /// The lake's last change.
     pub until: LastChange,
     /// The pipeline has changed since, and may leave that change out.
@@ -29,27 +29,27 @@ pub(super) struct Skip {
     pub skipped: u64,
     /// The number of the first of them that had the last change's time and may lie behind it: if the last
     /// change doesn't come, nobody can tell.
-    pub unsure_since: Option<u64>,
+    pub uncertain_since: Option<u64>,
 }
 
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum Placement {
     /// It waits in a batch that began with it.
-    Begins,
+    OpensBatch,
     /// It waits in the batch of others.
-    Joins,
+    JoinsBatch,
     /// The lake holds it.
-    Passed,
+    InOverlap,
     /// The lake seems to hold it: the position must not pass it yet.
-    PassedUnsure,
+    MaybeInOverlap,
 }
 
 /// What is known of a collection's newest hour file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Knowledge {
+enum TailState {
     /// It is to be looked up before the collection's changes are taken.
-    Unknown(Try),
+    Unknown(Attempt),
     Known,
 }
 
@@ -57,9 +57,9 @@ enum Knowledge {
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// The lake's last change isn't in the stream.
-    LakeBehind(Failure),
+    TailMissing(Failure),
     /// It came from an hour that is past already.
-    TimeRanBack(Failure),
+    TimeWentBack(Failure),
 }
 
 /// The state of one collection.
@@ -67,10 +67,10 @@ pub(super) enum Refusal {
 pub(super) struct Lane {
     pub id: LaneId,
     pub namespace: Namespace,
-    knowledge: Knowledge,
-    look_backoff: Backoff,
-    pub look_trouble: Option<Trouble>,
-    pub skip: Option<Skip>,
+    tail_state: TailState,
+    tail_backoff: Backoff,
+    pub tail_trouble: Option<Trouble>,
+    pub overlap: Option<Overlap>,
     pub queue: VecDeque<Batch>,
     pub commit: CommitState,
     pub commit_backoff: Backoff,
@@ -93,10 +93,10 @@ impl Lane {
         Self {
             id,
             namespace,
-            knowledge: Knowledge::Unknown(Try::Ready),
-            look_backoff: backoff(6),
-            look_trouble: None,
-            skip: None,
+            tail_state: TailState::Unknown(Attempt::Ready),
+            tail_backoff: backoff(6),
+            tail_trouble: None,
+            overlap: None,
             queue: VecDeque::new(),
             commit: CommitState::Idle,
             commit_backoff: backoff(3),
@@ -110,11 +110,11 @@ impl Lane {
 
     /// Whether it may take changes.
     pub fn is_known(&self) -> bool {
-        self.knowledge == Knowledge::Known
+        self.tail_state == TailState::Known
     }
 
-    pub fn is_looking(&self) -> bool {
-        self.knowledge == Knowledge::Unknown(Try::Running)
+    pub fn is_loading_tail(&self) -> bool {
+        self.tail_state == TailState::Unknown(Attempt::Running)
     }
 
     /// Whether there is something that it may have to do.
@@ -128,29 +128,29 @@ impl Lane {
     }
 
     /// Looks up where the lake ends, when that may be done.
-    pub fn advance_look(&mut self, now: Now, voice: &mut Voice<'_>) {
-        if let Knowledge::Unknown(state) = self.knowledge
+    pub fn advance_tail(&mut self, now: Now, reporter: &mut Reporter<'_>) {
+        if let TailState::Unknown(state) = self.tail_state
             && state.may_start(now)
         {
-            self.knowledge = Knowledge::Unknown(Try::Running);
-            voice.act(Action::Look(self.id));
+            self.tail_state = TailState::Unknown(Attempt::Running);
+            reporter.act(Action::LoadTail(self.id));
         }
     }
 
-    pub fn looked(
+    pub fn tail_loaded(
         &mut self,
         result: Result<Tail, Failure>,
-        entry: &Entry,
+        resume_point: &ResumePoint,
         now: Now,
-        voice: &mut Voice<'_>,
+        reporter: &mut Reporter<'_>,
     ) {
-        let joined = result.and_then(|tail| self.join(tail, entry, voice));
-        let trouble = &mut self.look_trouble;
+        let joined = result.and_then(|tail| self.join(tail, resume_point, reporter));
+        let trouble = &mut self.tail_trouble;
         match joined {
-            Ok(()) => voice.mend(&mut self.look_backoff, trouble),
+            Ok(()) => reporter.recovered(&mut self.tail_backoff, trouble),
             Err(failure) => {
-                let state = voice.fail(&failure, &mut self.look_backoff, trouble, now);
-                self.knowledge = Knowledge::Unknown(state);
+                let state = reporter.failed(&failure, &mut self.tail_backoff, trouble, now);
+                self.tail_state = TailState::Unknown(state);
             }
         }
     }
@@ -159,21 +159,21 @@ impl Lane {
     pub fn join(
         &mut self,
         tail: Tail,
-        entry: &Entry,
-        voice: &mut Voice<'_>,
+        resume_point: &ResumePoint,
+        reporter: &mut Reporter<'_>,
     ) -> Result<(), Failure> {
-        let mark = entry.mark(&self.namespace);
-        let joined = entry::reconcile_lane(mark, tail.as_ref(), entry)?;
+        let watermark = resume_point.mark(&self.namespace);
+        let joined = resume_point::reconcile_lane(watermark, tail.as_ref(), resume_point)?;
         self.last_change = tail
             .as_ref()
             .map(|file| file.last.clone())
-            .or_else(|| mark.map(|mark| mark.last_change.clone()));
+            .or_else(|| watermark.map(|watermark| watermark.last_change.clone()));
         self.last_number = 0;
         self.file = tail;
-        self.skip = joined;
-        self.knowledge = Knowledge::Known;
-        if self.skip.is_some() {
-            voice.say(Notice::LakeAhead);
+        self.overlap = joined;
+        self.tail_state = TailState::Known;
+        if self.overlap.is_some() {
+            reporter.notify(Notice::OverlapFound);
         }
         Ok(())
     }
@@ -185,63 +185,67 @@ impl Lane {
         number: u64,
         limits: &Limits,
         now: Now,
-        voice: &mut Voice<'_>,
-    ) -> Result<Taken, Refusal> {
-        if let Some(skip) = self.skip.take() {
-            let passed = self.pass_over(skip, change, number, voice);
-            if let Some(passed) = passed.map_err(Refusal::LakeBehind)? {
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Placement, Refusal> {
+        if let Some(overlap) = self.overlap.take() {
+            let passed = self.match_overlap(overlap, change, number, reporter);
+            if let Some(passed) = passed.map_err(Refusal::TailMissing)? {
                 return Ok(passed);
             }
         }
-        self.refuse_time_run_back(change)
-            .map_err(Refusal::TimeRanBack)?;
+        self.refuse_earlier_hour(change)
+            .map_err(Refusal::TimeWentBack)?;
         Ok(self.buffer(change, number, limits, now))
     }
 
     /// Passes a change over, or answers with nothing if it lies behind what the lake holds.
-    fn pass_over(
+    fn match_overlap(
         &mut self,
-        mut skip: Skip,
+        mut overlap: Overlap,
         change: &Change<'_>,
         number: u64,
-        voice: &mut Voice<'_>,
-    ) -> Result<Option<Taken>, Failure> {
-        let is_last = skip.until.token.as_extended_json() == change.token;
-        let is_behind = !is_last && change.cluster_time > skip.until.cluster_time;
-        let may_stay_away = skip.is_invalidate || skip.may_be_filtered;
-        let must_come = !may_stay_away || skip.unsure_since.is_some();
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Option<Placement>, Failure> {
+        let is_last = overlap.until.token.as_extended_json() == change.token;
+        let is_behind = !is_last && change.cluster_time > overlap.until.cluster_time;
+        let may_stay_away = overlap.is_invalidate || overlap.may_be_filtered;
+        let must_come = !may_stay_away || overlap.uncertain_since.is_some();
         if is_behind && must_come {
             let file = self.file.as_ref().map(|file| file.name.to_string());
             let file = file.unwrap_or_default();
-            return Err(entry::lake_behind(&skip.until, change.cluster_time, &file));
+            return Err(resume_point::lake_older(
+                &overlap.until,
+                change.cluster_time,
+                &file,
+            ));
         }
-        skip.skipped += u64::from(!is_behind);
+        overlap.skipped += u64::from(!is_behind);
         if is_last || is_behind {
-            let skipped = skip.skipped;
-            voice.say(Notice::CaughtUp { skipped });
-            self.last_change = Some(skip.until);
+            let skipped = overlap.skipped;
+            reporter.notify(Notice::OverlapPassed { skipped });
+            self.last_change = Some(overlap.until);
             self.last_number = number;
-            return Ok(is_last.then_some(Taken::Passed));
+            return Ok(is_last.then_some(Placement::InOverlap));
         }
-        let has_its_time = change.cluster_time == skip.until.cluster_time;
-        let may_lie_behind = skip.may_be_filtered && !skip.is_invalidate;
-        let is_unsure = may_lie_behind && has_its_time && skip.unsure_since.is_none();
-        if is_unsure {
-            skip.unsure_since = Some(number);
+        let has_its_time = change.cluster_time == overlap.until.cluster_time;
+        let may_lie_behind = overlap.may_be_filtered && !overlap.is_invalidate;
+        let is_uncertain = may_lie_behind && has_its_time && overlap.uncertain_since.is_none();
+        if is_uncertain {
+            overlap.uncertain_since = Some(number);
         }
-        self.skip = Some(skip);
-        Ok(Some(if is_unsure {
-            Taken::PassedUnsure
+        self.overlap = Some(overlap);
+        Ok(Some(if is_uncertain {
+            Placement::MaybeInOverlap
         } else {
-            Taken::Passed
+            Placement::InOverlap
         }))
     }
 
-    fn refuse_time_run_back(&self, change: &Change<'_>) -> Result<(), Failure> {
+    fn refuse_earlier_hour(&self, change: &Change<'_>) -> Result<(), Failure> {
         let newest = self.newest_hour();
         match newest {
             Some(newest) if Hour::of(change.cluster_time) < newest => {
-                Err(entry::time_ran_back(change.cluster_time, newest))
+                Err(resume_point::time_went_back(change.cluster_time, newest))
             }
             _ => Ok(()),
         }
@@ -264,7 +268,7 @@ impl Lane {
         buffered.or(self.file.as_ref().map(|file| file.name.hour))
     }
 
-    fn buffer(&mut self, change: &Change<'_>, number: u64, limits: &Limits, now: Now) -> Taken {
+    fn buffer(&mut self, change: &Change<'_>, number: u64, limits: &Limits, now: Now) -> Placement {
         let hour = Hour::of(change.cluster_time);
         let seal_bytes = limits.batch_seal_bytes();
         let room_bytes = seal_bytes.saturating_sub(change.line.len() as u64);
@@ -279,12 +283,12 @@ impl Lane {
             Some(open) if open.sealed.is_none() => {
                 open.add(change);
                 open.numbers.1 = number;
-                (Taken::Joins, open)
+                (Placement::JoinsBatch, open)
             }
             _ => {
                 let mut batch = Batch::begin(change, now.monotonic_ms);
                 batch.numbers = (number, number);
-                (Taken::Begins, self.queue.push_back_mut(batch))
+                (Placement::OpensBatch, self.queue.push_back_mut(batch))
             }
         };
         if open.len_bytes() >= seal_bytes {
@@ -303,15 +307,15 @@ impl Lane {
     /// Tries at once what waits for its next try.
     pub fn hurry(&mut self) {
         self.commit.hurry();
-        if let Knowledge::Unknown(state) = &mut self.knowledge {
+        if let TailState::Unknown(state) = &mut self.tail_state {
             state.hurry();
         }
     }
 
     /// When there may be something to do, in monotonic milliseconds. Who drains looks nothing up.
     pub fn wake_at_ms(&self, now: Now, draining: bool) -> Option<u64> {
-        let look = match self.knowledge {
-            Knowledge::Unknown(state) if !draining => state.wake_at_ms(),
+        let look = match self.tail_state {
+            TailState::Unknown(state) if !draining => state.wake_at_ms(),
             _ => None,
         };
         let commit = match &self.commit {

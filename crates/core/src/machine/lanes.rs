@@ -88,17 +88,18 @@ impl Lanes {
     }
 
     /// What was to be passed over up to a change before this time is lost.
-    pub fn drop_skips_before(&mut self, time: ClusterTime) {
+    pub fn drop_overlaps_before(&mut self, time: ClusterTime) {
         for lane in &mut self.all {
-            lane.skip.take_if(|skip| skip.until.cluster_time < time);
+            lane.overlap
+                .take_if(|overlap| overlap.until.cluster_time < time);
         }
     }
 
     /// The time of the first change that was passed over and isn't sure to be in the lake.
-    pub fn unsure_time(&self) -> Option<ClusterTime> {
-        let skips = self.all.iter().filter_map(|lane| lane.skip.as_ref());
-        let unsure = skips.filter(|skip| skip.unsure_since.is_some());
-        unsure.map(|skip| skip.until.cluster_time).min()
+    pub fn uncertain_time(&self) -> Option<ClusterTime> {
+        let overlaps = self.all.iter().filter_map(|lane| lane.overlap.as_ref());
+        let uncertain = overlaps.filter(|overlap| overlap.uncertain_since.is_some());
+        uncertain.map(|overlap| overlap.until.cluster_time).min()
     }
 
     /// Whether all that was read is in the lake.
@@ -107,8 +108,8 @@ impl Lanes {
     }
 
     /// Whether what a lane holds is passed over as it is read again.
-    pub fn are_passing_over(&self) -> bool {
-        self.iter().any(|lane| lane.skip.is_some())
+    pub fn have_overlap(&self) -> bool {
+        self.iter().any(|lane| lane.overlap.is_some())
     }
 
     pub fn committing(&self) -> usize {

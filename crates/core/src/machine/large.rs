@@ -1,8 +1,8 @@
 //! A change that the server can't send, being larger than BSON allows: recorded in the lake, and then the
 //! feed goes on behind it, if the operator asked for that.
 
-use super::messages::Voice;
-use super::{Action, Actions, Feed, Notice, Now, Point, Stream, Try};
+use super::messages::Reporter;
+use super::{Action, Actions, Attempt, Feed, Notice, Now, Stream, StreamPoint};
 use crate::failure::Failure;
 use crate::gap::Record;
 use crate::large_event::LargeEvent;
@@ -11,8 +11,8 @@ use crate::position::Position;
 impl Feed {
     pub(super) fn too_large(&mut self, event: LargeEvent, out: &mut Actions) {
         if self.stream == Stream::Open && self.reload.is_none() {
-            self.stream_worked(out);
-            self.stream = Stream::TooLarge(event, Try::Ready);
+            self.stream_responded(out);
+            self.stream = Stream::TooLarge(event, Attempt::Ready);
         }
     }
 
@@ -21,7 +21,7 @@ impl Feed {
             && !self.draining
             && state.may_start(now)
         {
-            *state = Try::Running;
+            *state = Attempt::Running;
             let record = (event.origin.clone(), Record::TooLarge(event.clone()));
             out.push(Action::Record(vec![record]));
         }
@@ -37,19 +37,19 @@ impl Feed {
         out: &mut Actions,
     ) {
         let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
-        let mut voice = Voice::of_feed(out);
+        let mut reporter = Reporter::of_feed(out);
         match result {
             Ok(()) => {
-                voice.mend(backoff, trouble);
-                voice.say(Notice::PassedLarge(event.clone()));
-                self.progress.set_read(Point {
+                reporter.recovered(backoff, trouble);
+                reporter.notify(Notice::LargeEventRecorded(event.clone()));
+                self.progress.set_read(StreamPoint {
                     position: Position::After(event.token),
                     read_until: Some(event.cluster_time),
                 });
-                self.stream = Stream::Closed(Try::Ready);
+                self.stream = Stream::Closed(Attempt::Ready);
             }
             Err(failure) => {
-                let state = voice.fail(&failure, backoff, trouble, now);
+                let state = reporter.failed(&failure, backoff, trouble, now);
                 self.stream = Stream::TooLarge(event, state);
             }
         }

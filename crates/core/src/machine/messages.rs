@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Actions, LaneId, Try};
+use super::{Actions, Attempt, LaneId};
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Changes, FlushReason};
 use crate::failure::{Disposition, Failure};
@@ -13,7 +13,7 @@ use crate::large_event::LargeEvent;
 use crate::limits::Limits;
 use crate::namespace::Namespace;
 use crate::namespace::selection::Watched;
-use crate::position::{Checkpoint, ClusterTime, Mark, Position, ResumeToken, Stored};
+use crate::position::{Checkpoint, ClusterTime, Position, ResumeToken, Stored, Watermark};
 
 /// The time of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub type Tail = Option<HourFile>;
 
 /// What a feed finds at its start.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct StartState {
     /// Its checkpoint.
     pub stored: Option<Stored>,
     /// The newest hour file, for a feed of one collection.
@@ -107,7 +107,7 @@ pub struct Handover {
     /// The feed that tells.
     pub from: String,
     /// The last changes that it and others brought into the same files, as far as they know.
-    pub marks: Vec<Mark>,
+    pub watermarks: Vec<Watermark>,
 }
 
 /// Something that happened.
@@ -118,9 +118,9 @@ pub enum Input {
     /// Time went by.
     Tick,
     /// [`Action::Load`] ended.
-    Loaded(Result<Box<Found>, Failure>),
-    /// [`Action::Look`] ended.
-    Looked(LaneId, Result<Tail, Failure>),
+    Loaded(Result<Box<StartState>, Failure>),
+    /// [`Action::LoadTail`] ended.
+    TailLoaded(LaneId, Result<Tail, Failure>),
     /// [`Action::AskClusterTime`] ended.
     ClusterTime(Result<ClusterTime, Failure>),
     /// [`Action::Open`] ended.
@@ -153,7 +153,7 @@ impl Input {
     #[must_use]
     pub fn lane(&self) -> Option<LaneId> {
         match self {
-            Self::Looked(lane, _) | Self::Committed(lane, _) | Self::Inspected(lane, _) => {
+            Self::TailLoaded(lane, _) | Self::Committed(lane, _) | Self::Inspected(lane, _) => {
                 Some(*lane)
             }
             // That of a feed of one collection is loaded with its checkpoint.
@@ -170,7 +170,7 @@ impl Input {
             | Self::ClusterTime(Err(failure))
             | Self::Opened(Err(failure))
             | Self::Closed(Some(failure))
-            | Self::Looked(_, Err(failure))
+            | Self::TailLoaded(_, Err(failure))
             | Self::Committed(_, Err(failure))
             | Self::Inspected(_, Err(failure))
             | Self::Saved(Err(failure))
@@ -185,7 +185,7 @@ impl Input {
             | Self::Closed(None)
             | Self::Flush(_)
             | Self::TooLarge(_)
-            | Self::Looked(_, Ok(_))
+            | Self::TailLoaded(_, Ok(_))
             | Self::Committed(_, Ok(_))
             | Self::Inspected(_, Ok(_))
             | Self::Saved(Ok(()))
@@ -215,8 +215,8 @@ pub enum Action {
     /// [`Input::Loaded`]. The other way round, with another writer at work, the lake could seem to be
     /// behind its checkpoint.
     Load,
-    /// Read the lake's tail of one of many collections; answer with [`Input::Looked`].
-    Look(LaneId),
+    /// Read the lake's tail of one of many collections; answer with [`Input::TailLoaded`].
+    LoadTail(LaneId),
     /// Ask the cluster for its time; answer with [`Input::ClusterTime`].
     AskClusterTime,
     /// Open the stream; answer with [`Input::Opened`], then changes, then [`Input::Closed`].
@@ -237,7 +237,7 @@ pub enum Action {
     /// Keep records in the lake, each in its collection's folder; answer with [`Input::Recorded`].
     Record(Vec<(Namespace, Record)>),
     /// Say something, of one collection or of the whole feed.
-    Tell(Option<LaneId>, Notice),
+    Notify(Option<LaneId>, Notice),
     /// The feed is drained.
     Finish,
     /// The process can't do its job, for this reason.
@@ -268,7 +268,7 @@ pub enum Notice {
         from_tail: bool,
     },
     /// The feed goes on where another one stood that carried its collections, or one of them.
-    TakesOver(Handover),
+    TakingOver(Handover),
     /// The checkpoint belongs to a stream with another pipeline or other options. The stream is opened at
     /// a time, since the token may not be one of it, and what the lake holds is passed over.
     StreamChanged {
@@ -280,9 +280,9 @@ pub enum Notice {
         at: Option<ClusterTime>,
     },
     /// The lake is ahead of the checkpoint: changes up to its tail are dropped.
-    LakeAhead,
+    OverlapFound,
     /// The stream has passed the lake's tail.
-    CaughtUp {
+    OverlapPassed {
         /// Changes that the lake already held.
         skipped: u64,
     },
@@ -309,22 +309,22 @@ pub enum Notice {
     /// The gap is on record, and the feed goes on behind it.
     Restarted(Gap),
     /// A change that the server can't send is on record, and the feed goes on behind it.
-    PassedLarge(LargeEvent),
+    LargeEventRecorded(LargeEvent),
     /// A part works again.
     Recovered(Trouble),
     /// The outcome of a commit was unknown and turned out to be success.
-    FoundCommitted(HourFileName),
+    CommitConfirmed(HourFileName),
     /// Somebody else has moved on; the feed starts again from the checkpoint and the tail.
     Reloading(String),
 }
 
 /// Where a part of the machine puts its actions, and whose notices they are.
-pub(super) struct Voice<'a> {
+pub(super) struct Reporter<'a> {
     out: &'a mut Actions,
     lane: Option<LaneId>,
 }
 
-impl<'a> Voice<'a> {
+impl<'a> Reporter<'a> {
     /// That of the whole feed.
     pub fn of_feed(out: &'a mut Actions) -> Self {
         Self { out, lane: None }
@@ -342,18 +342,18 @@ impl<'a> Voice<'a> {
         self.out.push(action);
     }
 
-    pub fn say(&mut self, notice: Notice) {
-        self.out.push(Action::Tell(self.lane, notice));
+    pub fn notify(&mut self, notice: Notice) {
+        self.out.push(Action::Notify(self.lane, notice));
     }
 
     /// Notes a failure: the delay before the next try, and what is to be said about it.
-    pub fn fail(
+    pub fn failed(
         &mut self,
         failure: &Failure,
         backoff: &mut Backoff,
         trouble: &mut Option<Trouble>,
         now: Now,
-    ) -> Try {
+    ) -> Attempt {
         let delay_ms = backoff.failed(failure.disposition);
         match failure.disposition {
             Disposition::Exit => self.act(Action::Exit(failure.message.clone())),
@@ -369,9 +369,9 @@ impl<'a> Voice<'a> {
                     .as_ref()
                     .is_none_or(|old| old.message != next.message);
                 if is_halt && is_news {
-                    self.say(Notice::Halted(failure.message.clone()));
+                    self.notify(Notice::Halted(failure.message.clone()));
                 } else if !is_halt {
-                    self.say(Notice::Retrying {
+                    self.notify(Notice::Retrying {
                         message: next.message.clone(),
                         failures: next.failures,
                         delay_ms,
@@ -380,16 +380,16 @@ impl<'a> Voice<'a> {
                 *trouble = Some(next);
             }
         }
-        Try::Waiting {
+        Attempt::Waiting {
             until_ms: now.monotonic_ms + delay_ms,
         }
     }
 
     /// Notes that a part works again.
-    pub fn mend(&mut self, backoff: &mut Backoff, trouble: &mut Option<Trouble>) {
+    pub fn recovered(&mut self, backoff: &mut Backoff, trouble: &mut Option<Trouble>) {
         backoff.succeeded();
         if let Some(past) = trouble.take() {
-            self.say(Notice::Recovered(past));
+            self.notify(Notice::Recovered(past));
         }
     }
 }

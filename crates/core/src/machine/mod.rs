@@ -10,7 +10,6 @@
 //! be saved while the lanes' commits end in any order.
 
 mod commits;
-mod entry;
 mod history;
 mod intake;
 mod lane;
@@ -18,13 +17,14 @@ mod lanes;
 mod large;
 mod messages;
 mod progress;
+mod resume_point;
 mod saves;
 mod start;
 mod view;
 
 pub use lanes::LaneId;
 pub use messages::{
-    Action, Config, Found, Handover, Input, Notice, Now, OnHistoryLost, OnLargeEvent, StartAt,
+    Action, Config, Handover, Input, Notice, Now, OnHistoryLost, OnLargeEvent, StartAt, StartState,
     Tail, Trouble, WriteOrder,
 };
 
@@ -33,20 +33,20 @@ use crate::batch::{Changes, FlushReason};
 use crate::failure::{Disposition, Failure};
 use crate::gap::Gap;
 use crate::large_event::LargeEvent;
-use crate::position::{Checkpoint, ClusterTime, Parted};
+use crate::position::{Checkpoint, ClusterTime, Departure};
 use commits::CommitEnd;
-use entry::Entry;
-pub use entry::{refuse_behind, refuse_lake_behind, restart_time};
 use lane::Lane;
 use lanes::Lanes;
-use messages::Voice;
-use progress::{Point, Progress};
-pub use start::{no_checkpoint, settled};
+use messages::Reporter;
+use progress::{Progress, StreamPoint};
+use resume_point::ResumePoint;
+pub use resume_point::{refuse_older_lake, refuse_older_tail, restart_time};
+pub use start::{checkpoint_missing, effective_handover};
 pub use view::{Activity, Archived};
 
 /// An operation at an edge that is tried until it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Try {
+enum Attempt {
     /// May be started.
     Ready,
     /// Under way.
@@ -55,7 +55,7 @@ enum Try {
     Waiting { until_ms: u64 },
 }
 
-impl Try {
+impl Attempt {
     fn may_start(self, now: Now) -> bool {
         match self {
             Self::Ready => true,
@@ -84,11 +84,11 @@ enum Stage {
     /// The checkpoint and the lake's tail are being read.
     Loading,
     /// The cluster's time is asked for, to start at now.
-    Seeking,
+    AskingTime,
     /// The starting position is being saved; nothing is read before that is done.
-    Anchoring,
+    SavingStart,
     /// The oplog lost the position: the gap is being recorded; nothing is read before that is done.
-    Bridging,
+    RecordingGap,
     /// The stream is read.
     Running,
     /// All is done.
@@ -107,12 +107,12 @@ enum Reload {
 /// The stream as the feed knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stream {
-    Closed(Try),
+    Closed(Attempt),
     Open,
     /// The oplog lost the position, and the feed is to go on behind the gap.
     Lost(Gap),
     /// The server can't send the next change, and the feed is to go on behind it once that is on record.
-    TooLarge(LargeEvent, Try),
+    TooLarge(LargeEvent, Attempt),
 }
 
 /// The state of one feed.
@@ -124,20 +124,20 @@ pub struct Feed {
     /// When nothing is under way, the feed starts again from [`Stage::Loading`].
     reload: Option<Reload>,
 
-    load: Try,
+    load: Attempt,
     load_backoff: Backoff,
     /// Two writers that fence each other off must not do so as fast as they can.
     reload_backoff: Backoff,
     /// What the start found, until the cluster's time is known that it needs.
-    found: Option<Found>,
+    found: Option<StartState>,
     /// What each lane is reconciled with.
-    entry: Entry,
+    resume_point: ResumePoint,
 
     stream: Stream,
     stream_backoff: Backoff,
     progress: Progress,
     /// Changes that came, and wait until it is known where the lake ends for each of their collections.
-    held: Option<Changes>,
+    waiting: Option<Changes>,
     /// The feed went on behind a gap, and nothing was read since.
     has_restarted: bool,
 
@@ -145,19 +145,19 @@ pub struct Feed {
     /// Changes that a drain let go, because another writer had moved on.
     given_up_changes: u64,
 
-    save: Try,
+    save: Attempt,
     save_backoff: Backoff,
     /// What was saved last, and its revision.
     saved: Option<Checkpoint>,
     /// What a failed save may have saved nevertheless.
-    unsure_save: Option<Checkpoint>,
+    uncertain_save: Option<Checkpoint>,
     revision: u64,
     saved_at_ms: u64,
     /// Whether the lake got on since, so that the position is worth saving at once.
     is_save_urgent: bool,
     restarted_at: Option<ClusterTime>,
     refiltered_at: Option<ClusterTime>,
-    parted: Vec<Parted>,
+    departed: Vec<Departure>,
 
     archived: Archived,
     last_change_time: Option<ClusterTime>,
@@ -181,7 +181,7 @@ impl Feed {
     pub fn new(config: Config) -> Self {
         let backoff =
             |salt| Backoff::new(config.limits.retry_delay_ms, config.seed.wrapping_add(salt));
-        let nowhere = Point::at(ClusterTime {
+        let nowhere = StreamPoint::at(ClusterTime {
             seconds: 0,
             increment: 0,
         });
@@ -189,28 +189,28 @@ impl Feed {
             stage: Stage::Loading,
             draining: false,
             reload: None,
-            load: Try::Ready,
+            load: Attempt::Ready,
             load_backoff: backoff(1),
             reload_backoff: backoff(5),
             found: None,
-            entry: Entry::default(),
-            stream: Stream::Closed(Try::Ready),
+            resume_point: ResumePoint::default(),
+            stream: Stream::Closed(Attempt::Ready),
             stream_backoff: backoff(2),
             progress: Progress::from(nowhere),
-            held: None,
+            waiting: None,
             has_restarted: false,
             lanes: Lanes::default(),
             given_up_changes: 0,
-            save: Try::Ready,
+            save: Attempt::Ready,
             save_backoff: backoff(4),
             saved: None,
-            unsure_save: None,
+            uncertain_save: None,
             revision: 0,
             saved_at_ms: 0,
             is_save_urgent: false,
             restarted_at: None,
             refiltered_at: None,
-            parted: Vec::new(),
+            departed: Vec::new(),
             archived: Archived::default(),
             last_change_time: None,
             troubles: Troubles::default(),
@@ -227,7 +227,7 @@ impl Feed {
         match input {
             Input::Start | Input::Tick => {}
             Input::Loaded(result) => self.loaded(result.map(|found| *found), now, &mut out),
-            Input::Looked(lane, result) => self.looked(lane, result, now, &mut out),
+            Input::TailLoaded(lane, result) => self.tail_loaded(lane, result, now, &mut out),
             Input::ClusterTime(result) => self.cluster_time(result, now, &mut out),
             Input::Opened(result) => self.opened(result, now, &mut out),
             Input::Changes(changes) => self.changes(changes, now, &mut out),
@@ -236,18 +236,18 @@ impl Feed {
             Input::TooLarge(event) => self.too_large(event, &mut out),
             Input::Flush(reason) => {
                 self.lanes.seal_open(reason);
-                if reason.is_asked_for() {
+                if reason.is_manual() {
                     self.hurry();
                 }
             }
             Input::Committed(lane, result) => {
-                let voice = &mut Voice::of_lane(&mut out, lane);
-                let end = self.lanes[lane].committed(result, &self.config, now, voice);
+                let reporter = &mut Reporter::of_lane(&mut out, lane);
+                let end = self.lanes[lane].committed(result, &self.config, now, reporter);
                 self.commit_ended(end, &mut out);
             }
             Input::Inspected(lane, result) => {
-                let voice = &mut Voice::of_lane(&mut out, lane);
-                let end = self.lanes[lane].inspected(result, &self.config, now, voice);
+                let reporter = &mut Reporter::of_lane(&mut out, lane);
+                let end = self.lanes[lane].inspected(result, &self.config, now, reporter);
                 self.commit_ended(end, &mut out);
             }
             Input::Saved(result) => self.saved(result, now, &mut out),
@@ -279,9 +279,9 @@ impl Feed {
             return;
         }
         match self.stage {
-            Stage::Loading | Stage::Seeking => self.advance_start(now, out),
-            Stage::Anchoring => self.advance_save(now, out),
-            Stage::Bridging => self.advance_bridge(now, out),
+            Stage::Loading | Stage::AskingTime => self.advance_start(now, out),
+            Stage::SavingStart => self.advance_save(now, out),
+            Stage::RecordingGap => self.advance_gap(now, out),
             Stage::Running => {
                 self.advance_stream(now, out);
                 self.advance_large(now, out);
@@ -300,12 +300,12 @@ impl Feed {
     fn advance_lanes(&mut self, now: Now, out: &mut Actions) {
         self.seal_what_holds_back();
         for id in self.lanes.busy_ids() {
-            let voice = &mut Voice::of_lane(out, id);
+            let reporter = &mut Reporter::of_lane(out, id);
             let lane = &mut self.lanes[id];
             if !self.draining {
-                lane.advance_look(now, voice);
+                lane.advance_tail(now, reporter);
             }
-            lane.advance_commit(&self.config, now, voice);
+            lane.advance_commit(&self.config, now, reporter);
             self.lanes.settle(id);
         }
     }
@@ -322,24 +322,24 @@ impl Feed {
 
     /// Goes back to the checkpoint and the tail once nothing is under way. Returns whether it did.
     fn advance_reload(&mut self, now: Now, out: &mut Actions) -> bool {
-        let is_busy = |lane: &Lane| lane.commit.is_running() || lane.is_looking();
-        let is_recording = matches!(self.stream, Stream::TooLarge(_, Try::Running));
-        if self.save == Try::Running || is_recording || self.lanes.busy().any(is_busy) {
+        let is_busy = |lane: &Lane| lane.commit.is_running() || lane.is_loading_tail();
+        let is_recording = matches!(self.stream, Stream::TooLarge(_, Attempt::Running));
+        if self.save == Attempt::Running || is_recording || self.lanes.busy().any(is_busy) {
             return false;
         }
-        if self.stream != Stream::Closed(Try::Ready) {
+        if self.stream != Stream::Closed(Attempt::Ready) {
             out.push(Action::Close);
         }
         self.stage = Stage::Loading;
-        self.stream = Stream::Closed(Try::Ready);
-        self.held = None;
+        self.stream = Stream::Closed(Attempt::Ready);
+        self.waiting = None;
         self.has_restarted = false;
         if self.draining {
             self.given_up_changes += self.buffered_changes();
         }
         self.progress.clear();
         self.lanes.clear();
-        self.save = Try::Ready;
+        self.save = Attempt::Ready;
         self.saved = None;
         // What was in trouble is given up; what still is will show again.
         self.troubles = Troubles::default();
@@ -348,7 +348,7 @@ impl Feed {
             self.start_failed(&failure, now, out);
         } else {
             let delay_ms = self.reload_backoff.failed(Disposition::RETRY);
-            self.load = Try::Waiting {
+            self.load = Attempt::Waiting {
                 until_ms: now.monotonic_ms + delay_ms,
             };
         }
@@ -360,12 +360,12 @@ impl Feed {
             return;
         }
         self.draining = true;
-        let is_recording = matches!(self.stream, Stream::TooLarge(_, Try::Running));
+        let is_recording = matches!(self.stream, Stream::TooLarge(_, Attempt::Running));
         if self.stage == Stage::Running && !is_recording {
             out.push(Action::Close);
-            self.stream = Stream::Closed(Try::Ready);
+            self.stream = Stream::Closed(Attempt::Ready);
         }
-        self.held = None;
+        self.waiting = None;
         self.lanes.seal_open(FlushReason::Drain);
         // There may be no later.
         self.hurry();
@@ -384,15 +384,15 @@ impl Feed {
     /// Whether a drained feed has nothing left that could be done.
     fn is_drained(&self) -> bool {
         match self.stage {
-            Stage::Loading | Stage::Seeking | Stage::Bridging => {
-                self.load != Try::Running && self.save != Try::Running
+            Stage::Loading | Stage::AskingTime | Stage::RecordingGap => {
+                self.load != Attempt::Running && self.save != Attempt::Running
             }
-            Stage::Anchoring => self.save != Try::Running,
+            Stage::SavingStart => self.save != Attempt::Running,
             Stage::Running => {
                 self.lanes.are_archived()
-                    && !self.lanes.busy().any(Lane::is_looking)
-                    && !matches!(self.stream, Stream::TooLarge(_, Try::Running))
-                    && self.save != Try::Running
+                    && !self.lanes.busy().any(Lane::is_loading_tail)
+                    && !matches!(self.stream, Stream::TooLarge(_, Attempt::Running))
+                    && self.save != Attempt::Running
                     && !self.is_unsaved()
             }
             Stage::Finished => true,
@@ -407,9 +407,9 @@ impl Feed {
             return None;
         }
         match self.stage {
-            Stage::Loading | Stage::Seeking if self.save == Try::Running => None,
-            Stage::Loading | Stage::Seeking | Stage::Bridging => self.load.wake_at_ms(),
-            Stage::Anchoring => self.save.wake_at_ms(),
+            Stage::Loading | Stage::AskingTime if self.save == Attempt::Running => None,
+            Stage::Loading | Stage::AskingTime | Stage::RecordingGap => self.load.wake_at_ms(),
+            Stage::SavingStart => self.save.wake_at_ms(),
             Stage::Running => {
                 let stream = match &self.stream {
                     Stream::Closed(state) | Stream::TooLarge(_, state) => state.wake_at_ms(),

@@ -7,18 +7,18 @@ use crate::position::{ClusterTime, Position};
 
 /// What a feed of one collection passes over holds its position back as a batch would that began before
 /// the first change: there is nothing to save before the lake's end is met.
-pub(super) const PASSED_OVER: u64 = 0;
+pub(super) const OVERLAP: u64 = 0;
 
 /// A place in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Point {
+pub(super) struct StreamPoint {
     /// Where a stream can be opened.
     pub position: Position,
     /// All changes of an earlier cluster time lie before it, if that is known.
     pub read_until: Option<ClusterTime>,
 }
 
-impl Point {
+impl StreamPoint {
     pub fn at(time: ClusterTime) -> Self {
         Self {
             position: Position::At(time),
@@ -32,14 +32,14 @@ impl Point {
 /// batch that the lake isn't known to have.
 #[derive(Debug)]
 pub(super) struct Progress {
-    read: Point,
+    read: StreamPoint,
     changes: u64,
     /// What isn't in the lake: by the number of a batch's first change, whose it is and what lies before.
-    open: BTreeMap<u64, (LaneId, Point)>,
+    open: BTreeMap<u64, (LaneId, StreamPoint)>,
 }
 
 impl Progress {
-    pub fn from(read: Point) -> Self {
+    pub fn from(read: StreamPoint) -> Self {
         Self {
             read,
             changes: 0,
@@ -48,16 +48,16 @@ impl Progress {
     }
 
     /// All that was read lies before this.
-    pub fn read(&self) -> &Point {
+    pub fn read(&self) -> &StreamPoint {
         &self.read
     }
 
-    pub fn set_read(&mut self, read: Point) {
+    pub fn set_read(&mut self, read: StreamPoint) {
         self.read = read;
     }
 
     /// All that lies before this is in the lake.
-    pub fn safe(&self) -> &Point {
+    pub fn safe(&self) -> &StreamPoint {
         let oldest = self.open.first_key_value();
         oldest.map_or(&self.read, |(_, (_, before))| before)
     }
@@ -69,7 +69,7 @@ impl Progress {
     }
 
     /// A batch begins with this change.
-    pub fn begin(&mut self, number: u64, lane: LaneId, before: Point) {
+    pub fn begin(&mut self, number: u64, lane: LaneId, before: StreamPoint) {
         self.open.insert(number, (lane, before));
     }
 
@@ -91,7 +91,7 @@ impl Progress {
     }
 
     /// Whether a change lies behind the position that may be saved.
-    pub fn is_ahead(&self, number: u64) -> bool {
+    pub fn is_after_safe(&self, number: u64) -> bool {
         let oldest = self.open.first_key_value();
         oldest.is_some_and(|(oldest, _)| number > *oldest)
     }

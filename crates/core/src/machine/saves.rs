@@ -3,29 +3,29 @@
 use std::collections::BTreeMap;
 
 use super::lane::Lane;
-use super::messages::Voice;
-use super::{Action, Actions, Feed, Now, Stage, Try};
+use super::messages::Reporter;
+use super::{Action, Actions, Attempt, Feed, Now, Stage};
 use crate::failure::{Disposition, Failure};
 use crate::limits::{MARKS_LIMIT_BYTES, SAVE_EVERY_MS};
 use crate::namespace::Namespace;
-use crate::position::{Checkpoint, LastChange, Mark};
+use crate::position::{Checkpoint, LastChange, Watermark};
 
-/// A mark's length in a checkpoint, about: its texts, and what stands around them.
-fn stored_len_bytes(mark: &Mark) -> usize {
-    let token = mark.last_change.token.as_extended_json();
-    mark.database.len() + mark.collection.len() + token.len() + 150
+/// A watermark's length in a checkpoint, about: its texts, and what stands around them.
+fn stored_len_bytes(watermark: &Watermark) -> usize {
+    let token = watermark.last_change.token.as_extended_json();
+    watermark.database.len() + watermark.collection.len() + token.len() + 150
 }
 
 impl Feed {
     pub(super) fn advance_save(&mut self, now: Now, out: &mut Actions) {
         if self.save.may_start(now) && self.is_save_due(now) {
-            self.save = Try::Running;
+            self.save = Attempt::Running;
             self.saved_at_ms = now.monotonic_ms;
             // What may have been saved is said again as it was: whichever try lands, and however
             // late, it lands the same.
-            let unsure = self.unsure_save.take();
-            self.is_save_urgent &= unsure.is_some();
-            let checkpoint = unsure.unwrap_or_else(|| self.checkpoint());
+            let uncertain = self.uncertain_save.take();
+            self.is_save_urgent &= uncertain.is_some();
+            let checkpoint = uncertain.unwrap_or_else(|| self.checkpoint());
             // What is under way counts as saved; a failure takes that back.
             self.saved = Some(checkpoint.clone());
             out.push(Action::Save {
@@ -44,12 +44,16 @@ impl Feed {
             read_until: safe.read_until,
             last_change: self.last_change().cloned(),
             folder: self.config.only_namespace().map(Namespace::folder),
-            collections: if is_one { Vec::new() } else { self.marks() },
+            collections: if is_one {
+                Vec::new()
+            } else {
+                self.watermarks()
+            },
             stream_hash: self.config.stream_hash.clone(),
             restarted_at: self.restarted_at,
             refiltered_at: self.refiltered_at,
             selection: self.config.watched.selection().cloned().map(Box::new),
-            parted: self.parted.clone(),
+            departed: self.departed.clone(),
         }
     }
 
@@ -58,48 +62,60 @@ impl Feed {
     fn last_change(&self) -> Option<&LastChange> {
         let namespace = self.config.only_namespace()?;
         let lane = self.lanes.find(namespace)?;
-        let saved = self.entry.mark(namespace).map(|mark| &mark.last_change);
-        match lane.skip {
+        let saved = self
+            .resume_point
+            .mark(namespace)
+            .map(|watermark| &watermark.last_change);
+        match lane.overlap {
             Some(_) => saved,
             None => lane.last_change.as_ref(),
         }
     }
 
-    fn mark(&self, lane: &Lane) -> Option<Mark> {
-        let passed = lane.skip.as_ref().map(|skip| &skip.until);
-        Some(Mark {
+    fn mark(&self, lane: &Lane) -> Option<Watermark> {
+        let passed = lane.overlap.as_ref().map(|overlap| &overlap.until);
+        Some(Watermark {
             database: lane.namespace.database.clone(),
             collection: lane.namespace.collection.clone(),
             last_change: passed.or(lane.last_change.as_ref())?.clone(),
-            is_ahead: passed.is_some() || self.progress.is_ahead(lane.last_number),
+            is_after_position: passed.is_some() || self.progress.is_after_safe(lane.last_number),
         })
     }
 
     /// Those of all lanes, and of the collections that had no change since the start.
-    pub(super) fn marks(&self) -> Vec<Mark> {
-        let key = |mark: &Mark| (mark.database.clone(), mark.collection.clone());
-        let known = self.entry.marks().map(|mark| (key(mark), mark.clone()));
-        let mut marks: BTreeMap<_, _> = known.collect();
+    pub(super) fn watermarks(&self) -> Vec<Watermark> {
+        let key =
+            |watermark: &Watermark| (watermark.database.clone(), watermark.collection.clone());
+        let known = self
+            .resume_point
+            .watermarks()
+            .map(|watermark| (key(watermark), watermark.clone()));
+        let mut watermarks: BTreeMap<_, _> = known.collect();
         let lanes = self.lanes.iter().filter(|lane| lane.is_known());
-        marks.extend(
+        watermarks.extend(
             lanes
                 .filter_map(|lane| self.mark(lane))
-                .map(|mark| (key(&mark), mark)),
+                .map(|watermark| (key(&watermark), watermark)),
         );
-        let mut marks: Vec<_> = marks.into_values().collect();
-        let mut len_bytes: usize = marks.iter().map(stored_len_bytes).sum();
+        let mut watermarks: Vec<_> = watermarks.into_values().collect();
+        let mut len_bytes: usize = watermarks.iter().map(stored_len_bytes).sum();
         if len_bytes > MARKS_LIMIT_BYTES {
-            // A collection without a mark is judged by its last change's time, which is exact where that
+            // A collection without a watermark is judged by its last change's time, which is exact where that
             // lies far behind the position.
-            marks.sort_by_key(|mark| (mark.is_ahead, mark.last_change.cluster_time));
+            watermarks.sort_by_key(|watermark| {
+                (
+                    watermark.is_after_position,
+                    watermark.last_change.cluster_time,
+                )
+            });
             let mut left_out = 0;
-            while len_bytes > MARKS_LIMIT_BYTES && left_out < marks.len() {
-                len_bytes -= stored_len_bytes(&marks[left_out]);
+            while len_bytes > MARKS_LIMIT_BYTES && left_out < watermarks.len() {
+                len_bytes -= stored_len_bytes(&watermarks[left_out]);
                 left_out += 1;
             }
-            marks.drain(..left_out);
+            watermarks.drain(..left_out);
         }
-        marks
+        watermarks
     }
 
     /// Whether the store lacks something that could be saved.
@@ -144,27 +160,27 @@ impl Feed {
     pub(super) fn save_at_ms(&self) -> Option<u64> {
         let due_at_ms = self.save_due_at_ms()?;
         match self.save {
-            Try::Running => None,
-            Try::Ready => Some(due_at_ms),
-            Try::Waiting { until_ms } => Some(due_at_ms.max(until_ms)),
+            Attempt::Running => None,
+            Attempt::Ready => Some(due_at_ms),
+            Attempt::Waiting { until_ms } => Some(due_at_ms.max(until_ms)),
         }
     }
 
     pub(super) fn saved(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
         let (backoff, trouble) = (&mut self.save_backoff, &mut self.troubles.save);
-        let mut voice = Voice::of_feed(out);
+        let mut reporter = Reporter::of_feed(out);
         match result {
             Ok(()) => {
-                self.save = Try::Ready;
+                self.save = Attempt::Ready;
                 self.revision += 1;
-                voice.mend(backoff, trouble);
-                if self.stage == Stage::Anchoring {
+                reporter.recovered(backoff, trouble);
+                if self.stage == Stage::SavingStart {
                     self.stage = Stage::Running;
                 }
             }
             Err(failure) => {
-                self.save = voice.fail(&failure, backoff, trouble, now);
-                self.unsure_save = self.saved.take();
+                self.save = reporter.failed(&failure, backoff, trouble, now);
+                self.uncertain_save = self.saved.take();
                 if failure.disposition == Disposition::Reload {
                     self.request_reload(&failure, out);
                 }

@@ -2,32 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Entry, refuse_behind, restart_time};
-use super::messages::Voice;
-use super::progress::{PASSED_OVER, Point, Progress};
+use super::messages::Reporter;
+use super::progress::{OVERLAP, Progress, StreamPoint};
+use super::resume_point::{ResumePoint, refuse_older_tail, restart_time};
 use super::{
-    Action, Actions, Feed, Found, Handover, LaneId, Notice, Now, OnHistoryLost, Stage, StartAt, Try,
+    Action, Actions, Attempt, Feed, Handover, LaneId, Notice, Now, OnHistoryLost, Stage, StartAt,
+    StartState,
 };
 use crate::failure::{Disposition, Failure};
 use crate::namespace::selection::Watched;
-use crate::position::{Checkpoint, ClusterTime, LastChange, Mark, Parted, Position, Stored};
+use crate::position::{
+    Checkpoint, ClusterTime, Departure, LastChange, Position, Stored, Watermark,
+};
 
 impl Feed {
     pub(super) fn advance_start(&mut self, now: Now, out: &mut Actions) {
         // A save may still be under way where the lake turned out to be behind; what is loaded
         // beside it may be older than it.
-        let is_saving = self.save == Try::Running;
+        let is_saving = self.save == Attempt::Running;
         if self.draining || is_saving || !self.load.may_start(now) {
             return;
         }
-        self.load = Try::Running;
+        self.load = Attempt::Running;
         out.push(match self.stage {
-            Stage::Seeking => Action::AskClusterTime,
+            Stage::AskingTime => Action::AskClusterTime,
             _ => Action::Load,
         });
     }
 
-    pub(super) fn loaded(&mut self, result: Result<Found, Failure>, now: Now, out: &mut Actions) {
+    pub(super) fn loaded(
+        &mut self,
+        result: Result<StartState, Failure>,
+        now: Now,
+        out: &mut Actions,
+    ) {
         let outcome = result.and_then(|found| self.reconcile(found, out));
         if let Err(failure) = outcome {
             self.start_failed(&failure, now, out);
@@ -36,28 +44,27 @@ impl Feed {
 
     pub(super) fn start_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
         let (backoff, trouble) = (&mut self.load_backoff, &mut self.troubles.start);
-        self.load = Voice::of_feed(out).fail(failure, backoff, trouble, now);
+        self.load = Reporter::of_feed(out).failed(failure, backoff, trouble, now);
     }
 
-    pub(super) fn start_worked(&mut self, out: &mut Actions) {
-        self.load = Try::Ready;
-        Voice::of_feed(out).mend(&mut self.load_backoff, &mut self.troubles.start);
+    pub(super) fn start_succeeded(&mut self, out: &mut Actions) {
+        self.load = Attempt::Ready;
+        Reporter::of_feed(out).recovered(&mut self.load_backoff, &mut self.troubles.start);
     }
 
     /// The lake is the truth, the checkpoint follows.
-    fn reconcile(&mut self, mut found: Found, out: &mut Actions) -> Result<(), Failure> {
+    fn reconcile(&mut self, mut found: StartState, out: &mut Actions) -> Result<(), Failure> {
         let (watched, start_at) = (&self.config.watched, self.config.start_at);
-        found.handover = found
-            .handover
-            .take()
-            .and_then(|it| settled(it, watched, start_at, found.stored.as_ref(), found.oldest));
+        found.handover = found.handover.take().and_then(|it| {
+            effective_handover(it, watched, start_at, found.stored.as_ref(), found.oldest)
+        });
         if let Some(handover) = found.handover.clone() {
             self.refuse_lost(&handover, &found)?;
             // What a feed with other filters left in the lake may not be in this stream: the cluster's
             // time is needed, to know it by.
-            self.start_worked(out);
-            self.seek(found);
-            Voice::of_feed(out).say(Notice::TakesOver(handover));
+            self.start_succeeded(out);
+            self.ask_time(found);
+            Reporter::of_feed(out).notify(Notice::TakingOver(handover));
             return Ok(());
         }
         match &found.stored {
@@ -72,7 +79,7 @@ impl Feed {
     }
 
     /// Before the position is saved, while the settings can still be set back.
-    fn refuse_lost(&self, handover: &Handover, found: &Found) -> Result<(), Failure> {
+    fn refuse_lost(&self, handover: &Handover, found: &StartState) -> Result<(), Failure> {
         let is_meant = self.config.on_history_lost == OnHistoryLost::Restart;
         let own_time = found
             .stored
@@ -98,7 +105,7 @@ impl Feed {
     }
 
     /// A feed without a checkpoint.
-    fn begin(&mut self, found: Found, out: &mut Actions) -> Result<(), Failure> {
+    fn begin(&mut self, found: StartState, out: &mut Actions) -> Result<(), Failure> {
         let start_at = match self.config.start_at {
             StartAt::Time(time) => Some(time),
             StartAt::Now => None,
@@ -111,24 +118,24 @@ impl Feed {
                 last_change: Some(last),
                 ..self.blank(position)
             };
-            return self.anchor(&checkpoint, 0, found, out);
+            return self.save_start(&checkpoint, 0, found, out);
         }
         if let (Some(path), None) = (&found.orphan, start_at) {
-            return Err(no_checkpoint(path));
+            return Err(checkpoint_missing(path));
         }
         if let (Some(time), Some(_)) = (start_at, self.config.only_namespace()) {
             let checkpoint = self.blank(Position::At(time));
-            return self.anchor(&checkpoint, 0, found, out);
+            return self.save_start(&checkpoint, 0, found, out);
         }
-        self.start_worked(out);
-        self.seek(found);
+        self.start_succeeded(out);
+        self.ask_time(found);
         Ok(())
     }
 
     /// The cluster's time is needed first.
-    fn seek(&mut self, found: Found) {
+    fn ask_time(&mut self, found: StartState) {
         self.found = Some(found);
-        self.stage = Stage::Seeking;
+        self.stage = Stage::AskingTime;
     }
 
     fn blank(&self, position: Position) -> Checkpoint {
@@ -137,7 +144,7 @@ impl Feed {
 
     /// The token belongs to a stream with another pipeline, and may be none of this one: the server could
     /// refuse it. So the stream is opened at the token's time, and what the lake holds is passed over.
-    fn stream_changed(&mut self, found: Found, out: &mut Actions) -> Result<(), Failure> {
+    fn stream_changed(&mut self, found: StartState, out: &mut Actions) -> Result<(), Failure> {
         let Some(Stored { checkpoint, .. }) = &found.stored else {
             return Ok(());
         };
@@ -150,10 +157,10 @@ impl Feed {
         if at.is_none() {
             self.resume(found, None, out)?;
         } else {
-            self.start_worked(out);
-            self.seek(found);
+            self.start_succeeded(out);
+            self.ask_time(found);
         }
-        Voice::of_feed(out).say(notice);
+        Reporter::of_feed(out).notify(notice);
         Ok(())
     }
 
@@ -172,7 +179,7 @@ impl Feed {
             increment: time.increment.saturating_add(1),
             ..time
         };
-        if self.stage == Stage::Bridging {
+        if self.stage == Stage::RecordingGap {
             return self.gap_ends(next, now, out);
         }
         let Some(found) = self.found.take() else {
@@ -186,7 +193,7 @@ impl Feed {
                     collections: joined(Vec::new(), Some(handover.clone()), None),
                     ..self.blank(Position::At(takes_over_at(handover, &found)))
                 };
-                self.anchor(&checkpoint, 0, found, out)
+                self.save_start(&checkpoint, 0, found, out)
             }
             (None, None) => {
                 let checkpoint = match self.config.start_at {
@@ -197,7 +204,7 @@ impl Feed {
                     },
                     StartAt::Now => self.blank(Position::At(next)),
                 };
-                self.anchor(&checkpoint, 0, found, out)
+                self.save_start(&checkpoint, 0, found, out)
             }
         };
         if let Err(failure) = outcome {
@@ -208,22 +215,22 @@ impl Feed {
     }
 
     /// Takes a starting position that is to be saved before anything is read.
-    fn anchor(
+    fn save_start(
         &mut self,
         checkpoint: &Checkpoint,
         revision: u64,
-        found: Found,
+        found: StartState,
         out: &mut Actions,
     ) -> Result<(), Failure> {
         let from_tail = checkpoint.last_change.is_some() && revision == 0;
-        let entry = Entry::of(checkpoint, self.config.only_namespace());
-        let entry = match checkpoint.position {
-            Position::At(time) => entry.at(time),
-            Position::After(_) => entry,
+        let resume_point = ResumePoint::of(checkpoint, self.config.only_namespace());
+        let resume_point = match checkpoint.position {
+            Position::At(time) => resume_point.at(time),
+            Position::After(_) => resume_point,
         };
-        self.enter(checkpoint, entry, found, out)?;
+        self.resume_at(checkpoint, resume_point, found, out)?;
         if revision == 0 {
-            out.push(Action::Tell(
+            out.push(Action::Notify(
                 None,
                 Notice::StartsAt {
                     position: checkpoint.position.clone(),
@@ -233,14 +240,14 @@ impl Feed {
         }
         self.revision = revision;
         self.saved = None;
-        self.stage = Stage::Anchoring;
+        self.stage = Stage::SavingStart;
         Ok(())
     }
 
     /// Goes on from a checkpoint; `refiltered_at` is the cluster's time, if the stream has changed.
     fn resume(
         &mut self,
-        mut found: Found,
+        mut found: StartState,
         refiltered_at: Option<ClusterTime>,
         out: &mut Actions,
     ) -> Result<(), Failure> {
@@ -253,27 +260,30 @@ impl Feed {
             return Ok(());
         };
         // What it has lost of what others wrote, it makes up for by itself.
-        let handover = found.handover.take().filter(|it| !is_behind(it, &found));
+        let handover = found
+            .handover
+            .take()
+            .filter(|it| !is_lake_older(it, &found));
         let handed_over_at = handover.as_ref().map(|handover| handover.at);
         checkpoint.collections = joined(checkpoint.collections, handover, checkpoint.refiltered_at);
         if let Some(refiltered_at) = refiltered_at
             && let Some(time) = handed_over_at.or(restart_time(&checkpoint))
         {
-            self.part(&mut checkpoint);
+            self.note_departures(&mut checkpoint);
             checkpoint.refiltered_at = Some(refiltered_at);
             // What lies behind a gap is judged as all else, if it is read again from before that.
             checkpoint.restarted_at.take_if(|it| *it > time);
-            let entry = Entry::of(&checkpoint, self.config.only_namespace()).at(time);
+            let resume_point = ResumePoint::of(&checkpoint, self.config.only_namespace()).at(time);
             checkpoint.position = Position::At(time);
             checkpoint.read_until = Some(time);
-            self.enter(&checkpoint, entry, found, out)?;
+            self.resume_at(&checkpoint, resume_point, found, out)?;
             self.revision = revision;
             self.saved = None;
-            self.stage = Stage::Anchoring;
+            self.stage = Stage::SavingStart;
             return Ok(());
         }
-        let entry = Entry::of(&checkpoint, self.config.only_namespace());
-        self.enter(&checkpoint, entry, found, out)?;
+        let resume_point = ResumePoint::of(&checkpoint, self.config.only_namespace());
+        self.resume_at(&checkpoint, resume_point, found, out)?;
         self.revision = revision;
         self.saved = Some(checkpoint);
         self.stage = Stage::Running;
@@ -281,19 +291,19 @@ impl Feed {
     }
 
     /// Notes where each collection stands that leaves a feed of many for a stream of its own.
-    fn part(&self, checkpoint: &mut Checkpoint) {
+    fn note_departures(&self, checkpoint: &mut Checkpoint) {
         let Some(selection) = self.config.watched.selection() else {
             return;
         };
         checkpoint
-            .parted
+            .departed
             .retain(|it| !selection.matches(&it.database, &it.collection));
         let (Some(earlier), Some(until)) = (&checkpoint.selection, restart_time(checkpoint)) else {
             return;
         };
         for (database, collection) in &selection.apart {
             if earlier.matches(database, collection) {
-                checkpoint.parted.push(Parted {
+                checkpoint.departed.push(Departure {
                     database: database.clone(),
                     collection: collection.clone(),
                     until,
@@ -303,57 +313,59 @@ impl Feed {
     }
 
     /// Takes a position, and learns where the lake ends if that is one collection's.
-    fn enter(
+    fn resume_at(
         &mut self,
         checkpoint: &Checkpoint,
-        entry: Entry,
-        found: Found,
+        resume_point: ResumePoint,
+        found: StartState,
         out: &mut Actions,
     ) -> Result<(), Failure> {
         self.lanes.clear();
         if let Some(namespace) = self.config.only_namespace().cloned() {
             let lane = self.lanes.of(&namespace, &self.config);
-            let voice = &mut Voice::of_lane(out, lane);
-            self.lanes[lane].join(found.tail, &entry, voice)?;
+            let reporter = &mut Reporter::of_lane(out, lane);
+            self.lanes[lane].join(found.tail, &resume_point, reporter)?;
             self.lanes.settle(lane);
         }
-        self.start_worked(out);
-        let marks = entry.marks().map(|mark| mark.last_change.cluster_time);
+        self.start_succeeded(out);
+        let watermarks = resume_point
+            .watermarks()
+            .map(|watermark| watermark.last_change.cluster_time);
         let tails = self
             .lanes
             .iter()
             .filter_map(|lane| lane.last_change.as_ref());
-        let times = marks.chain(tails.map(|last| last.cluster_time));
+        let times = watermarks.chain(tails.map(|last| last.cluster_time));
         self.last_change_time = times.max();
-        self.entry = entry;
+        self.resume_point = resume_point;
         self.restarted_at = checkpoint.restarted_at;
         self.refiltered_at = checkpoint.refiltered_at;
-        self.parted.clone_from(&checkpoint.parted);
-        self.unsure_save = None;
+        self.departed.clone_from(&checkpoint.departed);
+        self.uncertain_save = None;
         self.is_save_urgent = false;
-        let point = Point {
+        let point = StreamPoint {
             position: checkpoint.position.clone(),
             read_until: checkpoint.read_until,
         };
         self.progress = Progress::from(point.clone());
-        if self.config.only_namespace().is_some() && self.lanes.are_passing_over() {
-            self.progress.begin(PASSED_OVER, LaneId::ONLY, point);
+        if self.config.only_namespace().is_some() && self.lanes.have_overlap() {
+            self.progress.begin(OVERLAP, LaneId::ONLY, point);
         }
         Ok(())
     }
 
     /// A collection's end in the lake was looked up.
-    pub(super) fn looked(
+    pub(super) fn tail_loaded(
         &mut self,
         id: LaneId,
         result: Result<super::Tail, Failure>,
         now: Now,
         out: &mut Actions,
     ) {
-        let voice = &mut Voice::of_lane(out, id);
-        self.lanes[id].looked(result, &self.entry, now, voice);
+        let reporter = &mut Reporter::of_lane(out, id);
+        self.lanes[id].tail_loaded(result, &self.resume_point, now, reporter);
         self.lanes.settle(id);
-        self.take_held(now, out);
+        self.take_waiting(now, out);
     }
 }
 
@@ -363,7 +375,7 @@ impl Feed {
 /// it may be left from the single feeds' own first start. One that has a checkpoint goes on with it
 /// until the oplog is seen to have lost it, whoever is further: what happened to a whole database only it has.
 #[must_use]
-pub fn settled(
+pub fn effective_handover(
     mut handover: Handover,
     watched: &Watched,
     start_at: StartAt,
@@ -386,12 +398,12 @@ pub fn settled(
 }
 
 /// Where a feed without a checkpoint takes over: its lake may be further, or have lost files.
-fn takes_over_at(handover: &Handover, found: &Found) -> ClusterTime {
+fn takes_over_at(handover: &Handover, found: &StartState) -> ClusterTime {
     let Some(file) = &found.tail else {
         return handover.at;
     };
     let end = file.last.cluster_time;
-    if is_behind(handover, found) {
+    if is_lake_older(handover, found) {
         return end;
     }
     end.max(handover.at)
@@ -399,7 +411,7 @@ fn takes_over_at(handover: &Handover, found: &Found) -> ClusterTime {
 
 /// Whether a collection's files end before what another feed knows that it brought there, or might: of a
 /// transaction's changes, which have one time, some may be missing.
-fn is_behind(handover: &Handover, found: &Found) -> bool {
+fn is_lake_older(handover: &Handover, found: &StartState) -> bool {
     let Some(file) = &found.tail else {
         return false;
     };
@@ -410,24 +422,29 @@ fn is_behind(handover: &Handover, found: &Found) -> bool {
             && last.token != file.last.token
             && !file.last.token.is_of_invalidate()
     };
-    let mut lasts = handover.marks.iter().map(|mark| &mark.last_change);
-    lasts.any(|last| is_cut(last) || refuse_behind(last, file).is_err())
+    let mut lasts = handover
+        .watermarks
+        .iter()
+        .map(|watermark| &watermark.last_change);
+    lasts.any(|last| is_cut(last) || refuse_older_tail(last, file).is_err())
 }
 
-/// A feed's marks, and those of others that are newer. Those from before the streams last changed were judged then.
+/// A feed's watermarks, and those of others that are newer. Those from before the streams last changed were judged then.
 fn joined(
-    own: Vec<Mark>,
+    own: Vec<Watermark>,
     handover: Option<Handover>,
     refiltered_at: Option<ClusterTime>,
-) -> Vec<Mark> {
-    let mut others = handover.map(|handover| handover.marks).unwrap_or_default();
-    others.retain(|mark| Some(mark.last_change.cluster_time) > refiltered_at);
-    let mut newest = BTreeMap::<(String, String), Mark>::new();
-    for mark in own.into_iter().chain(others) {
-        let known = newest.entry((mark.database.clone(), mark.collection.clone()));
-        let known = known.or_insert_with(|| mark.clone());
-        if known.last_change.cluster_time < mark.last_change.cluster_time {
-            *known = mark;
+) -> Vec<Watermark> {
+    let mut others = handover
+        .map(|handover| handover.watermarks)
+        .unwrap_or_default();
+    others.retain(|watermark| Some(watermark.last_change.cluster_time) > refiltered_at);
+    let mut newest = BTreeMap::<(String, String), Watermark>::new();
+    for watermark in own.into_iter().chain(others) {
+        let known = newest.entry((watermark.database.clone(), watermark.collection.clone()));
+        let known = known.or_insert_with(|| watermark.clone());
+        if known.last_change.cluster_time < watermark.last_change.cluster_time {
+            *known = watermark;
         }
     }
     newest.into_values().collect()
@@ -436,7 +453,7 @@ fn joined(
 /// A feed of many without a checkpoint can't tell by its lake where it stood: a quiet collection's file ends
 /// long before that.
 #[must_use]
-pub fn no_checkpoint(path: &str) -> Failure {
+pub fn checkpoint_missing(path: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
         cause: "checkpoint_missing",

@@ -1,7 +1,7 @@
 //! What a feed shows of itself.
 
 use super::lane::Lane;
-use super::{Feed, LaneId, Stage, Stream, Trouble, Troubles, Try};
+use super::{Attempt, Feed, LaneId, Stage, Stream, Trouble, Troubles};
 use crate::batch::{Batch, Changes};
 use crate::file::hour_file::HourFile;
 use crate::namespace::Namespace;
@@ -121,7 +121,7 @@ impl Feed {
     /// The cluster time of the saved position; `None` while that is uncertain.
     #[must_use]
     pub fn saved_until(&self) -> Option<ClusterTime> {
-        let is_certain = self.save != Try::Running && self.unsure_save.is_none();
+        let is_certain = self.save != Attempt::Running && self.uncertain_save.is_none();
         let saved = self.saved.as_ref().filter(|_| is_certain)?;
         saved.position.cluster_time()
     }
@@ -129,28 +129,28 @@ impl Feed {
     /// Whether all that was read is in the lake.
     #[must_use]
     pub fn is_all_archived(&self) -> bool {
-        let nothing_waits = self.lanes.are_archived() && self.held.is_none();
-        self.stage == Stage::Running && nothing_waits && !self.lanes.are_passing_over()
+        let nothing_waits = self.lanes.are_archived() && self.waiting.is_none();
+        self.stage == Stage::Running && nothing_waits && !self.lanes.have_overlap()
     }
 
     /// Whether changes came that wait until it is known where the lake ends for their collections:
     /// nothing more is to be read until then.
     #[must_use]
-    pub fn is_holding(&self) -> bool {
-        self.held.is_some()
+    pub fn has_waiting_changes(&self) -> bool {
+        self.waiting.is_some()
     }
 
     /// Encoded bytes that the feed holds in memory.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
-        let held = self.held.as_ref().map_or(0, Changes::len_bytes);
+        let held = self.waiting.as_ref().map_or(0, Changes::len_bytes);
         held + self.lanes.busy().map(Lane::buffered_bytes).sum::<u64>()
     }
 
     /// Changes that the feed holds in memory.
     #[must_use]
     pub fn buffered_changes(&self) -> u64 {
-        let held = self.held.as_ref().map_or(0, |held| held.len() as u64);
+        let held = self.waiting.as_ref().map_or(0, |held| held.len() as u64);
         held + self.lanes.busy().map(Lane::buffered_changes).sum::<u64>()
     }
 
@@ -184,7 +184,7 @@ impl Feed {
         } = &self.troubles;
         let lanes = self.lanes.busy();
         let lanes = lanes.flat_map(|lane| {
-            let troubles = [&lane.look_trouble, &lane.commit_trouble].into_iter();
+            let troubles = [&lane.tail_trouble, &lane.commit_trouble].into_iter();
             troubles.map(|trouble| (trouble, Some(&lane.namespace)))
         });
         let all = std::iter::once((start, None)).chain(lanes);

@@ -10,7 +10,7 @@ use super::store::Save;
 use super::world::{Late, World};
 use crate::failure::Disposition;
 use crate::gap::Gap;
-use crate::machine::{Found, Input, LaneId, WriteOrder};
+use crate::machine::{Input, LaneId, StartState, WriteOrder};
 use crate::position::{Position, Stored};
 
 impl Master {
@@ -81,10 +81,10 @@ impl Master {
             .as_ref()
             .map(|stored| world.source.place(&stored.checkpoint.position).changes);
         self.next_held = in_lake.max(in_store);
-        let found = Found {
+        let found = StartState {
             stored,
             tail,
-            ..Found::default()
+            ..StartState::default()
         };
         self.give(world, Input::Loaded(Ok(Box::new(found))))
     }

@@ -277,7 +277,7 @@ impl Master {
     }
 
     fn begin(&mut self, world: &World, action: Action) -> Result<()> {
-        if !matches!(action, Action::Tell(..) | Action::Close | Action::Finish) {
+        if !matches!(action, Action::Notify(..) | Action::Close | Action::Finish) {
             self.spins += 1;
         }
         match action {
@@ -299,7 +299,7 @@ impl Master {
                 self.cursor = None;
                 self.pending.retain(|pending| !pending.is_open());
             }
-            Action::Look(lane) => anyhow::bail!("looks at {lane:?} beside its load"),
+            Action::LoadTail(lane) => anyhow::bail!("looks at {lane:?} beside its load"),
             Action::Commit(_, order) => self.begin_commit(world, order)?,
             Action::Inspect(_) => {
                 ensure!(!self.has(Pending::is_commit), "inspects beside a commit");
@@ -325,7 +325,7 @@ impl Master {
                 }));
             }
             Action::Record(records) => self.begin_record(world, records)?,
-            Action::Tell(_, notice) => self.hear(world, notice)?,
+            Action::Notify(_, notice) => self.hear(world, notice)?,
             Action::Finish => {
                 ensure!(self.life == Life::Draining, "finishes undrained");
                 ensure!(
@@ -397,7 +397,7 @@ impl Master {
     fn hear(&mut self, world: &World, notice: Notice) -> Result<()> {
         match &notice {
             Notice::Reloading(_) => self.is_reloading = true,
-            Notice::FoundCommitted(_) => self.forget_order(),
+            Notice::CommitConfirmed(_) => self.forget_order(),
             Notice::Watching(_) => ensure!(world.is_anchored(), "watches without an anchor"),
             Notice::Halted(message) => {
                 ensure!(

@@ -6,8 +6,8 @@ use super::super::plan::Plan;
 use super::rules::{first_save, plan};
 use super::run::config;
 use super::world::World;
-use crate::machine::{Action, Feed, Found, Handover, Input, Notice, OnHistoryLost, StartAt};
-use crate::position::{Checkpoint, ClusterTime, Parted, Position, Stored};
+use crate::machine::{Action, Feed, Handover, Input, Notice, OnHistoryLost, StartAt, StartState};
+use crate::position::{Checkpoint, ClusterTime, Departure, Position, Stored};
 
 fn at(seconds: u32) -> ClusterTime {
     ClusterTime {
@@ -20,7 +20,7 @@ fn handover(seconds: u32) -> Handover {
     Handover {
         at: at(seconds),
         from: "mydb.c1".to_owned(),
-        marks: Vec::new(),
+        watermarks: Vec::new(),
     }
 }
 
@@ -31,10 +31,10 @@ fn begun(plan: &Plan, start_at: StartAt, oldest: Option<ClusterTime>) -> Vec<Act
     let mut feed = Feed::new(config);
     let world = World::new();
     feed.handle(Input::Start, world.now);
-    let found = Found {
+    let found = StartState {
         handover: Some(handover(77)),
         oldest,
-        ..Found::default()
+        ..StartState::default()
     };
     let mut actions = feed.handle(Input::Loaded(Ok(Box::new(found))), world.now);
     let clock = world.source.clock();
@@ -51,38 +51,38 @@ fn begins_at(actions: &[Action]) -> Option<&Position> {
 
 #[test]
 fn who_leaves_a_feed_of_many_is_kept_in_mind_until_he_is_back() -> Result<()> {
-    let stored = |checkpoint, revision| Found {
+    let stored = |checkpoint, revision| StartState {
         stored: Some(Stored {
             checkpoint,
             revision,
             lake: None,
         }),
-        ..Found::default()
+        ..StartState::default()
     };
     let mut first = first_save(
         &[],
-        Found {
+        StartState {
             handover: Some(handover(50)),
-            ..Found::default()
+            ..StartState::default()
         },
     )?;
-    assert_eq!(first.parted, []);
+    assert_eq!(first.departed, []);
     first.position = Position::At(at(70));
     first.read_until = Some(at(70));
     let left = first_save(&["c1"], stored(first, 1))?;
-    let is_c1 = |parted: &Parted| parted.collection == "c1" && parted.until == at(70);
-    ensure!(matches!(&left.parted[..], [c1] if is_c1(c1)), "{left:?}");
+    let is_c1 = |departed: &Departure| departed.collection == "c1" && departed.until == at(70);
+    ensure!(matches!(&left.departed[..], [c1] if is_c1(c1)), "{left:?}");
     let mut later = left.clone();
     later.position = Position::At(at(90));
     later.read_until = Some(at(90));
     let more = first_save(&["c1", "c2"], stored(later.clone(), 2))?;
-    ensure!(is_c1(&more.parted[0]) && more.parted[1].until == at(90));
-    let back = Found {
+    ensure!(is_c1(&more.departed[0]) && more.departed[1].until == at(90));
+    let back = StartState {
         handover: Some(handover(70)),
         ..stored(later, 3)
     };
     let back = first_save(&[], back)?;
-    assert_eq!(back.parted, []);
+    assert_eq!(back.departed, []);
     assert_eq!(back.position, Position::At(at(70)), "what it left out");
     ensure!(back.refiltered_at.is_some(), "others may have had filters");
     Ok(())
@@ -118,11 +118,11 @@ fn it_goes_ahead_only_where_the_oplog_has_lost_its_own_position() -> Result<()> 
             revision: 1,
             lake: None,
         };
-        let found = Found {
+        let found = StartState {
             stored: Some(stored),
             handover: Some(handover(77)),
             oldest: oldest.map(at),
-            ..Found::default()
+            ..StartState::default()
         };
         let saved = first_save(&[], found)?;
         assert_eq!(saved.position, Position::At(at(expected)), "{oldest:?}");
@@ -144,7 +144,7 @@ fn nobody_takes_it_back_to_what_the_oplog_has_lost() {
             ..plan()
         };
         let actions = begun(&plan, StartAt::Now, Some(at(oldest)));
-        let says_how = |action: &Action| matches!(action, Action::Tell(None, Notice::Halted(why)) if why.contains("mydb.c1"));
+        let says_how = |action: &Action| matches!(action, Action::Notify(None, Notice::Halted(why)) if why.contains("mydb.c1"));
         assert_eq!(actions.iter().any(says_how), is_refused, "{actions:?}");
         assert_eq!(begins_at(&actions).is_none(), is_refused, "{actions:?}");
     }

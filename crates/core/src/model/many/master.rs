@@ -13,7 +13,7 @@ use crate::batch::Changes;
 use crate::failure::{Disposition, Failure};
 use crate::file::hour_file::HourFile;
 use crate::gap::Record;
-use crate::machine::{Action, Config, Feed, Found, Input, LaneId, Notice, WriteOrder};
+use crate::machine::{Action, Config, Feed, Input, LaneId, Notice, StartState, WriteOrder};
 use crate::namespace::Namespace;
 use crate::position::Position;
 
@@ -88,7 +88,7 @@ impl Master {
                 Pending::Load
             }
             Action::AskClusterTime => Pending::AskClusterTime,
-            Action::Look(lane) => Pending::Look(lane, namespace(lane)),
+            Action::LoadTail(lane) => Pending::Look(lane, namespace(lane)),
             Action::Open(position) => {
                 ensure!(self.cursor.is_none(), "two streams at once");
                 ensure!(world.store.first.is_some(), "reads before it is anchored");
@@ -133,7 +133,7 @@ impl Master {
                 );
                 Pending::Record(records)
             }
-            Action::Tell(_, notice) => {
+            Action::Notify(_, notice) => {
                 self.notices.push(notice);
                 return Ok(());
             }
@@ -162,7 +162,11 @@ impl Master {
     /// The stream gives changes, up to an invalidate, behind which it ends.
     pub fn deliver(&mut self, world: &World, changes: usize) -> Result<()> {
         // The worker takes nothing while the feed waits for a look at the lake.
-        let Some(cursor) = self.cursor.as_mut().filter(|_| !self.feed.is_holding()) else {
+        let Some(cursor) = self
+            .cursor
+            .as_mut()
+            .filter(|_| !self.feed.has_waiting_changes())
+        else {
             return Ok(());
         };
         if cursor.has_ended {
@@ -199,7 +203,10 @@ impl Master {
     }
 
     pub fn idle(&mut self, world: &mut World) -> Result<()> {
-        let cursor = self.cursor.as_mut().filter(|_| !self.feed.is_holding());
+        let cursor = self
+            .cursor
+            .as_mut()
+            .filter(|_| !self.feed.has_waiting_changes());
         let Some(cursor) = cursor.filter(|cursor| !cursor.has_ended) else {
             return Ok(());
         };
@@ -209,7 +216,7 @@ impl Master {
 
     pub fn break_stream(&mut self, world: &World, fault: Fault) -> Result<()> {
         match failure_of(fault) {
-            Some(failure) if self.cursor.is_some() && !self.feed.is_holding() => {
+            Some(failure) if self.cursor.is_some() && !self.feed.has_waiting_changes() => {
                 self.cursor = None;
                 self.give(world, Input::Closed(Some(failure)))
             }
@@ -227,9 +234,9 @@ impl Master {
         let input = match pending {
             Pending::Load => Input::Loaded(failed.map_or_else(
                 || {
-                    Ok(Box::new(Found {
+                    Ok(Box::new(StartState {
                         stored: world.store.load(),
-                        ..Found::default()
+                        ..StartState::default()
                     }))
                 },
                 Err,
@@ -238,7 +245,9 @@ impl Master {
                 Input::ClusterTime(failed.map_or(Ok(world.source.clock()), Err))
             }
             Pending::Open(position) => return self.end_open(world, &position, failed),
-            Pending::Look(lane, namespace) => Input::Looked(lane, tail(world, &namespace, failed)),
+            Pending::Look(lane, namespace) => {
+                Input::TailLoaded(lane, tail(world, &namespace, failed))
+            }
             Pending::Inspect(lane, namespace) => {
                 Input::Inspected(lane, tail(world, &namespace, failed))
             }

@@ -12,10 +12,12 @@ use crate::batch::FlushReason;
 use crate::gap::Record;
 use crate::large_event::LargeEvent;
 use crate::limits::Limits;
-use crate::machine::{Action, Config, Feed, Found, Input, LaneId, Notice, OnHistoryLost};
+use crate::machine::{Action, Config, Feed, Input, LaneId, Notice, OnHistoryLost, StartState};
 use crate::namespace::Namespace;
 use crate::namespace::selection::{NameSet, Watched};
-use crate::position::{Checkpoint, ClusterTime, LastChange, Mark, Position, ResumeToken, Stored};
+use crate::position::{
+    Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored, Watermark,
+};
 
 pub(super) fn plan() -> Plan {
     Plan {
@@ -140,7 +142,10 @@ impl Bench {
 fn nothing_is_taken_of_a_collection_before_its_end_in_the_lake_is_known() -> Result<()> {
     let mut bench = Bench::watching()?;
     bench.read(20)?;
-    ensure!(bench.master.feed.is_holding(), "nothing is known of them");
+    ensure!(
+        bench.master.feed.has_waiting_changes(),
+        "nothing is known of them"
+    );
     bench.give(Input::Flush(FlushReason::Cron))?;
     assert_eq!(bench.commits(), []);
     assert_eq!(bench.master.pending.len(), 4, "one look each, at once");
@@ -148,10 +153,13 @@ fn nothing_is_taken_of_a_collection_before_its_end_in_the_lake_is_known() -> Res
     while !bench.master.pending.is_empty() {
         bench.work(|_| true, Fault::None)?;
     }
-    ensure!(bench.master.feed.is_holding(), "one of them failed");
+    ensure!(
+        bench.master.feed.has_waiting_changes(),
+        "one of them failed"
+    );
     bench.pass(1000)?;
     bench.settle()?;
-    ensure!(!bench.master.feed.is_holding());
+    ensure!(!bench.master.feed.has_waiting_changes());
     assert_eq!(bench.master.feed.buffered_changes(), 20);
     Ok(())
 }
@@ -255,7 +263,7 @@ fn what_each_collection_holds_is_passed_over_after_a_crash() -> Result<()> {
     bench.settle()?;
     bench.master.deliver(&bench.world, 20)?;
     bench.settle()?;
-    ensure!(bench.has_said(|notice| matches!(notice, Notice::CaughtUp { .. })));
+    ensure!(bench.has_said(|notice| matches!(notice, Notice::OverlapPassed { .. })));
     assert_eq!(
         bench.master.feed.buffered_changes(),
         0,
@@ -321,7 +329,12 @@ fn what_others_hold_behind_a_held_back_position_is_not_lost() -> Result<()> {
     bench.settle()?;
     let stored = bench.world.store.load().context("nothing is saved")?;
     let ahead = stored.checkpoint.collections.iter();
-    assert_eq!(ahead.filter(|mark| mark.is_ahead).count(), 3);
+    assert_eq!(
+        ahead
+            .filter(|watermark| watermark.is_after_position)
+            .count(),
+        3
+    );
     // The oplog still holds the last ten of what the others have archived.
     bench.world.is_forbidden = false;
     bench.world.source.truncate(10, true);
@@ -351,7 +364,7 @@ fn what_others_hold_behind_a_held_back_position_is_not_lost() -> Result<()> {
 }
 
 /// What a feed of these collections saves first, having found a checkpoint of others.
-pub(super) fn first_save(apart: &[&str], found: Found) -> Result<Checkpoint> {
+pub(super) fn first_save(apart: &[&str], found: StartState) -> Result<Checkpoint> {
     let mut config = config(&plan(), 1, "wide");
     let Watched::Many { selection, .. } = &mut config.watched else {
         anyhow::bail!("one collection");
@@ -375,7 +388,7 @@ pub(super) fn first_save(apart: &[&str], found: Found) -> Result<Checkpoint> {
 
 #[test]
 fn a_checkpoint_has_room_for_the_newest_ends() -> Result<()> {
-    let mark = |number: u32| Mark {
+    let watermark = |number: u32| Watermark {
         database: "mydb".to_owned(),
         collection: format!("c{number}"),
         last_change: LastChange {
@@ -388,27 +401,27 @@ fn a_checkpoint_has_room_for_the_newest_ends() -> Result<()> {
                 increment: 1,
             },
         },
-        is_ahead: false,
+        is_after_position: false,
     };
     let time = ClusterTime {
         seconds: 1000,
         increment: 1,
     };
     let mut checkpoint = Checkpoint::new(Position::At(time), "another");
-    checkpoint.collections = (0..100).map(mark).collect();
-    let found = Found {
+    checkpoint.collections = (0..100).map(watermark).collect();
+    let found = StartState {
         stored: Some(Stored {
             checkpoint,
             revision: 1,
             lake: None,
         }),
-        ..Found::default()
+        ..StartState::default()
     };
     let saved = first_save(&[], found)?;
     let kept: Vec<_> = saved
         .collections
         .iter()
-        .map(|mark| &mark.collection[..])
+        .map(|watermark| &watermark.collection[..])
         .collect();
     let newest: Vec<String> = (59..100).map(|number| format!("c{number}")).collect();
     assert_eq!(kept, newest, "8 MiB hold 41 of them");
@@ -445,9 +458,9 @@ fn a_change_that_cannot_be_sent_is_recorded_before_it_is_passed() -> Result<()> 
         revision: 4,
         lake: None,
     };
-    let found = Found {
+    let found = StartState {
         stored: Some(stored),
-        ..Found::default()
+        ..StartState::default()
     };
     feed.handle(Input::Start, now);
     feed.handle(Input::Loaded(Ok(Box::new(found))), now);
@@ -472,7 +485,7 @@ fn a_change_that_cannot_be_sent_is_recorded_before_it_is_passed() -> Result<()> 
     let behind = Position::After(event.token.clone());
     let opens = |action: &Action| matches!(action, Action::Open(position) if *position == behind);
     ensure!(actions.iter().any(opens), "{actions:?}");
-    let tells = |action: &Action| matches!(action, Action::Tell(None, Notice::PassedLarge(passed)) if *passed == event);
+    let tells = |action: &Action| matches!(action, Action::Notify(None, Notice::LargeEventRecorded(passed)) if *passed == event);
     ensure!(actions.iter().any(tells), "{actions:?}");
     // Nothing was saved for long, so this is.
     let saves = |action: &Action| matches!(action, Action::Save { checkpoint, .. } if checkpoint.position == behind);

@@ -209,7 +209,7 @@ impl Run {
         master.settle(world)?;
         master.deliver(world, 1000)?;
         master.settle(world)?;
-        if !master.feed.is_holding() {
+        if !master.feed.has_waiting_changes() {
             master.idle(world)?;
         }
         master.give(world, Input::Flush(crate::batch::FlushReason::Cron))?;

@@ -172,7 +172,7 @@ impl World {
         Ok(())
     }
 
-    /// All that lies before a saved position is in the lake, and what a mark says is so.
+    /// All that lies before a saved position is in the lake, and what a watermark says is so.
     pub fn check_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
         let place = self.source.place(&checkpoint.position);
         let archived: BTreeSet<usize> = self.lakes.values().flat_map(Lake::changes).collect();
@@ -183,15 +183,18 @@ impl World {
             "{:?} isn't read yet at {place:?}",
             checkpoint.read_until
         );
-        for mark in &checkpoint.collections {
-            let last = Source::end(&mark.last_change);
-            ensure!(archived.contains(&(last - 1)), "{mark:?} isn't in the lake");
+        for watermark in &checkpoint.collections {
+            let last = Source::end(&watermark.last_change);
+            ensure!(
+                archived.contains(&(last - 1)),
+                "{watermark:?} isn't in the lake"
+            );
             let is_ahead = last > place.changes;
             // Of what a narrow stream leaves out it isn't known whether it lies behind the position.
             let is_unknown = self.has_narrow_streams && is_odd(last - 1);
             ensure!(
-                mark.is_ahead == is_ahead || is_unknown,
-                "{mark:?} beside {place:?}"
+                watermark.is_after_position == is_ahead || is_unknown,
+                "{watermark:?} beside {place:?}"
             );
         }
         Ok(())
@@ -217,19 +220,19 @@ impl World {
         });
         let lakes: Vec<_> = lakes.collect();
         let stored = self.store.load().map(|stored| {
-            let marks = stored.checkpoint.collections.iter();
-            let marks = marks.map(|mark| {
-                let ahead = if mark.is_ahead { "!" } else { "" };
+            let watermarks = stored.checkpoint.collections.iter();
+            let watermarks = watermarks.map(|watermark| {
+                let ahead = if watermark.is_after_position { "!" } else { "" };
                 format!(
                     "{}:{}{ahead}",
-                    mark.collection,
-                    Source::end(&mark.last_change) - 1
+                    watermark.collection,
+                    Source::end(&watermark.last_change) - 1
                 )
             });
             let place = self.source.place(&stored.checkpoint.position);
-            let marks: Vec<_> = marks.collect();
+            let watermarks: Vec<_> = watermarks.collect();
             format!(
-                "{} {marks:?} {}",
+                "{} {watermarks:?} {}",
                 place.changes, stored.checkpoint.stream_hash
             )
         });

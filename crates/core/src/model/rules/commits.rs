@@ -292,7 +292,7 @@ fn an_answer_that_was_lost_is_found() -> Result<()> {
     bench.work(Fault::None)?;
     assert!(has_said(&bench.said(), |notice| matches!(
         notice,
-        Notice::FoundCommitted(_)
+        Notice::CommitConfirmed(_)
     )));
     assert!(bench.order().is_none());
     bench.settle()?;
@@ -315,7 +315,7 @@ fn a_commit_that_lands_beside_its_repetition_counts_once() -> Result<()> {
     bench.settle()?;
     assert!(has_said(&bench.said(), |notice| matches!(
         notice,
-        Notice::FoundCommitted(_)
+        Notice::CommitConfirmed(_)
     )));
     bench.check_complete()
 }

@@ -28,7 +28,7 @@ fn what_lands_within_a_gap_is_gone_on_behind() -> Result<()> {
         bench.check_holds(&[0, 1, 2, 5])?;
         let stored = bench.world.store.load().unwrap().checkpoint;
         assert_eq!(stored.last_change, Some(bench.world.source.last_change(5)));
-        assert!(!has_said(&bench.said(), |notice| *notice == Notice::LakeAhead));
+        assert!(!has_said(&bench.said(), |notice| *notice == Notice::OverlapFound));
     }
     Ok(())
 }
@@ -88,7 +88,7 @@ fn what_lands_behind_a_gap_is_passed_over() -> Result<()> {
     assert_eq!(bench.pending(), ["save"]);
     bench.crash(Fate::Lost)?;
     bench.check_holds(&[0, 1, 2, 5])?;
-    assert!(bench.said().contains(&Notice::CaughtUp { skipped: 1 }));
+    assert!(bench.said().contains(&Notice::OverlapPassed { skipped: 1 }));
     Ok(())
 }
 

@@ -127,7 +127,7 @@ fn a_conflict_leads_back_to_the_checkpoint() -> Result<()> {
     );
     bench.wake()?;
     bench.settle()?;
-    assert!(bench.said().contains(&Notice::LakeAhead));
+    assert!(bench.said().contains(&Notice::OverlapFound));
     bench.deliver()?;
     bench.master.drain(&bench.world)?;
     bench.settle()?;

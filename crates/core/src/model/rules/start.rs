@@ -105,8 +105,8 @@ fn a_lake_ahead_of_its_checkpoint_is_passed_over() -> Result<()> {
     bench.happen(2, 0);
     bench.deliver()?;
     let notices = bench.said();
-    assert!(notices.contains(&Notice::LakeAhead));
-    assert!(notices.contains(&Notice::CaughtUp { skipped: 3 }));
+    assert!(notices.contains(&Notice::OverlapFound));
+    assert!(notices.contains(&Notice::OverlapPassed { skipped: 3 }));
     assert_eq!(bench.master.feed.buffered_changes(), 2);
     bench.settle()?;
     assert_eq!(
@@ -145,7 +145,7 @@ fn a_lake_behind_its_checkpoint_halts_until_the_files_are_back() -> Result<()> {
         trouble.is_halt
             && trouble
                 .message
-                .contains("the lake is behind its checkpoint")
+                .contains("the lake is older than its checkpoint")
     );
     let file = bench.file_names().pop().unwrap();
     assert!(trouble.message.contains(&file), "{}", trouble.message);
@@ -201,7 +201,7 @@ fn a_lake_behind_within_one_cluster_time_is_found_in_the_stream() -> Result<()> 
         }
         bench.deliver()?;
         let trouble = bench.master.feed.trouble().unwrap();
-        assert!(trouble.is_halt && trouble.message.contains("the lake is behind"));
+        assert!(trouble.is_halt && trouble.message.contains("the lake is older"));
         assert!(bench.master.cursor.is_none(), "the stream is left alone");
         bench.pass(60_000)?;
         bench.settle()?;
@@ -288,7 +288,7 @@ fn a_stream_of_other_options_is_opened_at_the_time_that_is_saved_first() -> Resu
     assert!(bench.said().contains(&changed));
     // It begins with a change that the lake holds, and passes over that.
     bench.read(2)?;
-    assert!(bench.said().contains(&Notice::CaughtUp { skipped: 1 }));
+    assert!(bench.said().contains(&Notice::OverlapPassed { skipped: 1 }));
     assert_eq!(bench.master.feed.buffered_changes(), 2);
     bench.restart()?;
     bench.settle()?;

@@ -62,7 +62,7 @@ fn another_writers_commit_leads_back_to_its_end() -> Result<()> {
     bench.wake()?;
     bench.settle()?;
     bench.deliver()?;
-    assert!(bench.said().contains(&Notice::CaughtUp { skipped: 2 }));
+    assert!(bench.said().contains(&Notice::OverlapPassed { skipped: 2 }));
     bench.master.drain(&bench.world)?;
     bench.settle()?;
     bench.check_complete()

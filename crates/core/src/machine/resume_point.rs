@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::lane::Skip;
+use super::lane::Overlap;
 use crate::failure::{Disposition, Failure};
 use crate::file::hour_file::{Hour, HourFile};
 use crate::namespace::Namespace;
-use crate::position::{Checkpoint, ClusterTime, LastChange, Mark, Position, ResumeToken};
+use crate::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Watermark};
 
 /// Where a feed came in, which tells of each collection whether the lake is ahead of it.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct ResumePoint {
     /// Where each collection ended, by database and name.
-    marks: BTreeMap<(String, String), Mark>,
+    watermarks: BTreeMap<(String, String), Watermark>,
     /// All changes of an earlier cluster time lie before the position.
     read_until: Option<ClusterTime>,
     /// The token that the stream begins behind. Without one it begins with that time: what has it or a later one
@@ -22,27 +22,31 @@ pub(super) struct Entry {
     refiltered_at: Option<ClusterTime>,
 }
 
-impl Entry {
+impl ResumePoint {
     /// That of a feed that goes on from a checkpoint.
     pub(super) fn of(checkpoint: &Checkpoint, only: Option<&Namespace>) -> Self {
-        let mut marks = checkpoint.collections.clone();
+        let mut watermarks = checkpoint.collections.clone();
         if let Some(namespace) = only {
             let last_change = checkpoint.last_change_in(&namespace.folder());
-            let mark = last_change.map(|last_change| Mark {
+            let watermark = last_change.map(|last_change| Watermark {
                 database: namespace.database.clone(),
                 collection: namespace.collection.clone(),
                 last_change: last_change.clone(),
-                is_ahead: false,
+                is_after_position: false,
             });
-            marks = mark.into_iter().collect();
+            watermarks = watermark.into_iter().collect();
         }
-        let key = |mark: &Mark| (mark.database.clone(), mark.collection.clone());
+        let key =
+            |watermark: &Watermark| (watermark.database.clone(), watermark.collection.clone());
         let after = match &checkpoint.position {
             Position::At(_) => None,
             Position::After(token) => Some(token.clone()),
         };
         Self {
-            marks: marks.into_iter().map(|mark| (key(&mark), mark)).collect(),
+            watermarks: watermarks
+                .into_iter()
+                .map(|watermark| (key(&watermark), watermark))
+                .collect(),
             read_until: restart_time(checkpoint),
             after,
             restarted_at: checkpoint.restarted_at,
@@ -52,45 +56,47 @@ impl Entry {
 
     /// The same, for a stream that is opened at a time instead.
     pub(super) fn at(mut self, time: ClusterTime) -> Self {
-        for mark in self.marks.values_mut() {
-            mark.is_ahead = mark.last_change.cluster_time >= time;
+        for watermark in self.watermarks.values_mut() {
+            watermark.is_after_position = watermark.last_change.cluster_time >= time;
         }
         self.read_until = Some(time);
         self.after = None;
         self
     }
 
-    pub(super) fn mark(&self, namespace: &Namespace) -> Option<&Mark> {
+    pub(super) fn mark(&self, namespace: &Namespace) -> Option<&Watermark> {
         let key = (namespace.database.clone(), namespace.collection.clone());
-        self.marks.get(&key)
+        self.watermarks.get(&key)
     }
 
-    pub(super) fn marks(&self) -> impl Iterator<Item = &Mark> {
-        self.marks.values()
+    pub(super) fn watermarks(&self) -> impl Iterator<Item = &Watermark> {
+        self.watermarks.values()
     }
 
     /// What is to be passed over up to this change.
-    fn skip(&self, until: LastChange) -> Skip {
-        Skip {
+    fn overlap(&self, until: LastChange) -> Overlap {
+        Overlap {
             may_be_filtered: Some(until.cluster_time) <= self.refiltered_at,
             is_invalidate: until.token.is_of_invalidate(),
             until,
             skipped: 0,
-            unsure_since: None,
+            uncertain_since: None,
         }
     }
 
     /// Whether the lake's last change lies behind the feed's position.
-    fn is_ahead(&self, last: &LastChange, mark: Option<&Mark>) -> bool {
+    fn is_ahead(&self, last: &LastChange, watermark: Option<&Watermark>) -> bool {
         let is_late = Some(last.cluster_time) >= self.read_until;
         let Some(after) = &self.after else {
             return is_late;
         };
-        match mark {
-            Some(mark) if mark.last_change.token == last.token => mark.is_ahead,
+        match watermark {
+            Some(watermark) if watermark.last_change.token == last.token => {
+                watermark.is_after_position
+            }
             // It lies in the gap that the position stands behind.
             _ if Some(last.cluster_time) < self.restarted_at => false,
-            // It was committed after the mark was saved, when all that lies before the position was in
+            // It was committed after the watermark was saved, when all that lies before the position was in
             // the lake already.
             Some(_) => true,
             None => is_late && *after != last.token,
@@ -104,20 +110,20 @@ impl Entry {
 ///
 /// The lake is behind the checkpoint.
 pub(super) fn reconcile_lane(
-    mark: Option<&Mark>,
+    watermark: Option<&Watermark>,
     tail: Option<&HourFile>,
-    entry: &Entry,
-) -> Result<Option<Skip>, Failure> {
+    resume_point: &ResumePoint,
+) -> Result<Option<Overlap>, Failure> {
     let Some(file) = tail else {
         // Lifecycle rules delete old files. What was read stays read.
-        let ahead = mark.filter(|mark| mark.is_ahead);
-        return Ok(ahead.map(|mark| entry.skip(mark.last_change.clone())));
+        let ahead = watermark.filter(|watermark| watermark.is_after_position);
+        return Ok(ahead.map(|watermark| resume_point.overlap(watermark.last_change.clone())));
     };
-    if let Some(mark) = mark {
-        refuse_behind(&mark.last_change, file)?;
+    if let Some(watermark) = watermark {
+        refuse_older_tail(&watermark.last_change, file)?;
     }
-    let is_ahead = entry.is_ahead(&file.last, mark);
-    Ok(is_ahead.then(|| entry.skip(file.last.clone())))
+    let is_ahead = resume_point.is_ahead(&file.last, watermark);
+    Ok(is_ahead.then(|| resume_point.overlap(file.last.clone())))
 }
 
 /// Where a stream is to begin that can't go on with the checkpoint's token: nothing before that is
@@ -135,13 +141,13 @@ pub fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
 /// # Errors
 ///
 /// The halt of a feed.
-pub fn refuse_lake_behind(
+pub fn refuse_older_lake(
     checkpoint: &Checkpoint,
     namespace: &Namespace,
     tail: Option<&HourFile>,
 ) -> Result<(), Failure> {
     match (checkpoint.last_change_in(&namespace.folder()), tail) {
-        (Some(last_change), Some(file)) => refuse_behind(last_change, file),
+        (Some(last_change), Some(file)) => refuse_older_tail(last_change, file),
         _ => Ok(()),
     }
 }
@@ -151,23 +157,23 @@ pub fn refuse_lake_behind(
 /// # Errors
 ///
 /// The halt of its lane.
-pub fn refuse_behind(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
+pub fn refuse_older_tail(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
     if file.last.token == last_change.token || file.last.cluster_time >= last_change.cluster_time {
         return Ok(());
     }
-    Err(lake_behind(
+    Err(lake_older(
         &file.last,
         last_change.cluster_time,
         &file.name.to_string(),
     ))
 }
 
-pub(super) fn lake_behind(tail: &LastChange, expected: ClusterTime, file: &str) -> Failure {
+pub(super) fn lake_older(tail: &LastChange, expected: ClusterTime, file: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
         cause: "lake_behind",
         message: format!(
-            "the lake is behind its checkpoint: its newest file {file} ends at {}, the checkpoint \
+            "the lake is older than its checkpoint: its newest file {file} ends at {}, the checkpoint \
              knows of changes up to {expected}. Were files deleted or restored? Put the missing \
              files back, or delete this feed's checkpoint to archive again from the end of {file} \
              (the oplog must still hold that time; a shared stream needs START_AT with it, at or before \
@@ -177,7 +183,7 @@ pub(super) fn lake_behind(tail: &LastChange, expected: ClusterTime, file: &str) 
     }
 }
 
-pub(super) fn time_ran_back(time: ClusterTime, newest: Hour) -> Failure {
+pub(super) fn time_went_back(time: ClusterTime, newest: Hour) -> Failure {
     Failure {
         disposition: Disposition::Halt,
         cause: "mongodb_time_ran_back",
@@ -209,14 +215,14 @@ mod tests {
             read_until: Some(read.cluster_time),
             ..Checkpoint::new(Position::After(read.token.clone()), "hash")
         };
-        let entry = Entry::of(&checkpoint, None);
+        let resume_point = ResumePoint::of(&checkpoint, None);
         for (end, is_ahead) in [
             (read, false),
             (last("8250FF", 50), true),
             (last("8260", 60), true),
             (last("8240", 40), false),
         ] {
-            assert_eq!(entry.is_ahead(&end, None), is_ahead, "{end:?}");
+            assert_eq!(resume_point.is_ahead(&end, None), is_ahead, "{end:?}");
         }
     }
 }
