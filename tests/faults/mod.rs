@@ -18,6 +18,7 @@ mod namespace_events;
 mod network;
 mod parts;
 mod primary;
+mod replacements;
 mod rivals;
 mod server_errors;
 mod settings;

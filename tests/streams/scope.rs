@@ -92,17 +92,24 @@ fn expected(events: &[Value], selection: &Selection) -> Vec<(String, Namespace)>
     for event in events {
         let name = |field: &str, part: &str| event[field][part].as_str().map(str::to_owned);
         let database = name("ns", "db").unwrap_or(own.to_owned());
-        let origin = match name("ns", "coll") {
+        let is_watched =
+            |(database, collection): &(String, String)| selection.matches(database, collection);
+        let origins = match name("ns", "coll") {
             None if selection.databases.matches(&database) || database.is_empty() => {
-                Some((database, String::new()))
+                vec![(database, String::new())]
             }
-            None => None,
-            Some(coll) if selection.matches(&database, &coll) => Some((database, coll)),
-            Some(_) => name("to", "db")
-                .zip(name("to", "coll"))
-                .filter(|(db, coll)| selection.matches(db, coll)),
+            None => Vec::new(),
+            // A rename belongs to both names.
+            Some(coll) => [
+                Some((database, coll)),
+                name("to", "db").zip(name("to", "coll")),
+            ]
+            .into_iter()
+            .flatten()
+            .filter(is_watched)
+            .collect(),
         };
-        if let Some((database, collection)) = origin {
+        for (database, collection) in origins {
             let origin =
                 Namespace::with_layout(&database, &collection, Layout::DatabaseAndCollection);
             expected.push((token(event), origin));

@@ -118,10 +118,15 @@ fn encode(
     for event in events.iter() {
         let written = event.and_then(|event| {
             let changes = &mut encoded.changes;
-            let slot = slots.as_mut().map_or(0, |slots| slots.of(event, changes));
-            changes.push_of(slot, |lines, tokens| {
-                line::write(event, received, mode, separator, lines, tokens)
-            })?;
+            let (slot, second) = match &mut slots {
+                Some(slots) => slots.of(event, changes),
+                None => (0, None),
+            };
+            for slot in std::iter::once(slot).chain(second) {
+                changes.push_of(slot, |lines, tokens| {
+                    line::write(event, received, mode, separator, lines, tokens)
+                })?;
+            }
             Ok(event.as_bytes().len() as u64)
         });
         match written {

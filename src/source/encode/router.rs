@@ -8,6 +8,9 @@ use silt_core::batch::Changes;
 use silt_core::namespace::selection::{Selection, Watched};
 use silt_core::namespace::{Layout, Namespace};
 
+/// Database and collection.
+type Name<'a> = (&'a str, &'a str);
+
 /// Finds the collection of an event.
 #[derive(Debug)]
 pub(in crate::source) struct Router {
@@ -35,29 +38,30 @@ impl Router {
         }
     }
 
-    /// Database and collection of an event. An event of a whole database has no collection.
-    pub(in crate::source) fn namespace<'a>(&'a self, event: &'a RawDocument) -> (&'a str, &'a str) {
+    /// The namespace of an event, and a second one if it is a rename between two watched collections. An event of
+    /// a whole database has no collection.
+    fn namespaces<'a>(&'a self, event: &'a RawDocument) -> (Name<'a>, Option<Name<'a>>) {
         let named = |field| {
-            event
-                .get_document(field)
-                .ok()
-                .map(|named| self.names(named))
+            let named = event.get_document(field).ok();
+            named.map(|named| self.names(named))
         };
-        let namespace = named("ns").unwrap_or((&self.database, ""));
-        // A rename belongs to the old name, unless only the new one is watched.
-        match named("to") {
-            Some(new) if !self.selection.matches(namespace.0, namespace.1) => new,
-            _ => namespace,
+        let old = named("ns").unwrap_or((&self.database, ""));
+        let new = named("to").filter(|_| is_rename(event));
+        let is_watched = |(database, collection)| self.selection.matches(database, collection);
+        match new {
+            Some(new) if !is_watched(old) => (new, None),
+            Some(new) => (old, Some(new).filter(|new| *new != old && is_watched(*new))),
+            None => (old, None),
         }
     }
 
-    /// An event's collection.
+    /// An event's collection; the old name of a rename, if it is watched.
     pub(in crate::source) fn origin(&self, event: &RawDocument) -> Namespace {
-        let (database, collection) = self.namespace(event);
+        let ((database, collection), _) = self.namespaces(event);
         Namespace::with_layout(database, collection, self.layout)
     }
 
-    fn names<'a>(&'a self, namespace: &'a RawDocument) -> (&'a str, &'a str) {
+    fn names<'a>(&'a self, namespace: &'a RawDocument) -> Name<'a> {
         let database = namespace.get_str("db").unwrap_or(&self.database);
         (database, namespace.get_str("coll").unwrap_or_default())
     }
@@ -67,9 +71,9 @@ impl Router {
 #[derive(Debug)]
 pub(in crate::source) struct Slots<'a> {
     router: &'a Router,
-    known: HashMap<(&'a str, &'a str), usize>,
+    known: HashMap<Name<'a>, usize>,
     /// The namespace of the last event, and its slot: changes of one collection often come together.
-    last: Option<((&'a str, &'a str), usize)>,
+    last: Option<(Name<'a>, usize)>,
 }
 
 impl<'a> Slots<'a> {
@@ -81,22 +85,34 @@ impl<'a> Slots<'a> {
         }
     }
 
-    /// The slot of an event's collection, which is added if it is new.
-    pub(in crate::source) fn of(&mut self, event: &'a RawDocument, changes: &mut Changes) -> usize {
+    /// The slots of an event's collections, which are added if they are new. A rename between two watched
+    /// collections has two.
+    pub(in crate::source) fn of(
+        &mut self,
+        event: &'a RawDocument,
+        changes: &mut Changes,
+    ) -> (usize, Option<usize>) {
         let namespace = event.get_document("ns").map(|ns| self.router.names(ns));
         // Every known name is watched, except that of a whole database.
-        if let Ok(namespace) = namespace {
+        if let Ok(namespace) = namespace
+            && !is_rename(event)
+        {
             if let Some((last, slot)) = self.last
                 && last == namespace
             {
-                return slot;
+                return (slot, None);
             }
             if let Some(slot) = self.known.get(&namespace) {
                 self.last = Some((namespace, *slot));
-                return *slot;
+                return (*slot, None);
             }
         }
-        let namespace = self.router.namespace(event);
+        let (first, second) = self.router.namespaces(event);
+        let first = self.slot(first, changes);
+        (first, second.map(|second| self.slot(second, changes)))
+    }
+
+    fn slot(&mut self, namespace: Name<'a>, changes: &mut Changes) -> usize {
         let add = || {
             let (database, collection) = namespace;
             changes.add_namespace(Namespace::with_layout(
@@ -107,6 +123,10 @@ impl<'a> Slots<'a> {
         };
         *self.known.entry(namespace).or_insert_with(add)
     }
+}
+
+fn is_rename(event: &RawDocument) -> bool {
+    matches!(event.get_str("operationType"), Ok("rename"))
 }
 
 #[cfg(test)]
@@ -142,22 +162,39 @@ mod tests {
     }
 
     #[test]
-    fn events_belong_to_their_namespace_and_renames_to_the_watched_one() {
+    fn events_belong_to_their_namespace_and_renames_to_the_watched_ones() {
         let router = router(&["a", "b"]);
-        for (event, origin) in [
-            (doc! { "ns": { "db": "a", "coll": "users" } }, "a.users"),
+        for (event, origin, second) in [
+            (
+                doc! { "ns": { "db": "a", "coll": "users" } },
+                "a.users",
+                None,
+            ),
             (
                 doc! { "ns": { "db": "b" }, "operationType": "dropDatabase" },
                 "b",
+                None,
             ),
-            (renamed(("a", "users"), ("a", "orders")), "a.users"),
-            (renamed(("a", "users"), ("a", "old")), "a.users"),
-            (renamed(("a", "new"), ("a", "orders")), "a.orders"),
-            (renamed(("b", "orders"), ("b", "users")), "b.users"),
+            (
+                renamed(("a", "users"), ("a", "orders")),
+                "a.users",
+                Some("a.orders"),
+            ),
+            (renamed(("a", "users"), ("a", "old")), "a.users", None),
+            (renamed(("a", "new"), ("a", "orders")), "a.orders", None),
+            (
+                renamed(("a", "tmp.agg_out.1"), ("a", "orders")),
+                "a.orders",
+                None,
+            ),
+            (renamed(("b", "orders"), ("b", "users")), "b.users", None),
         ] {
-            let origin_of = router.origin(&raw(&event));
-            assert_eq!(origin_of.to_string(), origin, "{event}");
-            assert_eq!(origin_of.layout, Layout::DatabaseAndCollection);
+            let event = raw(&event);
+            assert_eq!(router.origin(&event).to_string(), origin, "{event:?}");
+            assert_eq!(router.origin(&event).layout, Layout::DatabaseAndCollection);
+            let (_, found) = router.namespaces(&event);
+            let found = found.map(|(database, collection)| format!("{database}.{collection}"));
+            assert_eq!(found.as_deref(), second, "{event:?}");
         }
     }
 
@@ -177,6 +214,7 @@ mod tests {
             6 => namespace().prop_map(|(db, coll)| doc! { "ns": { "db": db, "coll": coll } }),
             2 => (namespace(), unwatched.clone()).prop_map(|(from, to)| renamed(from, to)),
             2 => (unwatched, namespace()).prop_map(|(from, to)| renamed(from, to)),
+            2 => (namespace(), namespace()).prop_map(|(from, to)| renamed(from, to)),
             1 => Just(doc! { "ns": { "db": "b" } }),
             1 => Just(doc! { "operationType": "invalidate" }),
         ]
@@ -191,16 +229,23 @@ mod tests {
             let mut changes = Changes::default();
             let mut slots = Slots::new(&router);
             let time = ClusterTime { seconds: 0, increment: 0 };
+            let mut expected = Vec::new();
             for event in &events {
-                let slot = slots.of(event, &mut changes);
-                changes.push_of(slot, |_, _| Ok::<_, ()>(time)).unwrap();
+                let (slot, second) = slots.of(event, &mut changes);
+                for slot in std::iter::once(slot).chain(second) {
+                    changes.push_of(slot, |_, _| Ok::<_, ()>(time)).unwrap();
+                }
+                let (first, second) = router.namespaces(event);
+                expected.extend(std::iter::once(first).chain(second));
             }
             let origins = changes.namespaces();
             for (at, origin) in origins.iter().enumerate() {
                 prop_assert!(!origins[..at].contains(origin), "{origin} has two slots");
             }
-            for (event, change) in events.iter().zip(changes.iter()) {
-                prop_assert_eq!(&origins[change.namespace], &router.origin(event));
+            prop_assert_eq!(changes.len(), expected.len());
+            for ((database, collection), change) in expected.into_iter().zip(changes.iter()) {
+                let expected = Namespace::with_layout(database, collection, router.layout);
+                prop_assert_eq!(&origins[change.namespace], &expected);
             }
         }
     }

@@ -24,7 +24,7 @@ use bson::raw::cstr;
 use bson::{Bson, Document, Regex, doc};
 
 use super::StreamOptions;
-use silt_core::namespace::selection::{Matcher, NameSet, Selection, Watched};
+use silt_core::namespace::selection::{Matcher, NameSet, Selection, TEMPORARY_COLLECTION, Watched};
 
 /// The most names for which the rewritten filter is used.
 const REWRITTEN_NAMES_MAX: usize = 50;
@@ -35,14 +35,10 @@ const INVALIDATE: &str = "invalidate";
 
 /// All stages, in their order.
 pub(super) fn pipeline(options: &StreamOptions) -> Vec<Document> {
-    let scope = match &options.watched {
-        Watched::Collection(_) => None,
-        Watched::Many { selection, .. } => scope(selection),
+    let mut stages: Vec<Document> = match &options.watched {
+        Watched::Collection(_) => Vec::new(),
+        Watched::Many { selection, .. } => vec![doc! { "$match": scope(selection) }],
     };
-    let mut stages: Vec<Document> = scope
-        .into_iter()
-        .map(|scope| doc! { "$match": scope })
-        .collect();
     if !options.operation_types.is_empty() {
         let types = options.operation_types.iter().map(String::as_str);
         let types: Vec<&str> = types.chain([INVALIDATE]).collect();
@@ -62,12 +58,9 @@ fn passing_invalidates(stage: &Document) -> Document {
     }
 }
 
-/// The filter for the events of these collections; `None` if the stream has no others.
-fn scope(selection: &Selection) -> Option<Document> {
+/// The filter for the events of these collections.
+fn scope(selection: &Selection) -> Document {
     let scope = Scope::of(selection);
-    if scope.is_all() {
-        return None;
-    }
     let mut alternatives = vec![scope.of_namespace("ns"), scope.of_namespace("to")];
     // An event of a whole database has no collection.
     let mut nameless = scope.of_database("ns");
@@ -79,7 +72,7 @@ fn scope(selection: &Selection) -> Option<Document> {
         nameless.insert("ns.coll", Bson::Null);
         alternatives.extend([nameless, doc! { "ns": Bson::Null }]);
     }
-    Some(doc! { "$or": alternatives })
+    doc! { "$or": alternatives }
 }
 
 /// The conditions of a stream's filter on namespaces.
@@ -108,11 +101,6 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn is_all(&self) -> bool {
-        let is_all = |set: &NameSet| condition(set).is_empty();
-        self.databases.is_none_or(is_all) && is_all(self.collections) && self.apart.is_empty()
-    }
-
     fn is_worth_rewriting(&self) -> bool {
         let sets = self.databases.into_iter().chain([self.collections]);
         let matchers: Vec<&Matcher> = sets
@@ -135,6 +123,9 @@ impl<'a> Scope<'a> {
     fn of_namespace(&self, field: &str) -> Document {
         let mut namespace = self.of_database(field);
         let mut collections = condition(self.collections);
+        if self.collections.names().is_none() {
+            exclude(&mut collections, regex(TEMPORARY_COLLECTION));
+        }
         if !collections.contains_key("$in") {
             // A missing name would match a list of exclusions.
             collections.insert("$type", "string");
@@ -168,6 +159,15 @@ fn condition(set: &NameSet) -> Document {
     condition
 }
 
+/// Adds a value to the exclusions of a condition.
+fn exclude(condition: &mut Document, value: Option<Bson>) {
+    let excluded = condition.entry("$nin".to_owned());
+    let excluded = excluded.or_insert_with(|| Bson::Array(Vec::new()));
+    if let Bson::Array(excluded) = excluded {
+        excluded.extend(value);
+    }
+}
+
 fn is_everything(matcher: &Matcher) -> bool {
     matches!(matcher, Matcher::Pattern { written, .. } if written == "*")
 }
@@ -175,13 +175,15 @@ fn is_everything(matcher: &Matcher) -> bool {
 fn value(matcher: &Matcher) -> Option<Bson> {
     match matcher {
         Matcher::Name(name) => Some(name.as_str().into()),
-        Matcher::Pattern { regex, .. } => {
-            // A BSON pattern can't contain NUL.
-            let pattern = regex.as_str().replace('\0', "\\x00").try_into().ok()?;
-            let options = cstr!("").into();
-            Some(Bson::RegularExpression(Regex { pattern, options }))
-        }
+        // A BSON pattern can't contain NUL.
+        Matcher::Pattern { regex, .. } => self::regex(&regex.as_str().replace('\0', "\\x00")),
     }
+}
+
+fn regex(pattern: &str) -> Option<Bson> {
+    let pattern = pattern.try_into().ok()?;
+    let options = cstr!("").into();
+    Some(Bson::RegularExpression(Regex { pattern, options }))
 }
 
 #[cfg(test)]
@@ -216,10 +218,7 @@ mod tests {
     }
 
     fn regex(text: &str) -> Bson {
-        Bson::RegularExpression(Regex {
-            pattern: text.try_into().unwrap(),
-            options: cstr!("").into(),
-        })
+        super::regex(text).unwrap()
     }
 
     #[test]
@@ -231,7 +230,7 @@ mod tests {
             { "ns.coll": &coll }, { "to.coll": &coll },
             { "operationType": "dropDatabase" }, { "operationType": "invalidate" },
         ] };
-        assert_eq!(scope(&one), Some(expected));
+        assert_eq!(scope(&one), expected);
         let two = selection(
             NameSet::of_names(&["a", "b"]),
             names,
@@ -243,7 +242,7 @@ mod tests {
             { "to.db": &db, "to.coll": &coll, "$nor": [{ "to.coll": "users", "to.db": "a" }] },
             { "ns.db": &db, "operationType": "dropDatabase" }, { "operationType": "invalidate" },
         ] };
-        assert_eq!(scope(&two), Some(expected));
+        assert_eq!(scope(&two), expected);
     }
 
     #[test]
@@ -255,17 +254,17 @@ mod tests {
             ],
             excludes: vec![pattern("*_tmp", "^.*_tmp$")],
         };
-        let coll = doc! { "$in": [regex("^orders_.*$"), "users"], "$nin": [regex("^.*_tmp$")] };
+        let coll = doc! { "$in": [regex("^orders_.*$"), "users"], "$nin": [regex("^.*_tmp$"), regex(TEMPORARY_COLLECTION)] };
         let expected = doc! { "$or": [
             { "ns.coll": &coll }, { "to.coll": &coll }, { "ns.coll": Bson::Null }, { "ns": Bson::Null },
         ] };
         let patterns = selection(NameSet::of_names(&["mydb"]), collections, &[]);
-        assert_eq!(scope(&patterns), Some(expected));
+        assert_eq!(scope(&patterns), expected);
         let names: Vec<String> = (0..=REWRITTEN_NAMES_MAX).map(|n| n.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let of = |names| selection(NameSet::of_names(&["mydb"]), NameSet::of_names(names), &[]);
         for (names, is_rewritten) in [(&names[..], false), (&names[1..], true)] {
-            let scope = scope(&of(names)).unwrap();
+            let scope = scope(&of(names));
             let last = scope.get_array("$or").unwrap().last().unwrap();
             assert_eq!(
                 last != &Bson::Document(doc! { "ns": Bson::Null }),
@@ -275,17 +274,22 @@ mod tests {
     }
 
     #[test]
-    fn all_names_need_no_filter_except_for_collections_with_their_own_stream() {
+    fn all_names_need_no_filter_except_for_temporary_collections_and_those_with_their_own_stream() {
+        let coll = doc! { "$nin": [regex(TEMPORARY_COLLECTION)], "$type": "string" };
+        let nameless = [doc! { "ns.coll": Bson::Null }, doc! { "ns": Bson::Null }];
         for databases in [NameSet::of_names(&["mydb"]), everything()] {
-            assert_eq!(scope(&selection(databases, everything(), &[])), None);
+            let expected = doc! { "$or": [
+                { "ns.coll": &coll }, { "to.coll": &coll }, &nameless[0], &nameless[1],
+            ] };
+            assert_eq!(scope(&selection(databases, everything(), &[])), expected);
         }
         let but_one = selection(everything(), everything(), &[("mydb", "users")]);
         let expected = doc! { "$or": [
-            { "ns.coll": { "$type": "string" }, "$nor": [{ "ns.coll": "users", "ns.db": "mydb" }] },
-            { "to.coll": { "$type": "string" }, "$nor": [{ "to.coll": "users", "to.db": "mydb" }] },
-            { "ns.coll": Bson::Null }, { "ns": Bson::Null },
+            { "ns.coll": &coll, "$nor": [{ "ns.coll": "users", "ns.db": "mydb" }] },
+            { "to.coll": &coll, "$nor": [{ "to.coll": "users", "to.db": "mydb" }] },
+            &nameless[0], &nameless[1],
         ] };
-        assert_eq!(scope(&but_one), Some(expected));
+        assert_eq!(scope(&but_one), expected);
     }
 
     #[test]

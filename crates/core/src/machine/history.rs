@@ -50,9 +50,9 @@ impl Feed {
             position: Position::After(last.token.clone()),
             read_until: Some(last.cluster_time),
         });
-        self.progress.end(OVERLAP);
+        self.progress.end(OVERLAP, LaneId::ONLY);
         if let Some(number) = overlap.uncertain_since {
-            self.progress.end(number);
+            self.progress.end(number, LaneId::ONLY);
         }
         self.lanes[LaneId::ONLY].last_change = Some(last);
         self.is_save_urgent = true;

@@ -8,7 +8,7 @@ use crate::batch::{Change, Changes, FlushReason};
 use crate::failure::{Disposition, Failure};
 use crate::position::{Position, ResumeToken};
 
-/// Where the stream stands before a change, told when it is asked for.
+/// Where the stream stands before an event, computed when it is needed.
 struct Before<'a> {
     read: &'a StreamPoint,
     previous: Option<Change<'a>>,
@@ -134,32 +134,48 @@ impl Feed {
             read: &read,
             previous: None,
         };
-        let mut outcome = Ok(());
+        let mut number = 0;
+        let mut last: Option<Change<'_>> = None;
         for change in changes.iter() {
             // A lane of its own each, so that there is always one.
             let Some(lane) = lanes.get(change.namespace) else {
                 continue;
             };
-            outcome = self.take(*lane, &change, &before, now, out);
-            if outcome.is_err() {
-                break;
+            // An event that belongs to two collections comes once for each, and no position is between the two.
+            let is_same_event =
+                lanes.len() > 1 && last.is_some_and(|last| last.token == change.token);
+            if !is_same_event {
+                before.previous = last;
+                number = self.progress.count();
             }
-            before.previous = Some(change);
+            if let Err(refusal) = self.take(*lane, &change, number, &before, now, out) {
+                let point = before.point();
+                self.progress.set_read(point);
+                return Err(match refusal {
+                    // The first lane has taken the event already, so nothing that was taken can stay.
+                    Refusal::TimeWentBack(failure) if is_same_event => {
+                        Refusal::TailMissing(failure)
+                    }
+                    refusal => refusal,
+                });
+            }
+            last = Some(change);
         }
+        before.previous = last;
         let point = before.point();
         self.progress.set_read(point);
-        outcome
+        Ok(())
     }
 
     fn take(
         &mut self,
         id: LaneId,
         change: &Change<'_>,
+        number: u64,
         before: &Before<'_>,
         now: Now,
         out: &mut Actions,
     ) -> Result<(), Refusal> {
-        let number = self.progress.count();
         let lane = &mut self.lanes[id];
         let overlap_before = lane.overlap.as_ref().map(|overlap| overlap.uncertain_since);
         let reporter = &mut Reporter::of_lane(out, id);
@@ -167,9 +183,9 @@ impl Feed {
         if let Some(uncertain_since) = overlap_before
             && lane.overlap.is_none()
         {
-            self.progress.end(OVERLAP);
+            self.progress.end(OVERLAP, id);
             if let Some(number) = uncertain_since {
-                self.progress.end(number);
+                self.progress.end(number, id);
             }
             self.is_save_urgent = true;
         }

@@ -243,12 +243,12 @@ impl Feed {
             Input::Committed(lane, result) => {
                 let reporter = &mut Reporter::of_lane(&mut out, lane);
                 let end = self.lanes[lane].committed(result, &self.config, now, reporter);
-                self.commit_ended(end, &mut out);
+                self.commit_ended(lane, end, &mut out);
             }
             Input::Inspected(lane, result) => {
                 let reporter = &mut Reporter::of_lane(&mut out, lane);
                 let end = self.lanes[lane].inspected(result, &self.config, now, reporter);
-                self.commit_ended(end, &mut out);
+                self.commit_ended(lane, end, &mut out);
             }
             Input::Saved(result) => self.saved(result, now, &mut out),
             Input::Recorded(result) => self.recorded(result, now, &mut out),
@@ -258,13 +258,13 @@ impl Feed {
         out
     }
 
-    fn commit_ended(&mut self, end: CommitEnd, out: &mut Actions) {
+    fn commit_ended(&mut self, lane: LaneId, end: CommitEnd, out: &mut Actions) {
         match end {
             CommitEnd::Open => {}
             CommitEnd::Stale(failure) => self.request_reload(&failure, out),
             CommitEnd::Done(batch) => {
                 self.reload_backoff.succeeded();
-                self.progress.end(batch.numbers.0);
+                self.progress.end(batch.numbers.0, lane);
                 self.is_save_urgent = true;
                 let time = Some(batch.last.cluster_time);
                 self.last_change_time = self.last_change_time.max(time);

@@ -34,8 +34,9 @@ impl StreamPoint {
 pub(super) struct Progress {
     read: StreamPoint,
     changes: u64,
-    /// What isn't in the lake: by the number of a batch's first change, whose it is and what lies before.
-    open: BTreeMap<u64, (LaneId, StreamPoint)>,
+    /// The batches that aren't in the lake: the number of the first change and the lane, and the point before
+    /// that change. Two lanes can begin with one change: a rename belongs to the old name and to the new one.
+    open: BTreeMap<(u64, LaneId), StreamPoint>,
 }
 
 impl Progress {
@@ -59,7 +60,7 @@ impl Progress {
     /// All that lies before this is in the lake.
     pub fn safe(&self) -> &StreamPoint {
         let oldest = self.open.first_key_value();
-        oldest.map_or(&self.read, |(_, (_, before))| before)
+        oldest.map_or(&self.read, |(_, before)| before)
     }
 
     /// The number of the next change.
@@ -70,12 +71,12 @@ impl Progress {
 
     /// A batch begins with this change.
     pub fn begin(&mut self, number: u64, lane: LaneId, before: StreamPoint) {
-        self.open.insert(number, (lane, before));
+        self.open.insert((number, lane), before);
     }
 
-    /// The lake has the batch that began with this change.
-    pub fn end(&mut self, number: u64) {
-        self.open.remove(&number);
+    /// The lake has the lane's batch that began with this change.
+    pub fn end(&mut self, number: u64, lane: LaneId) {
+        self.open.remove(&(number, lane));
     }
 
     /// Nothing waits any more: it is in the lake, or is read again.
@@ -86,13 +87,14 @@ impl Progress {
     /// The oldest batch that the lake isn't known to have: whose it is, and how many changes were read
     /// since it began.
     pub fn oldest(&self) -> Option<(LaneId, u64)> {
-        let (number, (lane, _)) = self.open.first_key_value()?;
+        let ((number, lane), _) = self.open.first_key_value()?;
         Some((*lane, self.changes - number))
     }
 
-    /// Whether a change lies behind the position that may be saved.
+    /// Whether a change that the lake has is after the position that may be saved. It has the number of the oldest
+    /// batch if that belongs to the other lane of the same change.
     pub fn is_after_safe(&self, number: u64) -> bool {
         let oldest = self.open.first_key_value();
-        oldest.is_some_and(|(oldest, _)| number > *oldest)
+        oldest.is_some_and(|((oldest, _), _)| number >= *oldest)
     }
 }

@@ -1,6 +1,7 @@
 //! Which databases and collections are watched: names, patterns, and exceptions from them.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -14,10 +15,23 @@ pub fn is_servers_database(name: &str) -> bool {
     matches!(name, "admin" | "config" | "local")
 }
 
-/// Whether a collection is the server's own. Patterns never match it.
+/// Regular expression for the collections that a server makes for the duration of a command, in the syntax that the
+/// server (PCRE) and silt share: those of `$out`, of a rename between databases, and of `convertToCapped`. The
+/// server fills them, then renames them to their target.
+pub const TEMPORARY_COLLECTION: &str =
+    r"^tmp(\.agg_out\.|[0-9A-Za-z]{5}\.(renameCollection$|convertToCapped\.))";
+
+#[allow(
+    clippy::expect_used,
+    reason = "the pattern is a constant, which a test compiles"
+)]
+static TEMPORARY: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(TEMPORARY_COLLECTION).expect("a valid pattern"));
+
+/// Whether a collection is the server's own or one of its temporary ones. Patterns never match it.
 #[must_use]
 pub fn is_servers_collection(name: &str) -> bool {
-    name.starts_with("system.")
+    name.starts_with("system.") || name.starts_with("tmp") && TEMPORARY.is_match(name)
 }
 
 /// One entry of a list.
@@ -301,6 +315,18 @@ mod tests {
             ("shop", "users", false),
             ("shop", "system.views", false),
             ("shop", "systems", true),
+            (
+                "shop",
+                "tmp.agg_out.8b0d5b0c-9f3c-4c33-8f2b-9f1d6c0e0c11",
+                false,
+            ),
+            ("shop", "tmpa1B2c.renameCollection", false),
+            ("shop", "tmpa1B2c.convertToCapped.users", false),
+            ("shop", "tmp", true),
+            ("shop", "tmp.agg_outs", true),
+            ("shop", "tmp-a1b2.renameCollection", true),
+            ("shop", "tmpa1B2c.renameCollections", true),
+            ("shop", "mytmp.agg_out.1", true),
             ("admin", "x", false),
             ("config", "x", false),
             ("local", "x", false),

@@ -8,7 +8,7 @@ use super::super::master::{Cursor, Life};
 use super::super::plan::{Fate, Fault};
 use super::super::source::Place;
 use super::super::store::Save;
-use super::world::{Late, World, is_odd, namespace_of};
+use super::world::{Late, World, is_odd, is_of, namespaces_of};
 use crate::batch::Changes;
 use crate::failure::{Disposition, Failure};
 use crate::file::hour_file::HourFile;
@@ -102,7 +102,7 @@ impl Master {
             }
             Action::Commit(lane, order) => {
                 let namespace = namespace(lane);
-                let is_own = |index: &usize| namespace_of(*index) == namespace;
+                let is_own = |index: &usize| is_of(*index, &namespace);
                 ensure!(indexes(&order.batch).iter().all(is_own), "another's change");
                 ensure!(!self.is_writing(lane), "two commits of {namespace} at once");
                 Pending::Commit(lane, namespace, order)
@@ -185,8 +185,10 @@ impl Master {
         while end < source.len().min(begin + changes) && !cursor.has_ended {
             cursor.has_ended = source.is_invalidate(end);
             if !(self.is_narrow && is_odd(end) && !cursor.has_ended) {
-                let place = given.place_of(&namespace_of(end));
-                source.push(&mut given, place, end);
+                for namespace in namespaces_of(end) {
+                    let place = given.place_of(&namespace);
+                    source.push(&mut given, place, end);
+                }
             }
             end += 1;
         }

@@ -20,10 +20,29 @@ fn scatter(index: usize) -> usize {
     (index + 1).wrapping_mul(0x9E37_79B9) >> 7
 }
 
-/// The collection of a change.
+/// The collection of a change; a rename's old name.
 pub(super) fn namespace_of(index: usize) -> Namespace {
     let share = SHARES[scatter(index) % SHARES.len()];
     Namespace::with_layout("mydb", &format!("c{share}"), Layout::Collection)
+}
+
+/// The second collection of a change, if it is a rename between two of them.
+fn second_namespace_of(index: usize) -> Option<Namespace> {
+    let share = SHARES[scatter(index) % SHARES.len()];
+    let is_rename = (scatter(index) / SHARES.len() / 3).is_multiple_of(4);
+    is_rename.then(|| {
+        Namespace::with_layout("mydb", &format!("c{}", (share + 1) % 4), Layout::Collection)
+    })
+}
+
+/// The collections of a change.
+pub(super) fn namespaces_of(index: usize) -> impl Iterator<Item = Namespace> {
+    std::iter::once(namespace_of(index)).chain(second_namespace_of(index))
+}
+
+/// Whether a change belongs to a collection.
+pub(super) fn is_of(index: usize, namespace: &Namespace) -> bool {
+    namespaces_of(index).any(|own| own == *namespace)
 }
 
 /// Whether a stream with the narrow filter leaves the change out.
@@ -50,8 +69,8 @@ pub(super) struct World {
     pub now: Now,
     /// Whether some process reads without some of the changes.
     pub has_narrow_streams: bool,
-    /// Changes that are on record as lost.
-    pub lost: BTreeSet<usize>,
+    /// Changes that are on record as lost, by collection.
+    pub lost: BTreeSet<(Namespace, usize)>,
     /// The newest place ever saved, and how often the stream had changed before.
     newest: Option<(u32, Place)>,
 }
@@ -113,12 +132,14 @@ impl World {
             .iter()
             .map(|(namespace, gap)| (*namespace, from(gap)))
             .collect();
-        let is_lost = |index: &usize| match own.get(&namespace_of(*index)) {
+        let is_lost = |(namespace, index): &(Namespace, usize)| match own.get(namespace) {
             Some(from) => index >= from,
             // Nobody knows of the collection, or the lake is further.
-            None => !self.holds_behind(&namespace_of(*index), until),
+            None => !self.holds_behind(namespace, until),
         };
-        let lost: Vec<usize> = (from(gap)..until).filter(is_lost).collect();
+        let all =
+            (from(gap)..until).flat_map(|index| namespaces_of(index).map(move |own| (own, index)));
+        let lost: Vec<(Namespace, usize)> = all.filter(is_lost).collect();
         self.lost.extend(lost);
         Ok(())
     }
@@ -129,10 +150,21 @@ impl World {
         lake.is_some_and(|lake| lake.changes().any(|index| index >= place))
     }
 
-    /// Whether a change must come to the lake.
-    fn is_owed(&self, index: usize) -> bool {
+    /// Whether a change must come to the lake, in this collection.
+    fn is_owed(&self, namespace: &Namespace, index: usize) -> bool {
         let is_optional = self.has_narrow_streams && is_odd(index);
-        !is_optional && !self.lost.contains(&index)
+        !is_optional && !self.lost.contains(&(namespace.clone(), index))
+    }
+
+    /// Whether the lake holds a change in all collections to which it is owed.
+    fn is_archived(&self, index: usize) -> bool {
+        namespaces_of(index)
+            .all(|namespace| !self.is_owed(&namespace, index) || self.holds(&namespace, index))
+    }
+
+    fn holds(&self, namespace: &Namespace, index: usize) -> bool {
+        let lake = self.lakes.get(namespace);
+        lake.is_some_and(|lake| lake.changes().any(|own| own == index))
     }
 
     /// In every collection the changes are in order, none twice, and none that is owed is missing between
@@ -145,12 +177,9 @@ impl World {
                     index >= next,
                     "{namespace} has {index} in the place of {next}"
                 );
-                ensure!(
-                    namespace_of(index) == *namespace,
-                    "{index} isn't {namespace}'s"
-                );
+                ensure!(is_of(index, namespace), "{index} isn't {namespace}'s");
                 let missing =
-                    (next..index).find(|at| self.is_owed(*at) && namespace_of(*at) == *namespace);
+                    (next..index).find(|at| self.is_owed(namespace, *at) && is_of(*at, namespace));
                 ensure!(
                     missing.is_none(),
                     "{namespace} has {index} without {missing:?}"
@@ -175,8 +204,7 @@ impl World {
     /// All that lies before a saved position is in the lake, and what a watermark says is so.
     pub fn check_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
         let place = self.source.place(&checkpoint.position);
-        let archived: BTreeSet<usize> = self.lakes.values().flat_map(Lake::changes).collect();
-        let missing = (0..place.changes).find(|at| self.is_owed(*at) && !archived.contains(at));
+        let missing = (0..place.changes).find(|at| !self.is_archived(*at));
         ensure!(missing.is_none(), "{place:?} lies behind {missing:?}");
         ensure!(
             checkpoint.read_until.is_none_or(|time| time <= place.time),
@@ -185,8 +213,13 @@ impl World {
         );
         for watermark in &checkpoint.collections {
             let last = Source::end(&watermark.last_change);
+            let namespace = Namespace::with_layout(
+                &watermark.database,
+                &watermark.collection,
+                Layout::Collection,
+            );
             ensure!(
-                archived.contains(&(last - 1)),
+                self.holds(&namespace, last - 1),
                 "{watermark:?} isn't in the lake"
             );
             let is_ahead = last > place.changes;
@@ -202,14 +235,13 @@ impl World {
 
     /// Whether all that is owed is in the lake, and the store knows.
     pub fn is_complete(&self) -> bool {
-        let archived: BTreeSet<usize> = self.lakes.values().flat_map(Lake::changes).collect();
         let mut all = 0..self.source.len();
         let stored = self.store.load();
         let is_stored = stored.is_some_and(|stored| {
             let place = self.source.place(&stored.checkpoint.position);
             place.changes >= self.source.len()
         });
-        is_stored && all.all(|index| !self.is_owed(index) || archived.contains(&index))
+        is_stored && all.all(|index| self.is_archived(index))
     }
 
     pub fn summary(&self) -> String {
