@@ -12,6 +12,7 @@ pub mod http;
 pub mod lake;
 pub mod logging;
 pub mod processors;
+pub mod reading;
 pub mod service;
 pub mod settings;
 pub mod snapshot;

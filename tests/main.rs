@@ -30,6 +30,7 @@ mod options;
 mod outages;
 mod page;
 mod readers;
+mod reading;
 mod snapshot;
 mod streams;
 mod tuning;

@@ -11,7 +11,6 @@ mod any_hour_file;
 pub mod azure;
 mod error;
 pub mod gap_records;
-pub mod lines;
 pub mod local;
 pub mod tail;
 mod types;

@@ -20,5 +20,6 @@ pub mod machine;
 mod model;
 pub mod namespace;
 pub mod position;
+pub mod reading;
 pub mod snapshot;
 pub mod time;

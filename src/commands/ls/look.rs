@@ -5,17 +5,18 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::subject::{OfSnapshot, Subject, Whose};
-use crate::lake::{self, FileInfo, FileState, Lake, LakeError, LakePath, UnreadableFolder};
+use crate::lake::{FileInfo, FileState, Lake, LakeError, LakePath, UnreadableFolder};
+use crate::reading::FileReader;
 use crate::snapshot::lake::parts;
 use silt_core::failure::Disposition;
 use silt_core::file::damage::Damage;
-use silt_core::file::first_change;
 use silt_core::file::format::{Compression, FileFormat, OutputFormat};
 use silt_core::file::hour_file::{HourFile, HourFileName};
 use silt_core::file::hour_file_scan::HourFileScan;
 use silt_core::file::tail_scan::Step;
 use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
+use silt_core::reading::Change;
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::manifest::Manifest;
 use silt_core::snapshot::part::PartName;
@@ -23,8 +24,6 @@ use silt_core::snapshot::part::PartName;
 /// A file may be replaced while it is read, and a lake may be busy.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
-/// The first look for a first line.
-const BEGINNING_BYTES: u64 = 64 * 1024;
 
 /// What was seen of a file.
 #[derive(Clone, Debug)]
@@ -192,15 +191,18 @@ async fn first_time(
     opened: &FileState,
     format: FileFormat,
 ) -> Result<Option<ClusterTime>, LakeError> {
-    let mut end = BEGINNING_BYTES.min(opened.len_bytes);
-    loop {
-        let bytes = lake.read(path, &opened.version, 0..end).await?;
-        let time = first_change::cluster_time(format, &bytes);
-        if time.is_some() || end == opened.len_bytes {
-            return Ok(time);
-        }
-        end = (end * 8).min(opened.len_bytes);
-    }
+    let mut reader = FileReader::new(lake, path.clone(), format, None, opened.clone());
+    let Some(block) = reader.next().await? else {
+        return Ok(None);
+    };
+    let Some(line) = block.lines().next() else {
+        return Ok(None);
+    };
+    let change = Change::parse(line.bytes).map_err(|error| LakeError::Damaged {
+        path: path.to_string(),
+        damage: line.place.damage(&error),
+    })?;
+    Ok(Some(change.cluster_time))
 }
 
 /// Changes and commits. Uncompressed `ndjson` says neither; its lines can be counted.
@@ -221,8 +223,8 @@ async fn counts(
     if !counts_lines {
         return Ok((None, None));
     }
-    let lines = lake::lines::count(lake, path, &opened.version, opened.len_bytes).await?;
-    Ok((Some(lines), None))
+    let reader = FileReader::new(lake, path.clone(), plain, None, opened.clone());
+    Ok((Some(reader.count().await?), None))
 }
 
 async fn gap_record(lake: &dyn Lake, path: &LakePath, whose: &Whose) -> Result<Seen, LakeError> {
@@ -309,15 +311,17 @@ async fn part(
         let path = path.to_string();
         return Ok(Looked::Damaged { path, why });
     }
+    let len_bytes = opened.len_bytes;
     let documents = match seen.part.documents {
         None if counts_lines => {
-            Some(lake::lines::count(lake, path, &opened.version, opened.len_bytes).await?)
+            let reader = FileReader::new(lake, path.clone(), name.format, None, opened);
+            Some(reader.count().await?)
         }
         documents => documents,
     };
     Ok(Looked::File(SnapshotFile::Part {
         name,
         documents,
-        len_bytes: opened.len_bytes,
+        len_bytes,
     }))
 }

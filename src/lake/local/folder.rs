@@ -314,19 +314,24 @@ impl Folder {
     pub(super) fn read(
         &self,
         name: &str,
-        version: &Version,
+        expected: &Version,
         range: &Range<u64>,
     ) -> Result<Vec<u8>> {
         let path = self.file(name);
-        self.expect(&path, version)?;
-        let mut bytes = Vec::new();
-        let Some(mut file) = self.open_file(&path)? else {
-            return Err(LakeError::Stale {
-                path: path.display().to_string(),
-            });
+        let stale = || LakeError::Stale {
+            path: path.display().to_string(),
         };
+        let mut file = self.open_file(&path)?.ok_or_else(stale)?;
+        // Checked once it is open: the file of this name may be another a moment later.
+        let metadata = file.metadata();
+        let metadata = metadata.map_err(|error| self.read_error(&path, error))?;
+        if self::version(&metadata) != *expected {
+            return Err(stale());
+        }
+        let len_bytes = range.end.saturating_sub(range.start);
+        let mut bytes = Vec::with_capacity(usize::try_from(len_bytes).unwrap_or(0));
         file.seek(SeekFrom::Start(range.start))
-            .and_then(|_| file.take(range.end - range.start).read_to_end(&mut bytes))
+            .and_then(|_| file.take(len_bytes).read_to_end(&mut bytes))
             .map_err(|error| self.read_error(&path, error))?;
         Ok(bytes)
     }

@@ -3,6 +3,7 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::lake::{self, FileInfo, FileState, Lake, LakeError, LakePath, Version};
+use crate::reading::FileReader;
 use silt_core::failure::Failure;
 use silt_core::file::damage::Damage;
 use silt_core::file::tail_scan::Step;
@@ -69,6 +70,11 @@ impl SnapshotFolder<'_> {
 
     /// Reads a part, with the version to append to it. `None` if it is gone.
     pub(crate) async fn read(&self, name: PartName) -> Result<Option<(Part, Version)>, Failure> {
+        let read = self.read_state(name).await?;
+        Ok(read.map(|(part, state)| (part, state.version)))
+    }
+
+    async fn read_state(&self, name: PartName) -> Result<Option<(Part, FileState)>, Failure> {
         let path = self.file(&name);
         let seen = scan(self.lake, &path, name).await;
         let Some((seen, opened)) = seen.map_err(|error| Failure::from(&error))? else {
@@ -78,7 +84,7 @@ impl SnapshotFolder<'_> {
         let mut part = part.map_err(|damage| Failure::from(&damaged(&path, damage)))?;
         let extent = part.extent;
         part.commits = lake::tail::commits(&opened, extent).unwrap_or(part.commits);
-        Ok(Some((part, opened.version)))
+        Ok(Some((part, opened)))
     }
 
     /// Counts a part's documents: from its metadata, or by reading its lines if it has none.
@@ -90,11 +96,12 @@ impl SnapshotFolder<'_> {
                 path: path.to_string(),
             })
         };
-        let (part, version) = self.read(name).await?.ok_or_else(gone)?;
+        let (part, state) = self.read_state(name).await?.ok_or_else(gone)?;
         let len_bytes = part.extent.len_bytes;
         let documents = match part.documents {
             Some(documents) => documents,
-            None => lake::lines::count(self.lake, &path, &version, len_bytes)
+            None => FileReader::new(self.lake, path.clone(), name.format, None, state)
+                .count()
                 .await
                 .map_err(failed)?,
         };

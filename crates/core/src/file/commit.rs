@@ -11,7 +11,7 @@ use crate::file::gzip::GzipLevel;
 use crate::file::hour_file::{HourFile, HourFileName};
 use crate::file::layout::{self, Extent, Totals};
 use crate::namespace::Namespace;
-use crate::position::{ClusterTime, LastChange, ResumeToken};
+use crate::position::{ClusterTime, ResumeToken};
 use crate::time::rfc3339;
 
 /// The `metadata` of a `json` hour file.
@@ -98,32 +98,6 @@ impl AsRef<[u8]> for Lines {
     fn as_ref(&self) -> &[u8] {
         &self.0.lines
     }
-}
-
-/// Reads the token, the cluster time and the database from a line.
-pub(crate) fn read_line(line: &[u8]) -> Result<(LastChange, Option<String>), serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Line {
-        change: Change,
-    }
-    #[derive(Deserialize)]
-    struct Change {
-        #[serde(rename = "_id")]
-        token: ResumeToken,
-        #[serde(rename = "clusterTime")]
-        cluster_time: ClusterTime,
-        ns: Option<Namespace>,
-    }
-    #[derive(Deserialize)]
-    struct Namespace {
-        db: Option<String>,
-    }
-    let Line { change } = serde_json::from_slice(line)?;
-    let last = LastChange {
-        token: change.token,
-        cluster_time: change.cluster_time,
-    };
-    Ok((last, change.ns.and_then(|ns| ns.db)))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::namespace::names;
 
 /// One way to damage a file.
 #[derive(Clone, Debug)]
-enum Damage {
+pub(crate) enum Damage {
     Cut,
     Flip(u8),
     Fill(u8, usize),
@@ -23,7 +23,7 @@ enum Damage {
     Prepend(Vec<u8>),
 }
 
-fn damage() -> impl Strategy<Value = Damage> {
+pub(crate) fn damage() -> impl Strategy<Value = Damage> {
     let bytes = || vec(any::<u8>(), 1..40);
     prop_oneof![
         2 => Just(Damage::Cut),
@@ -37,7 +37,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-fn apply_damage(bytes: &mut Vec<u8>, at: prop::sample::Index, damage: Damage) {
+pub(crate) fn apply_damage(bytes: &mut Vec<u8>, at: prop::sample::Index, damage: Damage) {
     if bytes.is_empty() {
         return;
     }

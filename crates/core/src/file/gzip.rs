@@ -120,10 +120,18 @@ impl Trailer {
         let mut data = Vec::new();
         decoder.read_to_end(&mut data).ok()?;
         let extra = decoder.header()?.extra()?;
+        if !data.is_empty() {
+            return None;
+        }
+        Self::from_extra(extra)
+    }
+
+    /// Reads the extra field of a trailer. `None` if it is another program's.
+    pub(crate) fn from_extra(extra: &[u8]) -> Option<Self> {
         let (name, rest) = extra.split_first_chunk::<2>()?;
         let (len, rest) = rest.split_first_chunk::<2>()?;
         let is_silts = *name == SUBFIELD && usize::from(u16::from_le_bytes(*len)) == rest.len();
-        if !is_silts || !data.is_empty() {
+        if !is_silts {
             return None;
         }
         let (member_len_bytes, rest) = rest.split_first_chunk::<8>()?;

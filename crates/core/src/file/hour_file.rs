@@ -20,6 +20,26 @@ impl Hour {
         Self(i64::from(time.seconds) / SECONDS_PER_HOUR)
     }
 
+    /// The least cluster time in it.
+    #[must_use]
+    pub fn first_cluster_time(self) -> ClusterTime {
+        let seconds = u32::try_from(self.0 * SECONDS_PER_HOUR).unwrap_or(u32::MAX);
+        ClusterTime {
+            seconds,
+            increment: 0,
+        }
+    }
+
+    /// The greatest cluster time in it.
+    #[must_use]
+    pub fn last_cluster_time(self) -> ClusterTime {
+        let seconds = u32::try_from((self.0 + 1) * SECONDS_PER_HOUR - 1).unwrap_or(u32::MAX);
+        ClusterTime {
+            seconds,
+            increment: u32::MAX,
+        }
+    }
+
     /// When the hour ends, in milliseconds since 1970.
     #[must_use]
     pub fn end_unix_ms(self) -> i64 {

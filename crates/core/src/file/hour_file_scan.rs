@@ -5,13 +5,14 @@
 
 use std::ops::Range;
 
-use crate::file::commit::{self, Metadata};
+use crate::file::commit::Metadata;
 use crate::file::damage::{Damage, broken};
 use crate::file::hour_file::{HourFile, HourFileName};
 use crate::file::layout::{self, Extent};
 use crate::file::tail_scan::{Step, Tail, TailScan, TailSource};
 use crate::namespace::Namespace;
 use crate::position::LastChange;
+use crate::reading::Change;
 
 /// Reads one hour file's state.
 #[derive(Debug)]
@@ -126,10 +127,11 @@ impl HourFileScan {
         commits: u32,
         changes: u64,
     ) -> Result<HourFile, Damage> {
-        let (last, database) = commit::read_line(line).map_err(|error| broken(&error))?;
-        if let Some(database) = database {
-            self.check_namespace(&database, None)?;
+        let change = Change::parse(line).map_err(|error| broken(&error))?;
+        if let Some(database) = &change.database {
+            self.check_namespace(database, None)?;
         }
+        let last = change.identity().map_err(|error| broken(&error))?;
         Ok(HourFile {
             name: self.name,
             len_bytes: extent.len_bytes,

@@ -6,8 +6,7 @@
 pub mod commit;
 pub mod damage;
 #[cfg(test)]
-mod damage_prop_tests;
-pub mod first_change;
+pub(crate) mod damage_prop_tests;
 pub mod format;
 pub mod gzip;
 pub mod hour_file;

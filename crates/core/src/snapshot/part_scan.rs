@@ -2,15 +2,13 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::key::Key;
 use super::part::{Metadata, Part, PartName};
 use crate::file::damage::{Damage, broken};
 use crate::file::layout;
 use crate::file::tail_scan::{Step, Tail, TailScan, TailSource};
 use crate::position::ClusterTime;
+use crate::reading::Change;
 
 /// A part as it was read, and the snapshot that it says it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,29 +28,6 @@ pub struct FoundPart {
 pub struct PartScan {
     name: PartName,
     tail: TailScan,
-}
-
-/// The fields that are read from a line.
-#[derive(Deserialize)]
-struct Line {
-    change: Read,
-}
-
-#[derive(Deserialize)]
-struct Read {
-    #[serde(rename = "clusterTime")]
-    cluster_time: ClusterTime,
-    ns: Namespace,
-    #[serde(rename = "documentKey")]
-    document_key: Option<Key>,
-    #[serde(rename = "siltRawEvent")]
-    raw_event: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct Namespace {
-    db: String,
-    coll: String,
 }
 
 impl PartScan {
@@ -94,9 +69,12 @@ impl PartScan {
                 }
             }
             TailSource::Line(line, trailer) => {
-                let Line { change } =
-                    serde_json::from_slice(&line).map_err(|error| broken(&error))?;
-                let last = key(change.document_key, change.raw_event.as_deref());
+                let change = Change::parse(&line).map_err(|error| broken(&error))?;
+                let (Some(database), Some(collection)) = (&change.database, &change.collection)
+                else {
+                    return Err(broken("its last line has no ns"));
+                };
+                let last = key(&change);
                 FoundPart {
                     part: Part {
                         name,
@@ -105,8 +83,8 @@ impl PartScan {
                         documents: trailer.map(|trailer| trailer.changes),
                         last: last.ok_or_else(|| broken("its last line has no documentKey"))?,
                     },
-                    database: change.ns.db,
-                    collection: change.ns.coll,
+                    database: database.to_string(),
+                    collection: collection.to_string(),
                     cluster_time: change.cluster_time,
                 }
             }
@@ -116,6 +94,7 @@ impl PartScan {
 }
 
 /// The raw event takes precedence: where it is there, Extended JSON doesn't represent the document exactly.
-fn key(document_key: Option<Key>, raw_event: Option<&RawValue>) -> Option<Key> {
-    raw_event.map(|raw| Key::raw(raw.get())).or(document_key)
+fn key(change: &Change<'_>) -> Option<Key> {
+    let raw_event = change.raw_event.map(Key::raw);
+    raw_event.or_else(|| change.document_key.map(|key| Key::new(key.to_owned())))
 }
