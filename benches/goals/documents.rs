@@ -44,7 +44,8 @@ pub fn events(count: u32) -> Vec<RawDocumentBuf> {
     (0..count).map(event).collect()
 }
 
-fn event(number: u32) -> RawDocumentBuf {
+/// The insert of an order as a server would send it.
+pub fn event(number: u32) -> RawDocumentBuf {
     let order = order(number);
     let token = format!("82{number:08X}000000012B022C0100296E5A1004{:0<90}", "51F0");
     let event = doc! {

@@ -26,6 +26,7 @@ mod load;
 mod memory;
 mod process;
 mod raw_drain;
+mod reading;
 mod shared;
 mod snapshot;
 mod table;
@@ -40,7 +41,10 @@ fn main() {
     if let Some(order) = raw_drain::Order::given() {
         return runtime().block_on(raw_drain::run(order));
     }
-    let parts: [(&str, Measure); 8] = [
+    if let Some(order) = reading::Order::given() {
+        return runtime().block_on(reading::run(order));
+    }
+    let parts: [(&str, Measure); 9] = [
         ("encoder", encoder::measure),
         ("throughput", || runtime().block_on(throughput::measure())),
         ("memory", || runtime().block_on(memory::measure())),
@@ -48,6 +52,7 @@ fn main() {
         ("flushes", || runtime().block_on(flushes::measure())),
         ("latency", || runtime().block_on(latency::measure())),
         ("shared", || runtime().block_on(shared::measure())),
+        ("reading", || runtime().block_on(reading::measure())),
         ("snapshot", || runtime().block_on(snapshot::measure())),
     ];
     let words: Vec<String> = std::env::args().skip(1).collect();
