@@ -5,9 +5,7 @@ use std::sync::Arc;
 use silt::checkpoint::{
     CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints, Probed,
 };
-use silt_core::position::{
-    Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored, Watermark,
-};
+use silt_core::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored};
 
 use crate::harness::servers::{Place, client, deployment};
 use crate::harness::{unique, variable};
@@ -58,15 +56,10 @@ fn checkpoint(number: u32) -> Checkpoint {
         increment: number,
     };
     Checkpoint {
-        collections: vec![Watermark {
-            database: "mydb".to_owned(),
-            collection: "users".to_owned(),
-            last_change: LastChange {
-                token: token(number),
-                cluster_time,
-            },
-            is_after_position: false,
-        }],
+        last_change: Some(LastChange {
+            token: token(number),
+            cluster_time,
+        }),
         ..Checkpoint::new(Position::After(token(number)), "hash")
     }
 }
@@ -83,7 +76,7 @@ async fn what_is_saved_comes_back() {
         };
         let start = Checkpoint {
             position: Position::At(at),
-            collections: Vec::new(),
+            last_change: None,
             restarted_at: Some(at),
             ..checkpoint(0)
         };

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::encode::Encoder;
-use super::encode::router::Routing;
+use super::encode::router::Router;
 use super::large::Identity;
 use super::parcel::{Gathering, Message, is_large};
 use super::stream::{EventStream, Request};
@@ -57,7 +57,7 @@ impl Reader {
             mode: self.options.mode,
             separator: self.options.separator,
             budget: self.budget.clone(),
-            routing: Arc::new(Routing::of(&self.options.watched)),
+            router: Router::of(&self.options.watched).map(Arc::new),
         };
         let mut encoding = AbortOnDrop(tokio::spawn(encoder.run(received, reports)));
         let run = Run {

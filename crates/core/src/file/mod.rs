@@ -13,4 +13,3 @@ pub mod hour_file;
 pub mod hour_file_scan;
 pub mod layout;
 pub mod tail_scan;
-pub mod version;

@@ -1,13 +1,14 @@
-//! From the stream into the lanes.
+//! The stream: opened, read into the lanes, reopened.
 
 use super::lane::{Placement, Refusal};
-use super::progress::StreamPoint;
-use super::reporter::Reporter;
-use super::{Action, Actions, Feed, LaneId, Now, Reload};
-use crate::batch::{Change, Changes};
+use super::messages::Reporter;
+use super::progress::{OVERLAP, StreamPoint};
+use super::{Action, Actions, Attempt, Feed, LaneId, Notice, Now, Reload, Stream};
+use crate::batch::{Change, Changes, FlushReason};
+use crate::failure::{Disposition, Failure};
 use crate::position::{Position, ResumeToken};
 
-/// The position before an event, computed when it is needed.
+/// Where the stream stands before an event, computed when it is needed.
 struct Before<'a> {
     read: &'a StreamPoint,
     previous: Option<Change<'a>>,
@@ -26,24 +27,90 @@ impl Before<'_> {
 }
 
 impl Feed {
+    pub(super) fn advance_stream(&mut self, now: Now, out: &mut Actions) {
+        let Stream::Closed(state) = self.stream else {
+            return;
+        };
+        if !self.draining && state.may_start(now) {
+            self.stream = Stream::Closed(Attempt::Running);
+            out.push(Action::Open(self.progress.read().position.clone()));
+        }
+    }
+
+    pub(super) fn opened(&mut self, result: Result<(), Failure>, now: Now, out: &mut Actions) {
+        if self.stream != Stream::Closed(Attempt::Running) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.stream = Stream::Open;
+                let position = self.progress.read().position.clone();
+                Reporter::of_feed(out).notify(Notice::Watching(position));
+            }
+            Err(failure) => self.stream_failed(&failure, now, out),
+        }
+    }
+
+    /// After an invalidate the server closes the stream, and it is opened anew right behind it.
+    pub(super) fn closed(&mut self, failure: Option<Failure>, now: Now, out: &mut Actions) {
+        if !matches!(self.stream, Stream::Open | Stream::Closed(Attempt::Running)) {
+            return;
+        }
+        match failure {
+            None => self.stream = Stream::Closed(Attempt::Ready),
+            Some(failure) => self.stream_failed(&failure, now, out),
+        }
+    }
+
+    /// Only an answer counts: some errors come with the first read of a stream that opened well.
+    pub(super) fn stream_responded(&mut self, out: &mut Actions) {
+        self.has_restarted = false;
+        Reporter::of_feed(out).recovered(&mut self.stream_backoff, &mut self.troubles.stream);
+    }
+
+    pub(super) fn stream_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
+        self.waiting = None;
+        if let Disposition::HistoryLost { oldest } = failure.disposition {
+            return self.history_lost(failure, oldest, now, out);
+        }
+        if failure.disposition == Disposition::Reload {
+            self.request_reload(failure, out);
+        }
+        let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
+        let state = Reporter::of_feed(out).failed(failure, backoff, trouble, now);
+        self.stream = Stream::Closed(state);
+        if failure.disposition == Disposition::Halt {
+            // Nothing more comes, so nothing is worth waiting for.
+            self.lanes.seal_open(FlushReason::Halt);
+        }
+    }
+
+    pub(super) fn request_reload(&mut self, failure: &Failure, out: &mut Actions) {
+        self.reload = Some(Reload::Stale);
+        Reporter::of_feed(out).notify(Notice::Reloading(failure.message.clone()));
+    }
+
     pub(super) fn changes(&mut self, changes: Changes, now: Now, out: &mut Actions) {
-        if self.stream.is_open() && self.reload.is_none() {
-            self.stream.waiting = Some(changes);
+        if self.stream == Stream::Open && self.reload.is_none() {
+            self.waiting = Some(changes);
             self.take_waiting(now, out);
         }
     }
 
-    /// Takes the changes that wait, once the tail of each of their collections is known.
+    /// Takes the changes that came, if it is known of each of their collections where the lake ends.
     pub(super) fn take_waiting(&mut self, now: Now, out: &mut Actions) {
-        let Some(changes) = self.stream.waiting.take() else {
+        let Some(changes) = self.waiting.take() else {
             return;
         };
-        let namespaces = changes.namespaces().iter();
-        let lanes: Vec<_> = namespaces
-            .map(|namespace| self.lanes.of(namespace, &self.config))
-            .collect();
-        if !lanes.iter().all(|lane| self.lanes[*lane].is_tail_known()) {
-            self.stream.waiting = Some(changes);
+        let lanes = if self.config.only_namespace().is_some() {
+            vec![LaneId::ONLY]
+        } else {
+            let namespaces = changes.namespaces().iter();
+            let lanes = namespaces.map(|namespace| self.lanes.of(namespace, &self.config));
+            lanes.collect()
+        };
+        if !lanes.iter().all(|lane| self.lanes[*lane].is_known()) {
+            self.waiting = Some(changes);
             return;
         }
         match self.take_all(&changes, &lanes, now, out) {
@@ -70,6 +137,10 @@ impl Feed {
         let mut number = 0;
         let mut last: Option<Change<'_>> = None;
         for change in changes.iter() {
+            // A lane of its own each, so that there is always one.
+            let Some(lane) = lanes.get(change.namespace) else {
+                continue;
+            };
             // An event that belongs to two collections comes once for each, and no position is between the two.
             let is_same_event =
                 lanes.len() > 1 && last.is_some_and(|last| last.token == change.token);
@@ -77,12 +148,11 @@ impl Feed {
                 before.previous = last;
                 number = self.progress.count();
             }
-            let lane = lanes[change.namespace];
-            if let Err(refusal) = self.take(lane, &change, number, &before, now, out) {
+            if let Err(refusal) = self.take(*lane, &change, number, &before, now, out) {
                 let point = before.point();
                 self.progress.set_read(point);
                 return Err(match refusal {
-                    // The first lane has already taken the event, so nothing that was taken can stay.
+                    // The first lane has taken the event already, so nothing that was taken can stay.
                     Refusal::TimeWentBack(failure) if is_same_event => {
                         Refusal::TailMissing(failure)
                     }
@@ -109,19 +179,20 @@ impl Feed {
         let lane = &mut self.lanes[id];
         let overlap_before = lane.overlap.as_ref().map(|overlap| overlap.uncertain_since);
         let reporter = &mut Reporter::of_lane(out, id);
-        let placement = lane.take(change, number, &self.config.limits, now, reporter)?;
+        let taken = lane.take(change, number, &self.config.limits, now, reporter)?;
         if let Some(uncertain_since) = overlap_before
             && lane.overlap.is_none()
         {
+            self.progress.end(OVERLAP, id);
             if let Some(number) = uncertain_since {
                 self.progress.end(number, id);
             }
-            self.saves.is_urgent = true;
+            self.is_save_urgent = true;
         }
-        if matches!(placement, Placement::OpensBatch | Placement::MaybeInOverlap) {
+        if matches!(taken, Placement::OpensBatch | Placement::MaybeInOverlap) {
             self.progress.begin(number, id, before.point());
         }
-        if placement != Placement::JoinsBatch {
+        if taken != Placement::JoinsBatch {
             self.lanes.settle(id);
         }
         Ok(())
@@ -130,8 +201,8 @@ impl Feed {
     fn refused(&mut self, refusal: Refusal, now: Now, out: &mut Actions) {
         match refusal {
             Refusal::TailMissing(failure) => {
-                // The start will find out when the lake or the checkpoint has been repaired.
-                self.stream.close();
+                // The lake or the checkpoint may be put right: from there it begins anew.
+                self.stream = Stream::Closed(Attempt::Ready);
                 self.reload = Some(Reload::Halted(failure));
             }
             Refusal::TimeWentBack(failure) => self.stream_failed(&failure, now, out),
@@ -139,7 +210,7 @@ impl Feed {
     }
 
     pub(super) fn idle(&mut self, token: ResumeToken, out: &mut Actions) {
-        if self.stream.is_open() && self.reload.is_none() {
+        if self.stream == Stream::Open && self.reload.is_none() {
             self.stream_responded(out);
             let read_until = self.progress.read().read_until;
             self.progress.set_read(StreamPoint {

@@ -1,55 +1,64 @@
-//! The path of one collection's changes from the stream into the lake: the overlap, the batches, the tail.
+//! One collection's way from the stream into the lake: what waits, what is committed, where the lake
+//! ends.
 
 use std::collections::VecDeque;
 
-use super::attempt::Operation;
-use super::commits::Committing;
-use super::reporter::Reporter;
+use super::commits::CommitState;
+use super::messages::Reporter;
 use super::resume_point::{self, ResumePoint};
-use super::{Action, Archived, Config, LaneId, Notice, Now, Tail, Trouble};
+use super::{Action, Archived, Attempt, Config, LaneId, Notice, Now, Tail, Trouble};
+use crate::backoff::Backoff;
 use crate::batch::{Batch, Change, FlushReason};
 use crate::failure::Failure;
-use crate::file::hour_file::Hour;
+use crate::file::hour_file::{Hour, HourFile};
 use crate::limits::Limits;
 use crate::namespace::Namespace;
 use crate::position::LastChange;
 
-/// Changes that the lake already holds: they are read again, and dropped up to the tail.
+/// Changes that the lake holds already are passed over up to here, as they are read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Overlap {
-    /// The tail's last change.
+    /// The lake's last change.
     pub until: LastChange,
     /// The pipeline has changed since, and may leave that change out.
     pub may_be_filtered: bool,
-    /// It is an `invalidate`, the only change of its time that another stream doesn't have: every other change
-    /// of that time is before it.
+    /// It is an `invalidate`, and the only change of its time that another stream doesn't have: whatever else has
+    /// that time lies before it.
     pub is_invalidate: bool,
-    /// Changes dropped so far.
+    /// Changes passed over so far.
     pub skipped: u64,
-    /// The number of the first dropped change that has the last change's time, and that may be after it: if
-    /// the last change doesn't come, this can't be decided.
+    /// The number of the first of them that had the last change's time and may lie behind it: if the last
+    /// change doesn't come, nobody can tell.
     pub uncertain_since: Option<u64>,
 }
 
-/// Where a change went.
+/// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placement {
-    /// Into a new batch.
+    /// It waits in a batch that began with it.
     OpensBatch,
-    /// Into the open batch.
+    /// It waits in the batch of others.
     JoinsBatch,
     /// The lake holds it.
     InOverlap,
-    /// The lake probably holds it. The position that is saved must stay before it.
+    /// The lake seems to hold it: the position must not pass it yet.
     MaybeInOverlap,
 }
 
-/// Why a change was refused. The stream is to be closed.
+/// What is known of a collection's newest hour file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TailState {
+    /// It is to be looked up before the collection's changes are taken.
+    Unknown(Attempt),
+    Known,
+}
+
+/// What kept a change from being taken. The stream is to be closed.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The tail's last change isn't in the stream.
+    /// The lake's last change isn't in the stream.
     TailMissing(Failure),
-    /// The change is from an earlier hour than the tail.
+    /// It came from an hour that is past already.
     TimeWentBack(Failure),
 }
 
@@ -58,13 +67,17 @@ pub(super) enum Refusal {
 pub(super) struct Lane {
     pub id: LaneId,
     pub namespace: Namespace,
-    is_tail_known: bool,
-    tail_load: Operation,
+    tail_state: TailState,
+    tail_backoff: Backoff,
+    pub tail_trouble: Option<Trouble>,
     pub overlap: Option<Overlap>,
     pub queue: VecDeque<Batch>,
-    pub commit: Committing,
-    pub tail: Option<Tail>,
-    /// The last change that the lake is known to hold, and its number if this feed has read it.
+    pub commit: CommitState,
+    pub commit_backoff: Backoff,
+    pub commit_trouble: Option<Trouble>,
+    /// The newest hour file.
+    pub file: Option<HourFile>,
+    /// The last change that the lake is known to hold, and its number if this feed read it.
     pub last_change: Option<LastChange>,
     pub last_number: u64,
     pub archived: Archived,
@@ -73,95 +86,99 @@ pub(super) struct Lane {
 impl Lane {
     pub fn new(id: LaneId, namespace: Namespace, config: &Config) -> Self {
         let salt = id.0 as u64 * 8;
-        let operation = |own: u64| {
+        let backoff = |own: u64| {
             let seed = config.seed.wrapping_add(salt).wrapping_add(own);
-            Operation::new(&config.limits, seed)
+            Backoff::new(config.limits.retry_delay_ms, seed)
         };
         Self {
             id,
             namespace,
-            is_tail_known: false,
-            tail_load: operation(6),
+            tail_state: TailState::Unknown(Attempt::Ready),
+            tail_backoff: backoff(6),
+            tail_trouble: None,
             overlap: None,
             queue: VecDeque::new(),
-            commit: Committing::new(operation(3)),
-            tail: None,
+            commit: CommitState::Idle,
+            commit_backoff: backoff(3),
+            commit_trouble: None,
+            file: None,
             last_change: None,
             last_number: 0,
             archived: Archived::default(),
         }
     }
 
-    /// Whether it can take changes.
-    pub fn is_tail_known(&self) -> bool {
-        self.is_tail_known
+    /// Whether it may take changes.
+    pub fn is_known(&self) -> bool {
+        self.tail_state == TailState::Known
     }
 
     pub fn is_loading_tail(&self) -> bool {
-        self.tail_load.is_running()
+        self.tail_state == TailState::Unknown(Attempt::Running)
     }
 
-    /// Whether there may be something to do.
+    /// Whether there is something that it may have to do.
     pub fn is_busy(&self) -> bool {
-        !self.is_tail_known || !self.queue.is_empty() || !self.commit.is_idle()
+        !self.is_known() || !self.queue.is_empty() || !self.commit.is_idle()
     }
 
-    /// Whether all that it has read is in the lake.
+    /// Whether all that it read is in the lake.
     pub fn is_archived(&self) -> bool {
         self.queue.is_empty() && self.commit.is_idle()
     }
 
-    pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
-        let operations = [&self.tail_load, &self.commit.operation];
-        operations.into_iter().filter_map(Operation::trouble)
-    }
-
-    /// Loads the tail, when that may be started.
+    /// Looks up where the lake ends, when that may be done.
     pub fn advance_tail(&mut self, now: Now, reporter: &mut Reporter<'_>) {
-        if !self.is_tail_known && self.tail_load.may_start(now) {
-            self.tail_load.start();
+        if let TailState::Unknown(state) = self.tail_state
+            && state.may_start(now)
+        {
+            self.tail_state = TailState::Unknown(Attempt::Running);
             reporter.act(Action::LoadTail(self.id));
         }
     }
 
     pub fn tail_loaded(
         &mut self,
-        result: Result<Option<Tail>, Failure>,
+        result: Result<Tail, Failure>,
         resume_point: &ResumePoint,
         now: Now,
         reporter: &mut Reporter<'_>,
     ) {
         let joined = result.and_then(|tail| self.join(tail, resume_point, reporter));
+        let trouble = &mut self.tail_trouble;
         match joined {
-            Ok(()) => self.tail_load.succeeded(reporter),
-            Err(failure) => self.tail_load.failed(&failure, now, reporter),
+            Ok(()) => reporter.recovered(&mut self.tail_backoff, trouble),
+            Err(failure) => {
+                let state = reporter.failed(&failure, &mut self.tail_backoff, trouble, now);
+                self.tail_state = TailState::Unknown(state);
+            }
         }
     }
 
-    /// Takes the tail, and determines which changes of the stream the lake already holds.
+    /// Learns where the lake ends, and what of the stream it holds already.
     pub fn join(
         &mut self,
-        tail: Option<Tail>,
+        tail: Tail,
         resume_point: &ResumePoint,
         reporter: &mut Reporter<'_>,
     ) -> Result<(), Failure> {
-        let watermark = resume_point.watermark(&self.namespace);
-        let file = tail.as_ref().map(|tail| &tail.file);
-        self.overlap = resume_point.overlap(watermark, file)?;
-        self.last_change = file
-            .map(|file| &file.last)
-            .or(watermark.map(|watermark| &watermark.last_change))
-            .cloned();
+        let watermark = resume_point.mark(&self.namespace);
+        let joined = resume_point::reconcile_lane(watermark, tail.as_ref(), resume_point)?;
+        self.last_change = tail
+            .as_ref()
+            .map(|file| file.last.clone())
+            .or_else(|| watermark.map(|watermark| watermark.last_change.clone()));
         self.last_number = 0;
-        self.tail = tail;
-        self.is_tail_known = true;
+        self.file = tail;
+        self.overlap = joined;
+        self.tail_state = TailState::Known;
         if self.overlap.is_some() {
             reporter.notify(Notice::OverlapFound);
         }
         Ok(())
     }
 
-    /// Takes a change: drops it if it is in the overlap, or else adds it to a batch.
+    /// Takes a change: passes over what the lake holds, and lets the rest wait for a commit.
     pub fn take(
         &mut self,
         change: &Change<'_>,
@@ -171,9 +188,9 @@ impl Lane {
         reporter: &mut Reporter<'_>,
     ) -> Result<Placement, Refusal> {
         if let Some(overlap) = self.overlap.take() {
-            let placement = self.match_overlap(overlap, change, number, reporter);
-            if let Some(placement) = placement.map_err(Refusal::TailMissing)? {
-                return Ok(placement);
+            let passed = self.match_overlap(overlap, change, number, reporter);
+            if let Some(passed) = passed.map_err(Refusal::TailMissing)? {
+                return Ok(passed);
             }
         }
         self.refuse_earlier_hour(change)
@@ -181,7 +198,7 @@ impl Lane {
         Ok(self.buffer(change, number, limits, now))
     }
 
-    /// Drops a change that is in the overlap. Returns `None` if it is after it.
+    /// Passes a change over, or answers with nothing if it lies behind what the lake holds.
     fn match_overlap(
         &mut self,
         mut overlap: Overlap,
@@ -190,11 +207,11 @@ impl Lane {
         reporter: &mut Reporter<'_>,
     ) -> Result<Option<Placement>, Failure> {
         let is_last = overlap.until.token.as_extended_json() == change.token;
-        let is_after = !is_last && change.cluster_time > overlap.until.cluster_time;
-        let may_be_missing = overlap.is_invalidate || overlap.may_be_filtered;
-        let must_come = !may_be_missing || overlap.uncertain_since.is_some();
-        if is_after && must_come {
-            let file = self.tail.as_ref().map(|tail| tail.file.name.to_string());
+        let is_behind = !is_last && change.cluster_time > overlap.until.cluster_time;
+        let may_stay_away = overlap.is_invalidate || overlap.may_be_filtered;
+        let must_come = !may_stay_away || overlap.uncertain_since.is_some();
+        if is_behind && must_come {
+            let file = self.file.as_ref().map(|file| file.name.to_string());
             let file = file.unwrap_or_default();
             return Err(resume_point::lake_older(
                 &overlap.until,
@@ -202,8 +219,8 @@ impl Lane {
                 &file,
             ));
         }
-        overlap.skipped += u64::from(!is_after);
-        if is_last || is_after {
+        overlap.skipped += u64::from(!is_behind);
+        if is_last || is_behind {
             let skipped = overlap.skipped;
             reporter.notify(Notice::OverlapPassed { skipped });
             self.last_change = Some(overlap.until);
@@ -211,8 +228,8 @@ impl Lane {
             return Ok(is_last.then_some(Placement::InOverlap));
         }
         let has_its_time = change.cluster_time == overlap.until.cluster_time;
-        let may_be_after = overlap.may_be_filtered && !overlap.is_invalidate;
-        let is_uncertain = may_be_after && has_its_time && overlap.uncertain_since.is_none();
+        let may_lie_behind = overlap.may_be_filtered && !overlap.is_invalidate;
+        let is_uncertain = may_lie_behind && has_its_time && overlap.uncertain_since.is_none();
         if is_uncertain {
             overlap.uncertain_since = Some(number);
         }
@@ -225,7 +242,8 @@ impl Lane {
     }
 
     fn refuse_earlier_hour(&self, change: &Change<'_>) -> Result<(), Failure> {
-        match self.newest_hour() {
+        let newest = self.newest_hour();
+        match newest {
             Some(newest) if Hour::of(change.cluster_time) < newest => {
                 Err(resume_point::time_went_back(change.cluster_time, newest))
             }
@@ -242,9 +260,12 @@ impl Lane {
     }
 
     fn newest_hour(&self) -> Option<Hour> {
-        let waiting = self.queue.back().or(self.commit.batch());
-        let archived = self.tail.as_ref().map(|tail| tail.file.name.hour);
-        waiting.map(|batch| batch.hour).or(archived)
+        let buffered = self
+            .queue
+            .back()
+            .map(|batch| batch.hour)
+            .or(self.commit.hour());
+        buffered.or(self.file.as_ref().map(|file| file.name.hour))
     }
 
     fn buffer(&mut self, change: &Change<'_>, number: u64, limits: &Limits, now: Now) -> Placement {
@@ -258,7 +279,7 @@ impl Lane {
                 open.sealed.get_or_insert(FlushReason::Bytes);
             }
         }
-        let (placement, open) = match self.queue.back_mut() {
+        let (taken, open) = match self.queue.back_mut() {
             Some(open) if open.sealed.is_none() => {
                 open.add(change);
                 open.numbers.1 = number;
@@ -273,7 +294,7 @@ impl Lane {
         if open.len_bytes() >= seal_bytes {
             open.sealed = Some(FlushReason::Bytes);
         }
-        placement
+        taken
     }
 
     /// Seals the open batch, if there is one.
@@ -283,33 +304,37 @@ impl Lane {
         }
     }
 
-    /// Retries at once whatever waits for its next attempt.
+    /// Tries at once what waits for its next try.
     pub fn hurry(&mut self) {
-        self.commit.operation.hurry();
-        self.tail_load.hurry();
+        self.commit.hurry();
+        if let TailState::Unknown(state) = &mut self.tail_state {
+            state.hurry();
+        }
     }
 
-    /// When there may be something to do, in monotonic milliseconds. A draining feed loads no tails.
+    /// When there may be something to do, in monotonic milliseconds. Who drains looks nothing up.
     pub fn wake_at_ms(&self, now: Now, draining: bool) -> Option<u64> {
-        let tail = self.tail_load.wake_at_ms().filter(|_| !draining);
-        let commit = if self.commit.is_idle() {
-            self.hour_end_in_ms(now)
-                .map(|in_ms| now.monotonic_ms + in_ms)
-        } else {
-            self.commit.operation.wake_at_ms()
+        let look = match self.tail_state {
+            TailState::Unknown(state) if !draining => state.wake_at_ms(),
+            _ => None,
         };
-        tail.into_iter().chain(commit).min()
+        let commit = match &self.commit {
+            CommitState::Idle => self
+                .hour_end_in_ms(now)
+                .map(|in_ms| now.monotonic_ms + in_ms),
+            unfinished => unfinished.wake_at_ms(),
+        };
+        look.into_iter().chain(commit).min()
     }
 
-    /// Encoded bytes in memory.
+    /// Encoded bytes that it holds in memory.
     pub fn buffered_bytes(&self) -> u64 {
-        let commit = self.commit.batch().map_or(0, Batch::len_bytes);
-        self.queue.iter().map(Batch::len_bytes).sum::<u64>() + commit
+        self.queue.iter().map(Batch::len_bytes).sum::<u64>() + self.commit.len_bytes()
     }
 
-    /// Changes in memory.
+    /// Changes that it holds in memory.
     pub fn buffered_changes(&self) -> u64 {
-        let batches = self.queue.iter().chain(self.commit.batch());
-        batches.map(|batch| u64::from(batch.changes)).sum()
+        let queued = self.queue.iter().map(|batch| u64::from(batch.changes));
+        queued.sum::<u64>() + self.commit.changes()
     }
 }

@@ -1,7 +1,7 @@
-//! What can be seen of a feed.
+//! What a feed shows of itself.
 
 use super::lane::Lane;
-use super::{Feed, LaneId, Stage, Trouble};
+use super::{Attempt, Feed, LaneId, Stage, Stream, Trouble, Troubles};
 use crate::batch::{Batch, Changes};
 use crate::file::hour_file::HourFile;
 use crate::namespace::Namespace;
@@ -10,22 +10,22 @@ use crate::position::ClusterTime;
 /// What a feed is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Activity {
-    /// It reads the checkpoint and the tail, or saves its starting position.
+    /// It reads checkpoint and tail, or saves where it starts.
     #[default]
     Starting,
     /// It reads its stream.
     Watching,
     /// Its stream is closed and will be opened again.
     Reconnecting,
-    /// Manual action is required.
+    /// It needs a person.
     Halted,
-    /// It has stopped reading, and flushes and saves.
+    /// It reads no more, flushes and saves.
     Draining,
     /// It is done.
     Stopped,
 }
 
-/// What a feed or one of its lanes has committed to the lake since it was created.
+/// What a feed or one of its lanes has brought into the lake since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Archived {
     /// Commits.
@@ -48,24 +48,23 @@ impl Feed {
     /// What it is doing.
     #[must_use]
     pub fn activity(&self) -> Activity {
-        let is_halted = self.trouble().is_some_and(|trouble| trouble.is_halt);
-        match self.stage {
-            Stage::Finished => Activity::Stopped,
+        match (self.stage, &self.stream) {
+            (Stage::Finished, _) => Activity::Stopped,
             _ if self.draining => Activity::Draining,
-            _ if is_halted => Activity::Halted,
-            Stage::Running if self.is_watching() => Activity::Watching,
-            Stage::Running => Activity::Reconnecting,
+            _ if self.trouble().is_some_and(|trouble| trouble.is_halt) => Activity::Halted,
+            (Stage::Running, Stream::Open) => Activity::Watching,
+            (Stage::Running, _) => Activity::Reconnecting,
             _ => Activity::Starting,
         }
     }
 
-    /// What it has committed to the lake.
+    /// What it has brought into the lake.
     #[must_use]
     pub fn archived(&self) -> Archived {
         self.archived
     }
 
-    /// What a lane has committed to the lake.
+    /// What a lane has brought into the lake.
     #[must_use]
     pub fn archived_by(&self, lane: Option<LaneId>) -> Archived {
         let lane = lane.and_then(|lane| self.lanes.get(lane));
@@ -78,16 +77,10 @@ impl Feed {
         self.lanes.get(lane).map(|lane| &lane.namespace)
     }
 
-    /// All lanes.
-    pub fn lanes(&self) -> impl Iterator<Item = LaneId> {
-        self.lanes.iter().map(|lane| lane.id)
-    }
-
     /// The newest hour file of a lane.
     #[must_use]
     pub fn file(&self, lane: LaneId) -> Option<&HourFile> {
-        let tail = self.lanes.get(lane)?.tail.as_ref()?;
-        Some(&tail.file)
+        self.lanes.get(lane).and_then(|lane| lane.file.as_ref())
     }
 
     /// The cluster time of the last change that the lake is known to hold.
@@ -103,7 +96,7 @@ impl Feed {
         Some(last.cluster_time)
     }
 
-    /// Whether a lane's commit is in progress or waits for its next attempt.
+    /// Whether a lane's commit is under way or waits for its next try.
     #[must_use]
     pub fn is_lane_committing(&self, lane: LaneId) -> bool {
         self.lanes
@@ -128,81 +121,81 @@ impl Feed {
     /// The cluster time of the saved position; `None` while that is uncertain.
     #[must_use]
     pub fn saved_until(&self) -> Option<ClusterTime> {
-        let saved = self.saves.saved.as_ref()?;
-        let is_certain = self.saves.is_certain();
-        saved.position.cluster_time().filter(|_| is_certain)
+        let is_certain = self.save != Attempt::Running && self.uncertain_save.is_none();
+        let saved = self.saved.as_ref().filter(|_| is_certain)?;
+        saved.position.cluster_time()
     }
 
-    /// Whether everything that was read is in the lake.
+    /// Whether all that was read is in the lake.
     #[must_use]
     pub fn is_all_archived(&self) -> bool {
-        let nothing_waits = self.lanes.are_archived() && self.stream.waiting.is_none();
+        let nothing_waits = self.lanes.are_archived() && self.waiting.is_none();
         self.stage == Stage::Running && nothing_waits && !self.lanes.have_overlap()
     }
 
-    /// Whether changes wait until the tails of their collections are known. Nothing more is to be read until
-    /// then.
+    /// Whether changes came that wait until it is known where the lake ends for their collections:
+    /// nothing more is to be read until then.
     #[must_use]
     pub fn has_waiting_changes(&self) -> bool {
-        self.stream.waiting.is_some()
+        self.waiting.is_some()
     }
 
-    /// Encoded bytes in memory.
+    /// Encoded bytes that the feed holds in memory.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
-        let waiting = self.stream.waiting.as_ref().map_or(0, Changes::len_bytes);
-        waiting + self.lanes.busy().map(Lane::buffered_bytes).sum::<u64>()
+        let held = self.waiting.as_ref().map_or(0, Changes::len_bytes);
+        held + self.lanes.busy().map(Lane::buffered_bytes).sum::<u64>()
     }
 
-    /// Changes in memory.
+    /// Changes that the feed holds in memory.
     #[must_use]
     pub fn buffered_changes(&self) -> u64 {
-        let waiting = self.stream.waiting.as_ref().map_or(0, Changes::len);
-        waiting as u64 + self.lanes.buffered_changes()
+        let held = self.waiting.as_ref().map_or(0, |held| held.len() as u64);
+        held + self.lanes.busy().map(Lane::buffered_changes).sum::<u64>()
     }
 
-    /// Changes that a drain discarded without knowing whether the lake has them. The next start reads them again.
+    /// Changes that a drain let go without knowing that the lake has them. The next start reads them
+    /// again.
     #[must_use]
     pub fn given_up_changes(&self) -> u64 {
         self.given_up_changes
     }
 
-    /// Whether a commit is in progress or waits for its next attempt.
+    /// Whether a commit is under way or waits for its next try.
     #[must_use]
     pub fn is_committing(&self) -> bool {
         self.lanes.committing() > 0
     }
 
-    /// The current trouble; a halt takes precedence.
+    /// What is wrong now, the worst first.
     #[must_use]
     pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble_and_its_collection()
             .map(|(trouble, _)| trouble)
     }
 
-    /// The same, and the collection if only that is concerned.
+    /// The same, and the collection, if it is one's alone.
     #[must_use]
     pub fn trouble_and_its_collection(&self) -> Option<(&Trouble, Option<&Namespace>)> {
+        let Troubles {
+            start,
+            stream,
+            save,
+        } = &self.troubles;
         let lanes = self.lanes.busy();
-        let of_lanes = lanes.flat_map(|lane| {
-            let troubles = lane.troubles();
+        let lanes = lanes.flat_map(|lane| {
+            let troubles = [&lane.tail_trouble, &lane.commit_trouble].into_iter();
             troubles.map(|trouble| (trouble, Some(&lane.namespace)))
         });
-        let start = self
-            .start
-            .operation
-            .trouble()
-            .map(|trouble| (trouble, None));
-        let rest = [&self.saves.operation, &self.stream.operation];
-        let rest = rest.into_iter().filter_map(|operation| operation.trouble());
-        let all = start.into_iter().chain(of_lanes);
-        all.chain(rest.map(|trouble| (trouble, None)))
-            .max_by_key(|(trouble, _)| trouble.is_halt)
+        let all = std::iter::once((start, None)).chain(lanes);
+        let all = all.chain([(save, None), (stream, None)]);
+        let all = all.filter_map(|(trouble, namespace)| Some((trouble.as_ref()?, namespace)));
+        all.max_by_key(|(trouble, _)| trouble.is_halt)
     }
 
     /// Whether the feed reads its stream.
     #[must_use]
     pub fn is_watching(&self) -> bool {
-        self.stream.is_open()
+        self.stream == Stream::Open
     }
 }

@@ -4,7 +4,6 @@
 use super::faults::history_lost;
 use crate::batch::Changes;
 use crate::failure::Failure;
-use crate::file::commit::tests::origin as namespace;
 use crate::position::{ClusterTime, LastChange, Position, ResumeToken};
 
 /// The cluster time of the beginning: 2024-01-15T13:56:40Z.
@@ -198,9 +197,8 @@ impl Source {
 
     pub fn read(&self, range: std::ops::Range<usize>) -> Changes {
         let mut changes = Changes::default();
-        let namespace = changes.add_namespace(namespace());
         for index in range {
-            self.push(&mut changes, namespace, index);
+            self.push(&mut changes, 0, index);
         }
         changes
     }

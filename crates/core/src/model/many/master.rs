@@ -11,8 +11,9 @@ use super::super::store::Save;
 use super::world::{Late, World, is_odd, is_of, namespaces_of};
 use crate::batch::Changes;
 use crate::failure::{Disposition, Failure};
+use crate::file::hour_file::HourFile;
 use crate::gap::Record;
-use crate::machine::{Action, Config, Feed, Input, LaneId, Notice, StartState, Tail, WriteOrder};
+use crate::machine::{Action, Config, Feed, Input, LaneId, Notice, StartState, WriteOrder};
 use crate::namespace::Namespace;
 use crate::position::Position;
 
@@ -316,7 +317,7 @@ fn tail(
     world: &World,
     namespace: &Namespace,
     failed: Option<Failure>,
-) -> Result<Option<Tail>, Failure> {
+) -> Result<Option<HourFile>, Failure> {
     if world.is_refused(namespace) {
         return Err(failure(Disposition::Halt));
     }
@@ -330,7 +331,7 @@ fn commit(
     namespace: Namespace,
     order: WriteOrder,
     fault: Fault,
-) -> Result<Tail, Failure> {
+) -> Result<HourFile, Failure> {
     if world.is_refused(&namespace) {
         return Err(failure(Disposition::Halt));
     }
