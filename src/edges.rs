@@ -16,6 +16,8 @@ use crate::settings::{
 };
 use crate::source::{Deployment, SourceError, StreamOptions};
 use silt_core::extjson::Mode;
+use silt_core::limits::Limits;
+use silt_core::machine::Config;
 use silt_core::snapshot::SnapshotMode;
 
 /// Opens the deployment. Nothing is sent, but a `mongodb+srv` address is resolved.
@@ -96,6 +98,20 @@ pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
         cursor_batch_changes: feed.stream.cursor_batch_changes,
         mode: json_mode(feed.files.json_mode),
         separator: feed.files.format.separator(),
+    }
+}
+
+/// What a feed's state machine is to do, within these limits.
+#[must_use]
+pub fn feed_config(feed: &FeedSettings, limits: Limits) -> Config {
+    Config {
+        watched: feed.watched.clone(),
+        format: feed.files.format,
+        start_at: feed.start_at,
+        on_history_lost: feed.on_history_lost,
+        limits,
+        stream_hash: stream_options(feed).stream_hash(),
+        seed: fastrand::u64(..),
     }
 }
 

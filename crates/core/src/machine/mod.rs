@@ -40,8 +40,7 @@ use lanes::Lanes;
 use messages::Reporter;
 use progress::{Progress, StreamPoint};
 use resume_point::ResumePoint;
-pub use resume_point::{refuse_older_lake, refuse_older_tail, restart_time};
-pub use start::{checkpoint_missing, effective_handover};
+pub use resume_point::restart_time;
 pub use view::{Activity, Archived};
 
 /// An operation at an edge that is tried until it works.

@@ -135,29 +135,9 @@ pub fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
         .max(checkpoint.position.cluster_time())
 }
 
-/// A lake whose tail is older than the checkpoint's last change was restored or lost files. No file
-/// at all is no such case: lifecycle rules delete old ones.
-///
-/// # Errors
-///
-/// The halt of a feed.
-pub fn refuse_older_lake(
-    checkpoint: &Checkpoint,
-    namespace: &Namespace,
-    tail: Option<&HourFile>,
-) -> Result<(), Failure> {
-    match (checkpoint.last_change_in(&namespace.folder()), tail) {
-        (Some(last_change), Some(file)) => refuse_older_tail(last_change, file),
-        _ => Ok(()),
-    }
-}
-
-/// The same of one collection's last change and newest file.
-///
-/// # Errors
-///
-/// The halt of its lane.
-pub fn refuse_older_tail(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
+/// A newest file that is older than the checkpoint's last change means that the lake was restored or lost
+/// files. No file at all doesn't: lifecycle rules delete old ones.
+pub(super) fn refuse_older_tail(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
     if file.last.token == last_change.token || file.last.cluster_time >= last_change.cluster_time {
         return Ok(());
     }

@@ -374,8 +374,7 @@ impl Feed {
 /// `START_AT` decides where a feed of many without a checkpoint begins, unless the oplog is seen to have lost that:
 /// it may be left from the single feeds' own first start. One that has a checkpoint goes on with it
 /// until the oplog is seen to have lost it, whoever is further: what happened to a whole database only it has.
-#[must_use]
-pub fn effective_handover(
+fn effective_handover(
     mut handover: Handover,
     watched: &Watched,
     start_at: StartAt,
@@ -452,8 +451,7 @@ fn joined(
 
 /// A feed of many without a checkpoint can't tell by its lake where it stood: a quiet collection's file ends
 /// long before that.
-#[must_use]
-pub fn checkpoint_missing(path: &str) -> Failure {
+fn checkpoint_missing(path: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
         cause: "checkpoint_missing",
