@@ -3,10 +3,10 @@
 use super::lane::{Placement, Refusal};
 use super::messages::Reporter;
 use super::progress::{OVERLAP, StreamPoint};
-use super::{Action, Actions, Attempt, Feed, LaneId, Notice, Now, Reload, Stream};
+use super::{Action, Actions, Attempt, Dropped, Feed, LaneId, Notice, Now, Reload, Stream};
 use crate::batch::{Change, Changes, FlushReason};
 use crate::failure::{Disposition, Failure};
-use crate::position::{Position, ResumeToken};
+use crate::position::{ClusterTime, Position, ResumeToken};
 
 /// Where the stream stands before an event, computed when it is needed.
 struct Before<'a> {
@@ -69,7 +69,9 @@ impl Feed {
     }
 
     pub(super) fn stream_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
-        self.waiting = None;
+        if let Some(changes) = self.waiting.take() {
+            self.note_changes_dropped(&changes);
+        }
         if let Disposition::HistoryLost { oldest } = failure.disposition {
             return self.history_lost(failure, oldest, now, out);
         }
@@ -94,7 +96,35 @@ impl Feed {
         if self.stream == Stream::Open && self.reload.is_none() {
             self.waiting = Some(changes);
             self.take_waiting(now, out);
+        } else {
+            self.note_changes_dropped(&changes);
         }
+    }
+
+    fn note_changes_dropped(&mut self, changes: &Changes) {
+        if let Some(last) = changes.iter().last() {
+            self.note_dropped(changes.len() as u64, last.cluster_time);
+        }
+    }
+
+    /// Notes that changes up to a cluster time were dropped: they are read again.
+    pub(super) fn note_dropped(&mut self, changes: u64, until: ClusterTime) {
+        if changes > 0 {
+            // Changes may be dropped, read again and dropped again, so they aren't added up.
+            let known = self.dropped.unwrap_or(Dropped { changes: 0, until });
+            self.dropped = Some(Dropped {
+                changes: known.changes.max(changes),
+                until: known.until.max(until),
+            });
+        }
+    }
+
+    /// Cluster time of the newest change that was read and isn't dropped.
+    pub(super) fn newest_read(&self) -> Option<ClusterTime> {
+        let waiting = self.waiting.as_ref();
+        let waiting = waiting.and_then(|changes| changes.iter().last());
+        let waiting = waiting.map(|change| change.cluster_time);
+        waiting.max(self.progress.read().read_until)
     }
 
     /// Takes the changes that came, if it is known of each of their collections where the lake ends.
@@ -114,8 +144,18 @@ impl Feed {
             return;
         }
         match self.take_all(&changes, &lanes, now, out) {
-            Ok(()) => self.stream_responded(out),
+            Ok(()) => {
+                let read_until = self.progress.read().read_until;
+                self.dropped = self
+                    .dropped
+                    .filter(|dropped| Some(dropped.until) > read_until);
+                if self.draining {
+                    self.lanes.seal_open(FlushReason::Drain);
+                }
+                self.stream_responded(out);
+            }
             Err(refusal) => {
+                self.note_changes_dropped(&changes);
                 out.push(Action::Close);
                 self.refused(refusal, now, out);
             }
@@ -212,6 +252,8 @@ impl Feed {
     pub(super) fn idle(&mut self, token: ResumeToken, out: &mut Actions) {
         if self.stream == Stream::Open && self.reload.is_none() {
             self.stream_responded(out);
+            // The server has sent everything up to now, so also what was dropped.
+            self.dropped = None;
             let read_until = self.progress.read().read_until;
             self.progress.set_read(StreamPoint {
                 position: Position::After(token),

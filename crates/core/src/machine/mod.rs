@@ -142,8 +142,8 @@ pub struct Feed {
     has_restarted: bool,
 
     lanes: Lanes,
-    /// Changes that a drain let go, because another writer had moved on.
-    given_up_changes: u64,
+    /// Changes that were read and dropped, until they are read again.
+    dropped: Option<Dropped>,
 
     save: Attempt,
     save_backoff: Backoff,
@@ -170,6 +170,15 @@ struct Troubles {
     start: Option<Trouble>,
     stream: Option<Trouble>,
     save: Option<Trouble>,
+}
+
+/// Changes that were read and dropped without knowing that the lake has them. A feed that ends before it has read
+/// them again hasn't drained.
+#[derive(Clone, Copy, Debug)]
+struct Dropped {
+    changes: u64,
+    /// Cluster time of the last of them.
+    until: ClusterTime,
 }
 
 /// What one call of [`Feed::handle`] collects.
@@ -200,7 +209,7 @@ impl Feed {
             waiting: None,
             has_restarted: false,
             lanes: Lanes::default(),
-            given_up_changes: 0,
+            dropped: None,
             save: Attempt::Ready,
             save_backoff: backoff(4),
             saved: None,
@@ -302,7 +311,7 @@ impl Feed {
         for id in self.lanes.busy_ids() {
             let reporter = &mut Reporter::of_lane(out, id);
             let lane = &mut self.lanes[id];
-            if !self.draining {
+            if !self.draining || self.waiting.is_some() {
                 lane.advance_tail(now, reporter);
             }
             lane.advance_commit(&self.config, now, reporter);
@@ -332,11 +341,11 @@ impl Feed {
         }
         self.stage = Stage::Loading;
         self.stream = Stream::Closed(Attempt::Ready);
+        if let Some(until) = self.newest_read() {
+            self.note_dropped(self.buffered_changes(), until);
+        }
         self.waiting = None;
         self.has_restarted = false;
-        if self.draining {
-            self.given_up_changes += self.buffered_changes();
-        }
         self.progress.clear();
         self.lanes.clear();
         self.save = Attempt::Ready;
@@ -365,7 +374,7 @@ impl Feed {
             out.push(Action::Close);
             self.stream = Stream::Closed(Attempt::Ready);
         }
-        self.waiting = None;
+        // Changes that wait for a tail are still taken: they were read.
         self.lanes.seal_open(FlushReason::Drain);
         // There may be no later.
         self.hurry();
@@ -390,6 +399,7 @@ impl Feed {
             Stage::SavingStart => self.save != Attempt::Running,
             Stage::Running => {
                 self.lanes.are_archived()
+                    && self.waiting.is_none()
                     && !self.lanes.busy().any(Lane::is_loading_tail)
                     && !matches!(self.stream, Stream::TooLarge(_, Attempt::Running))
                     && self.save != Attempt::Running
@@ -416,7 +426,8 @@ impl Feed {
                     _ => None,
                 };
                 let lanes = self.lanes.busy();
-                let lanes = lanes.filter_map(|lane| lane.wake_at_ms(now, self.draining));
+                let loads_tails = !self.draining || self.waiting.is_some();
+                let lanes = lanes.filter_map(|lane| lane.wake_at_ms(now, loads_tails));
                 let save = self.save_at_ms();
                 stream.into_iter().chain(lanes).chain(save).min()
             }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::super::faults::failure_of;
 use super::super::master::Life;
 use super::super::plan::{Fault, Plan};
 use super::super::source::Happening;
@@ -492,5 +493,87 @@ fn a_change_that_cannot_be_sent_is_recorded_before_it_is_passed() -> Result<()> 
     let saves = |action: &Action| matches!(action, Action::Save { checkpoint, .. } if checkpoint.position == behind);
     ensure!(actions.iter().any(saves), "{actions:?}");
     assert_eq!(feed.namespace(LaneId::ONLY), None, "no change, no lane");
+    Ok(())
+}
+
+/// What a feed is at when it is told to drain.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    /// It hasn't loaded its checkpoint for the first time.
+    Start,
+    /// It has nothing.
+    Idle,
+    /// Changes wait until the tails of their collections are loaded.
+    Waiting,
+    /// The same, and the tail of one of them can't be loaded.
+    WaitingInVain,
+    /// Changes wait for a flush.
+    Buffered,
+    /// A commit is under way.
+    Committing,
+    /// A commit fails.
+    CommitFailing,
+    /// A save found another writer while changes waited for a flush, and everything is loaded again.
+    Reloading,
+    /// The stream broke while changes waited for tails.
+    Broken,
+}
+
+#[test]
+fn a_drained_feed_has_everything_that_it_read_in_the_lake() -> Result<()> {
+    for (at, finishes, gives_up) in [
+        (At::Start, true, false),
+        (At::Idle, true, false),
+        (At::Waiting, true, false),
+        (At::WaitingInVain, false, false),
+        (At::Buffered, true, false),
+        (At::Committing, true, false),
+        (At::CommitFailing, false, false),
+        (At::Reloading, true, true),
+        (At::Broken, true, true),
+    ] {
+        let mut bench = Bench::watching()?;
+        arrive(&mut bench, at)?;
+        bench.drain()?;
+        let feed = &bench.master.feed;
+        assert_eq!(bench.master.life == Life::Finished, finishes, "{at:?}");
+        assert_eq!(feed.given_up_changes() > 0, gives_up, "{at:?}");
+        let is_whole = bench.world.is_complete() || matches!(at, At::Start | At::Idle);
+        // Status 0 exactly if all that was read is in the lake.
+        assert_eq!(is_whole, finishes && !gives_up, "{at:?}");
+        assert_eq!(feed.buffered_changes() > 0, !finishes, "{at:?}");
+    }
+    Ok(())
+}
+
+fn arrive(bench: &mut Bench, at: At) -> Result<()> {
+    match at {
+        At::Start => return bench.restart(),
+        At::Idle => return Ok(()),
+        At::WaitingInVain | At::CommitFailing => bench.world.is_forbidden = at == At::WaitingInVain,
+        _ => {}
+    }
+    bench.read(20)?;
+    ensure!(bench.master.feed.has_waiting_changes());
+    match at {
+        At::Waiting | At::WaitingInVain => return Ok(()),
+        At::Broken => return bench.give(Input::Closed(failure_of(Fault::Refused))),
+        _ => bench.settle()?,
+    }
+    if at == At::Buffered {
+        return Ok(());
+    }
+    bench.give(Input::Flush(FlushReason::Cron))?;
+    match at {
+        At::CommitFailing => bench.world.is_forbidden = true,
+        At::Reloading => {
+            while bench.saves() == 0 {
+                bench.work(|_| true, Fault::None)?;
+            }
+            bench.read(20)?;
+            bench.work(|pending| matches!(pending, Pending::Save(_)), Fault::Stale)?;
+        }
+        _ => {}
+    }
     Ok(())
 }
