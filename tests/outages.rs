@@ -98,7 +98,7 @@ async fn a_restarted_mongod_is_resumed() {
     insert(&scene.users(), 0..5).await;
     scene.flush_until(&mut silt, "users", 5).await;
     let mongod = mongod.stop();
-    silt.wait_for("failed, tries again");
+    silt.wait_for("failed, retrying");
     let mongod = mongod.start();
     insert(&scene.users(), 5..10).await;
     scene.flush_until(&mut silt, "users", 10).await;
@@ -118,7 +118,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
     let scene = Scene::on(&mongod.uri()).await;
     let mongod = mongod.stop();
     let mut silt = Silt::start(&scene.settings);
-    let line = silt.wait_for("can't start yet, tries again");
+    let line = silt.wait_for("can't start yet, retrying");
     assert!(
         line["error"].as_str().unwrap().starts_with("MongoDB: "),
         "{line}"

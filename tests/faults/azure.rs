@@ -200,8 +200,7 @@ impl Patient {
             (Duty::Halt(remedy), _) => self.halts(remedy),
             (Duty::Wait(least_ms), _) => self.waits(least_ms),
             (Duty::Find, Kind::Commit) => {
-                self.silt
-                    .wait_for("a flush without an answer had been committed");
+                self.silt.wait_for("flush timed out but was committed");
                 self.proxy.wait_for_hits(1);
             }
             // The save that had happened is known by its content.
