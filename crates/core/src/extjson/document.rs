@@ -24,13 +24,13 @@ const MIN_CODE_WITH_SCOPE: usize = 4 + 4 + 1 + 5;
 /// Appends the BSON document `raw` to `out` as one line of compact JSON, without a newline.
 ///
 /// ```
-/// use silt::extjson::{Mode, write_document};
+/// use silt_core::extjson::{Mode, write_document};
 ///
 /// let raw = b"\x0c\0\0\0\x10a\0\x01\0\0\0\0";
 /// let mut out = Vec::new();
 /// write_document(raw, Mode::Relaxed, &mut out)?;
 /// assert_eq!(out, br#"{"a":1}"#);
-/// # Ok::<(), silt::extjson::Error>(())
+/// # Ok::<(), silt_core::extjson::Error>(())
 /// ```
 ///
 /// # Errors
