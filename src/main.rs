@@ -1,6 +1,9 @@
 //! Arguments to settings to the service to an exit status.
-use std::io::{IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use silt::commands::screen::{self, Screen};
@@ -9,19 +12,26 @@ use silt::logging;
 use silt::service::{self, Outcome};
 use silt::settings::{self, Command};
 
+const GOOD: u8 = 0;
 const FAILED: u8 = 1;
 const UNDRAINED: u8 = 3;
 
 fn main() -> ExitCode {
-    let is_terminal = std::io::stderr().is_terminal();
+    let output = Output::default();
+    let status = run(&output);
+    ExitCode::from(output.status(status))
+}
+
+fn run(output: &Output) -> u8 {
+    let is_terminal = io::stderr().is_terminal();
     let loaded = match settings::load_from_process(is_terminal) {
         Ok(loaded) => loaded,
         Err(exit) => {
             match exit.code() {
-                0 => line(&exit.to_string()),
+                GOOD => output.line(&exit.to_string()),
                 _ => error_line(&exit.to_string()),
             }
-            return ExitCode::from(exit.code());
+            return exit.code();
         }
     };
     logging::start(loaded.log, is_terminal);
@@ -35,38 +45,40 @@ fn main() -> ExitCode {
             tracing::warn!("{warning}");
         }
     }
-    perform(&loaded.command, &loaded.warnings).unwrap_or_else(|error| {
+    perform(&loaded.command, &loaded.warnings, output).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
-        ExitCode::from(FAILED)
+        FAILED
     })
 }
 
-fn perform(command: &Command, warnings: &[String]) -> anyhow::Result<ExitCode> {
+fn perform(command: &Command, warnings: &[String], output: &Output) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the system gives no threads")?;
-    let exit = match command {
+    let status = match command {
         Command::Run(settings) => match runtime.block_on(service::run(settings)) {
-            Ok(Outcome::Drained) => ExitCode::SUCCESS,
-            Ok(Outcome::Failed) => ExitCode::from(FAILED),
-            Ok(Outcome::Undrained) => ExitCode::from(UNDRAINED),
+            Ok(Outcome::Drained) => GOOD,
+            Ok(Outcome::Failed) => FAILED,
+            Ok(Outcome::Undrained) => UNDRAINED,
             Err(error) => return Err(error).context("the system gives no signal handlers"),
         },
         Command::Flush {
             instance,
             collections,
-        } => tell(&runtime.block_on(flush::run(instance, collections))),
+        } => output.tell(&runtime.block_on(flush::run(instance, collections))),
         Command::Healthcheck { address, live_only } => {
-            tell(&runtime.block_on(healthcheck::run(*address, *live_only)))
+            output.tell(&runtime.block_on(healthcheck::run(*address, *live_only)))
         }
-        Command::Check(settings) => answer(&on_screen(|screen| {
+        Command::Check(settings) => output.answer(&on_screen(output, |screen| {
             runtime.block_on(check::run(settings, warnings, screen))
         })),
         Command::List { lake, list } => {
-            match on_screen(|screen| runtime.block_on(ls::run(lake, list, screen))) {
-                Ok(report) => answer(&report),
-                Err(error) => tell(&Report {
+            match on_screen(output, |screen| {
+                runtime.block_on(ls::run(lake, list, screen))
+            }) {
+                Ok(report) => output.answer(&report),
+                Err(error) => output.tell(&Report {
                     text: format!("lake: {error}"),
                     is_good: false,
                 }),
@@ -75,56 +87,79 @@ fn perform(command: &Command, warnings: &[String]) -> anyhow::Result<ExitCode> {
     };
     // What still hangs at a server must not hold the exit up.
     runtime.shutdown_background();
-    Ok(exit)
+    Ok(status)
 }
 
-/// Prints what a command has to say.
-fn tell(report: &Report) -> ExitCode {
-    if report.is_good {
-        line(&report.text);
-        ExitCode::SUCCESS
-    } else {
+/// The standard output, and what kept a line from being written to it.
+#[derive(Default)]
+struct Output {
+    error: Mutex<Option<io::Error>>,
+}
+
+impl Output {
+    /// Prints a line. If nobody reads the pipe any more, as with `| head`, that is no error.
+    fn line(&self, text: &str) {
+        match write_line(text) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+        }
+    }
+
+    /// Prints what a command has to say.
+    fn tell(&self, report: &Report) -> u8 {
+        if report.is_good {
+            return self.answer(report);
+        }
         error_line(&report.text);
-        ExitCode::from(FAILED)
+        FAILED
+    }
+
+    /// Prints an answer, which is the same kind of text whether all is well or not.
+    fn answer(&self, report: &Report) -> u8 {
+        self.line(&report.text);
+        if report.is_good { GOOD } else { FAILED }
+    }
+
+    /// The exit status of a command that would end with this one: it fails if its output is lost.
+    fn status(self, status: u8) -> u8 {
+        let error = self.error.into_inner();
+        let Some(error) = error.unwrap_or_else(PoisonError::into_inner) else {
+            return status;
+        };
+        error_line(&format!("can't write to the standard output: {error}"));
+        if status == GOOD { FAILED } else { status }
     }
 }
 
-/// Prints an answer, which is the same kind of text whether all is well or not.
-fn answer(report: &Report) -> ExitCode {
-    line(&report.text);
-    if report.is_good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(FAILED)
-    }
+/// Writes a line to the standard output, without `Stdout`, which takes a descriptor that isn't open for writing
+/// for success.
+fn write_line(text: &str) -> io::Result<()> {
+    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    stdout.write_all(format!("{text}\n").as_bytes())
 }
 
-/// Prints a line. Nobody may listen any more, as behind `| head`.
-fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Prints a line on the standard error, likewise.
+/// Prints a line on the standard error. Where it can't be written, nothing can say so.
 fn error_line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Lets a command show what it does: lines on the standard output, progress on the terminal, if there is
 /// one.
-fn on_screen<T>(command: impl FnOnce(Screen<'_>) -> T) -> T {
+fn on_screen<T>(output: &Output, command: impl FnOnce(Screen<'_>) -> T) -> T {
     const WIDTH: usize = 78;
-    let watched = std::io::stderr().is_terminal();
+    let watched = io::stderr().is_terminal();
     let progress = |text: &str| {
         if watched {
             let short: String = text.chars().take(WIDTH).collect();
-            let _ = write!(std::io::stderr(), "\r\x1b[K{short}");
+            let _ = write!(io::stderr(), "\r\x1b[K{short}");
         }
     };
     let line = |text: &str| {
         progress("");
-        line(text);
+        output.line(text);
     };
-    let is_terminal = std::io::stdout().is_terminal();
+    let is_terminal = io::stdout().is_terminal();
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     command(Screen {
         has_signs: is_terminal && screen::is_unicode(variable),

@@ -28,6 +28,7 @@ mod ls;
 mod misspelled;
 mod options;
 mod outages;
+mod output;
 mod page;
 mod readers;
 mod reading;

@@ -285,6 +285,25 @@ pub fn run_apart(settings: &Settings, arguments: &[&str]) -> (i32, String, Strin
     ended(command(settings), arguments)
 }
 
+/// Runs silt to its end with this file or pipe as its standard output. Returns exit status and standard error.
+pub fn run_into(
+    output: impl Into<Stdio>,
+    settings: &Settings,
+    arguments: &[&str],
+) -> (i32, String) {
+    let mut command = command(settings);
+    let child = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(ended.stderr).unwrap();
+    (ended.status.code().unwrap_or(-1), errors)
+}
+
 fn run_to_end(command: Command, arguments: &[&str]) -> (i32, String) {
     let (code, output, errors) = ended(command, arguments);
     (code, output + &errors)
