@@ -231,7 +231,8 @@ impl Worker {
         }
         warn!(
             collection,
-            changes, "another writer moved on: the next start reads these again"
+            changes,
+            "stopped with changes that aren't known to be in the lake; the next start reads them again"
         );
         End::GaveUp
     }

@@ -7,7 +7,7 @@ use crate::harness::http::{Answer, Kind};
 use crate::harness::http_proxy::{Fault, Held, HttpProxy, Moment, Which};
 use crate::harness::ledger::Load;
 use crate::harness::rounds::{at_once, rounds};
-use crate::harness::scene::{Scene, token};
+use crate::harness::scene::{Scene, insert, token};
 use crate::harness::silt::{Signal, Silt};
 use crate::harness::variable;
 
@@ -231,4 +231,30 @@ async fn ends(mut subject: Subject, lands: bool) {
     }
     subject.tells_the_truth().await;
     subject.completes().await;
+}
+
+#[tokio::test]
+async fn changes_that_wait_for_a_damaged_file_are_not_called_drained() {
+    let scene = Scene::new()
+        .await
+        .with("MONGODB_COLLECTIONS", "users,orders")
+        .with("STREAMS", "shared")
+        .with("SHUTDOWN_TIMEOUT_SECONDS", "2");
+    let mut silt = Silt::watching(&scene.settings, &["users,orders"]);
+    insert(&scene.users(), 0..1).await;
+    scene.flush_until(&mut silt, "users", 1).await;
+    silt.drain();
+    let damaged = scene.files("users").pop().unwrap();
+    std::fs::write(&damaged, "damaged").unwrap();
+    let mut silt = Silt::watching(&scene.settings, &["users,orders"]);
+    insert(&scene.users(), 1..2).await;
+    insert(&scene.database.collection("orders"), 0..1).await;
+    silt.wait_where("a halt", |line| {
+        let message = line["message"].as_str().unwrap_or_default();
+        message.starts_with("halted:")
+    });
+    silt.signal(Signal::TERM);
+    let (status, silt) = silt.wait();
+    assert_eq!(status, 3, "{}", silt.text());
+    assert_eq!(silt.count("drained: all that was read is in the lake"), 0);
 }

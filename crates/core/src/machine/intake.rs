@@ -18,10 +18,7 @@ impl Before<'_> {
     fn point(&self) -> StreamPoint {
         match &self.previous {
             None => self.read.clone(),
-            Some(previous) => StreamPoint {
-                position: Position::After(ResumeToken::from_canonical(previous.token)),
-                read_until: Some(previous.cluster_time),
-            },
+            Some(previous) => StreamPoint::after(previous),
         }
     }
 }
@@ -69,7 +66,9 @@ impl Feed {
     }
 
     pub(super) fn stream_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
-        self.waiting = None;
+        if let Some(changes) = self.waiting.take() {
+            self.note_changes_dropped(&changes);
+        }
         if let Disposition::HistoryLost { oldest } = failure.disposition {
             return self.history_lost(failure, oldest, now, out);
         }
@@ -94,6 +93,8 @@ impl Feed {
         if self.stream == Stream::Open && self.reload.is_none() {
             self.waiting = Some(changes);
             self.take_waiting(now, out);
+        } else {
+            self.note_changes_dropped(&changes);
         }
     }
 
@@ -114,8 +115,15 @@ impl Feed {
             return;
         }
         match self.take_all(&changes, &lanes, now, out) {
-            Ok(()) => self.stream_responded(out),
+            Ok(()) => {
+                self.note_read_again(&changes);
+                if self.draining {
+                    self.lanes.seal_open(FlushReason::Drain);
+                }
+                self.stream_responded(out);
+            }
             Err(refusal) => {
+                self.note_changes_dropped(&changes);
                 out.push(Action::Close);
                 self.refused(refusal, now, out);
             }
@@ -212,6 +220,7 @@ impl Feed {
     pub(super) fn idle(&mut self, token: ResumeToken, out: &mut Actions) {
         if self.stream == Stream::Open && self.reload.is_none() {
             self.stream_responded(out);
+            self.note_looked_again(token.as_extended_json(), token.cluster_time());
             let read_until = self.progress.read().read_until;
             self.progress.set_read(StreamPoint {
                 position: Position::After(token),

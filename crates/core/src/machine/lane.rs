@@ -312,10 +312,10 @@ impl Lane {
         }
     }
 
-    /// When there may be something to do, in monotonic milliseconds. Who drains looks nothing up.
-    pub fn wake_at_ms(&self, now: Now, draining: bool) -> Option<u64> {
+    /// When there may be something to do, in monotonic milliseconds. A tail is only loaded for changes that need it.
+    pub fn wake_at_ms(&self, now: Now, loads_tail: bool) -> Option<u64> {
         let look = match self.tail_state {
-            TailState::Unknown(state) if !draining => state.wake_at_ms(),
+            TailState::Unknown(state) if loads_tail => state.wake_at_ms(),
             _ => None,
         };
         let commit = match &self.commit {

@@ -10,6 +10,7 @@
 //! be saved while the lanes' commits end in any order.
 
 mod commits;
+mod dropped;
 mod history;
 mod intake;
 mod lane;
@@ -35,6 +36,7 @@ use crate::gap::Gap;
 use crate::large_event::LargeEvent;
 use crate::position::{Checkpoint, ClusterTime, Departure};
 use commits::CommitEnd;
+use dropped::Dropped;
 use lane::Lane;
 use lanes::Lanes;
 use messages::Reporter;
@@ -142,8 +144,8 @@ pub struct Feed {
     has_restarted: bool,
 
     lanes: Lanes,
-    /// Changes that a drain let go, because another writer had moved on.
-    given_up_changes: u64,
+    /// Changes that were read and dropped, until they are read again.
+    dropped: Option<Dropped>,
 
     save: Attempt,
     save_backoff: Backoff,
@@ -200,7 +202,7 @@ impl Feed {
             waiting: None,
             has_restarted: false,
             lanes: Lanes::default(),
-            given_up_changes: 0,
+            dropped: None,
             save: Attempt::Ready,
             save_backoff: backoff(4),
             saved: None,
@@ -302,7 +304,7 @@ impl Feed {
         for id in self.lanes.busy_ids() {
             let reporter = &mut Reporter::of_lane(out, id);
             let lane = &mut self.lanes[id];
-            if !self.draining {
+            if !self.draining || self.waiting.is_some() {
                 lane.advance_tail(now, reporter);
             }
             lane.advance_commit(&self.config, now, reporter);
@@ -332,11 +334,9 @@ impl Feed {
         }
         self.stage = Stage::Loading;
         self.stream = Stream::Closed(Attempt::Ready);
+        self.note_all_dropped();
         self.waiting = None;
         self.has_restarted = false;
-        if self.draining {
-            self.given_up_changes += self.buffered_changes();
-        }
         self.progress.clear();
         self.lanes.clear();
         self.save = Attempt::Ready;
@@ -365,7 +365,7 @@ impl Feed {
             out.push(Action::Close);
             self.stream = Stream::Closed(Attempt::Ready);
         }
-        self.waiting = None;
+        // Changes that wait for a tail are still taken: they were read.
         self.lanes.seal_open(FlushReason::Drain);
         // There may be no later.
         self.hurry();
@@ -390,6 +390,7 @@ impl Feed {
             Stage::SavingStart => self.save != Attempt::Running,
             Stage::Running => {
                 self.lanes.are_archived()
+                    && self.waiting.is_none()
                     && !self.lanes.busy().any(Lane::is_loading_tail)
                     && !matches!(self.stream, Stream::TooLarge(_, Attempt::Running))
                     && self.save != Attempt::Running
@@ -416,7 +417,8 @@ impl Feed {
                     _ => None,
                 };
                 let lanes = self.lanes.busy();
-                let lanes = lanes.filter_map(|lane| lane.wake_at_ms(now, self.draining));
+                let loads_tails = !self.draining || self.waiting.is_some();
+                let lanes = lanes.filter_map(|lane| lane.wake_at_ms(now, loads_tails));
                 let save = self.save_at_ms();
                 stream.into_iter().chain(lanes).chain(save).min()
             }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::LaneId;
-use crate::position::{ClusterTime, Position};
+use crate::batch::{Change, Changes};
+use crate::position::{ClusterTime, Position, ResumeToken};
 
 /// What a feed of one collection passes over holds its position back as a batch would that began before
 /// the first change: there is nothing to save before the lake's end is met.
@@ -24,6 +25,17 @@ impl StreamPoint {
             position: Position::At(time),
             read_until: Some(time),
         }
+    }
+
+    pub fn after(change: &Change<'_>) -> Self {
+        Self {
+            position: Position::After(ResumeToken::from_canonical(change.token)),
+            read_until: Some(change.cluster_time),
+        }
+    }
+
+    pub fn after_last(changes: &Changes) -> Option<Self> {
+        changes.iter().last().map(|change| Self::after(&change))
     }
 }
 

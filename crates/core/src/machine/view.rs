@@ -154,11 +154,11 @@ impl Feed {
         held + self.lanes.busy().map(Lane::buffered_changes).sum::<u64>()
     }
 
-    /// Changes that a drain let go without knowing that the lake has them. The next start reads them
-    /// again.
+    /// Changes that were read and dropped without knowing that the lake has them, and that weren't read again since.
+    /// The next start reads them again.
     #[must_use]
     pub fn given_up_changes(&self) -> u64 {
-        self.given_up_changes
+        self.dropped.as_ref().map_or(0, |dropped| dropped.changes)
     }
 
     /// Whether a commit is under way or waits for its next try.

@@ -37,14 +37,14 @@ pub(super) fn plan() -> Plan {
 }
 
 /// One feed in a world where only what a test says happens.
-struct Bench {
-    world: World,
-    master: Master,
+pub(super) struct Bench {
+    pub world: World,
+    pub master: Master,
     config: Config,
 }
 
 impl Bench {
-    fn watching() -> Result<Self> {
+    pub fn watching() -> Result<Self> {
         Self::with(config(&plan(), 1, "wide"))
     }
 
@@ -61,7 +61,7 @@ impl Bench {
         })
     }
 
-    fn restart(&mut self) -> Result<()> {
+    pub fn restart(&mut self) -> Result<()> {
         self.config.seed += 1;
         self.master = Master::new(self.config.clone(), &self.world);
         self.master.give(&self.world, Input::Start)
@@ -78,33 +78,37 @@ impl Bench {
     }
 
     /// So many changes happen and are read.
-    fn read(&mut self, changes: usize) -> Result<()> {
-        self.world.source.happen(Happening {
-            changes,
-            seconds_later: 0,
-            is_transaction: false,
-            ends_in_invalidate: false,
-            line_len_bytes: 0,
-        });
+    pub fn read(&mut self, changes: usize) -> Result<()> {
+        self.happen(changes, false);
         self.master.deliver(&self.world, changes)
     }
 
-    fn give(&mut self, input: Input) -> Result<()> {
+    pub fn happen(&mut self, changes: usize, is_transaction: bool) {
+        self.world.source.happen(Happening {
+            changes,
+            seconds_later: 0,
+            is_transaction,
+            ends_in_invalidate: false,
+            line_len_bytes: 0,
+        });
+    }
+
+    pub fn give(&mut self, input: Input) -> Result<()> {
         self.master.give(&self.world, input)
     }
 
-    fn settle(&mut self) -> Result<()> {
+    pub fn settle(&mut self) -> Result<()> {
         self.master.settle(&mut self.world)?;
         self.world.check()
     }
 
-    fn pass(&mut self, ms: u64) -> Result<()> {
+    pub fn pass(&mut self, ms: u64) -> Result<()> {
         self.world.now.monotonic_ms += ms;
         self.world.now.unix_ms += i64::try_from(ms)?;
         self.give(Input::Tick)
     }
 
-    fn drain(&mut self) -> Result<()> {
+    pub fn drain(&mut self) -> Result<()> {
         self.master.life = Life::Draining;
         self.give(Input::Drain)?;
         self.settle()
@@ -127,7 +131,7 @@ impl Bench {
     }
 
     /// Ends the operation that this closure knows.
-    fn work(&mut self, is_it: impl Fn(&Pending) -> bool, fault: Fault) -> Result<()> {
+    pub fn work(&mut self, is_it: impl Fn(&Pending) -> bool, fault: Fault) -> Result<()> {
         let at = self.master.pending.iter().position(is_it);
         let at = at.context("no such operation")?;
         self.master.work(&mut self.world, at, fault)

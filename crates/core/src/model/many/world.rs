@@ -235,13 +235,17 @@ impl World {
 
     /// Whether all that is owed is in the lake, and the store knows.
     pub fn is_complete(&self) -> bool {
-        let mut all = 0..self.source.len();
         let stored = self.store.load();
         let is_stored = stored.is_some_and(|stored| {
             let place = self.source.place(&stored.checkpoint.position);
             place.changes >= self.source.len()
         });
-        is_stored && all.all(|index| self.is_archived(index))
+        is_stored && self.is_archived_up_to(self.source.len())
+    }
+
+    /// Whether the first so many changes are in the lake.
+    pub fn is_archived_up_to(&self, changes: usize) -> bool {
+        (0..changes).all(|index| self.is_archived(index))
     }
 
     pub fn summary(&self) -> String {
