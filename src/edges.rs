@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::options::{Compressor, FullDocumentBeforeChangeType, FullDocumentType};
+use mongodb::options::Compressor;
 
 use crate::checkpoint::{Checkpoints, LakeCheckpoints, MongoCheckpoints};
 use crate::lake::azure::credential::{self, Access, EntraIdentity};
@@ -78,16 +78,16 @@ pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
         watched: feed.watched.clone(),
         full_document: match feed.stream.full_document {
             FullDocument::Default => None,
-            FullDocument::UpdateLookup => Some(FullDocumentType::UpdateLookup),
-            FullDocument::WhenAvailable => Some(FullDocumentType::WhenAvailable),
-            FullDocument::Required => Some(FullDocumentType::Required),
+            FullDocument::UpdateLookup => Some("updateLookup"),
+            FullDocument::WhenAvailable => Some("whenAvailable"),
+            FullDocument::Required => Some("required"),
         },
         full_document_before_change: match feed.stream.full_document_before_change {
             FullDocumentBeforeChange::Off => None,
             FullDocumentBeforeChange::WhenAvailable => {
-                Some(FullDocumentBeforeChangeType::WhenAvailable)
+                Some("whenAvailable")
             }
-            FullDocumentBeforeChange::Required => Some(FullDocumentBeforeChangeType::Required),
+            FullDocumentBeforeChange::Required => Some("required"),
         },
         show_expanded_events: feed.stream.show_expanded_events,
         operation_types: feed.stream.operation_types.clone(),

@@ -47,9 +47,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the stream and reports until it ends. One task owns the stream and polls its futures to
-    /// completion: an [`EventStream`] can't be used again after a future of it was dropped. Another task encodes
-    /// while the server prepares its next reply.
+    /// Opens the stream and reports until it ends. Another task encodes while the server prepares its next reply.
     pub async fn run(self, position: Position, reports: mpsc::Sender<Report>) {
         let (messages, received) = mpsc::channel(MESSAGES_MAX);
         let encoder = Encoder {
@@ -216,10 +214,8 @@ impl Run {
                 Ok(None) if stream.is_alive() => {
                     self.send_parcel().await?;
                     self.gathering.turn = None;
-                    match stream.resume_token() {
-                        Ok(Some(token)) => self.note_idle(token).await?,
-                        Ok(None) => {}
-                        Err(error) => return Ok(End::Failed(error)),
+                    if let Some(token) = stream.resume_token() {
+                        self.note_idle(token.clone()).await?;
                     }
                 }
                 Ok(None) => {

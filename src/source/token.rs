@@ -1,34 +1,21 @@
-//! Converts resume tokens between the driver's form and the core's.
+//! Converts resume tokens between the server's form and the core's.
 
-use bson::{Bson, RawBson, RawDocument, Timestamp};
-use mongodb::change_stream::event::ResumeToken as DriverToken;
+use bson::{Bson, Document, RawDocument, Timestamp};
 
 use super::SourceError;
 use silt_core::extjson::{self, Mode};
 use silt_core::position::{ClusterTime, ResumeToken};
 
-/// Converts to the driver's token.
-pub(super) fn to_driver(token: &ResumeToken) -> Result<DriverToken, SourceError> {
+/// The server's form of a token.
+pub(super) fn to_document(token: &ResumeToken) -> Result<Document, SourceError> {
     let malformed = |error: String| SourceError::MalformedToken { reason: error };
     let json: serde_json::Value = serde_json::from_str(token.as_extended_json())
         .map_err(|error| malformed(error.to_string()))?;
-    let bson = Bson::try_from(json).map_err(|error| malformed(error.to_string()))?;
     // A JSON object may also represent another type: {"$date":0}.
-    if !matches!(bson, Bson::Document(_)) {
-        return Err(malformed("it isn't a document".to_owned()));
+    match Bson::try_from(json).map_err(|error| malformed(error.to_string()))? {
+        Bson::Document(document) => Ok(document),
+        _ => Err(malformed("it isn't a document".to_owned())),
     }
-    bson::deserialize_from_bson(bson).map_err(|error| malformed(error.to_string()))
-}
-
-/// Converts to the core's token.
-pub(super) fn from_driver(token: &DriverToken) -> Result<ResumeToken, SourceError> {
-    let malformed = |error: String| SourceError::MalformedToken { reason: error };
-    let bson = bson::serialize_to_bson(token).map_err(|error| malformed(error.to_string()))?;
-    let raw = RawBson::try_from(bson).map_err(|error| malformed(error.to_string()))?;
-    let RawBson::Document(document) = raw else {
-        return Err(malformed("it isn't a document".to_owned()));
-    };
-    from_raw(&document)
 }
 
 /// The core's token of an event.
@@ -41,7 +28,8 @@ pub(super) fn of_event(event: &RawDocument) -> Result<ResumeToken, SourceError> 
     from_raw(token)
 }
 
-fn from_raw(token: &RawDocument) -> Result<ResumeToken, SourceError> {
+/// Converts to the core's token.
+pub(super) fn from_raw(token: &RawDocument) -> Result<ResumeToken, SourceError> {
     let text = canonical(token).map_err(|error| SourceError::MalformedToken {
         reason: error.to_string(),
     })?;
@@ -65,6 +53,8 @@ pub(super) fn to_timestamp(time: ClusterTime) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use bson::RawDocumentBuf;
+
     use super::*;
 
     #[test]
@@ -74,10 +64,12 @@ mod tests {
             r#"{"_data":"82","_typeBits":{"$binary":{"base64":"gkA=","subType":"00"}}}"#,
         ] {
             let token = ResumeToken::from_canonical(text);
-            assert_eq!(from_driver(&to_driver(&token).unwrap()).unwrap(), token);
+            let document = to_document(&token).unwrap();
+            let document = RawDocumentBuf::try_from(&document).unwrap();
+            assert_eq!(from_raw(&document).unwrap(), token);
         }
         for text in ["{", r#"{"$date":0}"#] {
-            assert!(to_driver(&ResumeToken::from_canonical(text)).is_err());
+            assert!(to_document(&ResumeToken::from_canonical(text)).is_err());
         }
     }
 }

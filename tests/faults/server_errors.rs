@@ -41,13 +41,16 @@ enum Place {
     FirstGetMore,
     /// Changes were read, and wait in memory.
     GetMoreBehindChanges,
+    /// The same, and the first attempt to open the stream again fails too.
+    Reopen,
 }
 
-const PLACES: [Place; 4] = [
+const PLACES: [Place; 5] = [
     Place::FirstOpen,
     Place::Open,
     Place::FirstGetMore,
     Place::GetMoreBehindChanges,
+    Place::Reopen,
 ];
 /// What was read and waits.
 const CHANGES: usize = 100;
@@ -159,7 +162,7 @@ impl Trial {
                 self.ledger.insert(&self.scene, 1).await;
                 (silt, failing)
             }
-            Place::GetMoreBehindChanges => {
+            Place::GetMoreBehindChanges | Place::Reopen => {
                 let mut silt = self.watching();
                 self.ledger.insert(&self.scene, CHANGES).await;
                 silt.wait_until_read("users", CHANGES as u64);
@@ -200,10 +203,12 @@ impl Trial {
             }
             Failure::ClosedConnection => doc! { "closeConnection": true },
         };
-        let (command, times) = match place {
+        let (commands, times) = match place {
             // The driver may try three times before silt hears of it.
-            Place::FirstOpen | Place::Open => ("aggregate", 3),
-            Place::FirstGetMore | Place::GetMoreBehindChanges => ("getMore", 1),
+            Place::FirstOpen | Place::Open => (&["aggregate"][..], 3),
+            Place::FirstGetMore | Place::GetMoreBehindChanges => (&["getMore"][..], 1),
+            // A stream that the driver resumes by itself would begin anew where it was first opened.
+            Place::Reopen => (&["getMore", "aggregate"][..], 2),
         };
         let strikes = match outcome {
             Outcome::GoesOn => Strikes::Times(times),
@@ -212,7 +217,7 @@ impl Trial {
         FailPoint::arm(
             &self.scene.client,
             &self.app_name,
-            &[command],
+            commands,
             strikes,
             &failure,
         )

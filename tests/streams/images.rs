@@ -1,7 +1,6 @@
 //! What changes carry of their documents, and the events that are shown only if asked for.
 
 use bson::{Document, doc};
-use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 use serde_json::{Value, json};
 
 use silt::source::{ServerVersion, StreamOptions};
@@ -14,8 +13,8 @@ use crate::harness::streams::{Stream, at, next, one, plain};
 /// asks for so much of them.
 async fn changes(
     keeps_images: bool,
-    full_document: Option<FullDocumentType>,
-    before: Option<FullDocumentBeforeChangeType>,
+    full_document: Option<&'static str>,
+    before: Option<&'static str>,
 ) -> (Stream, StreamOptions) {
     let scene = Scene::new().await;
     if keeps_images {
@@ -41,16 +40,16 @@ async fn images_come_as_asked_and_the_delta_always() {
     let images = [
         (None, None),
         (
-            Some(FullDocumentType::UpdateLookup),
-            Some(FullDocumentBeforeChangeType::Off),
+            Some("updateLookup"),
+            Some("off"),
         ),
         (
-            Some(FullDocumentType::WhenAvailable),
-            Some(FullDocumentBeforeChangeType::WhenAvailable),
+            Some("whenAvailable"),
+            Some("whenAvailable"),
         ),
         (
-            Some(FullDocumentType::Required),
-            Some(FullDocumentBeforeChangeType::Required),
+            Some("required"),
+            Some("required"),
         ),
     ];
     let can_keep_images = Scene::new().await.keeps_images().await;

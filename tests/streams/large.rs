@@ -1,7 +1,6 @@
 //! Changes that are larger than a document may be.
 
 use bson::{Document, Timestamp, doc};
-use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 use mongodb::{Client, Collection};
 use serde_json::{Value, json};
 
@@ -54,7 +53,7 @@ impl World {
 
     fn options(&self) -> StreamOptions {
         let mut options = plain(one("mydb", "users"));
-        options.full_document = Some(FullDocumentType::UpdateLookup);
+        options.full_document = Some("updateLookup");
         options
     }
 
@@ -280,8 +279,8 @@ async fn the_largest_change_there_is_comes_whole() {
             .unwrap();
     }
     let mut options = world.options();
-    options.full_document = Some(FullDocumentType::Required);
-    options.full_document_before_change = Some(FullDocumentBeforeChangeType::Required);
+    options.full_document = Some("required");
+    options.full_document_before_change = Some("required");
     let mut stream = world.read(options, at(world.since)).await;
     stream.read(2).await;
     let change = &stream.changes[1].1;

@@ -1,7 +1,6 @@
 //! What a server doesn't do for a stream is told with the setting and the mend.
 
 use bson::{Document, doc};
-use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 
 use silt::source::StreamOptions;
 use silt_core::failure::{Disposition, Failure};
@@ -61,8 +60,8 @@ async fn options_that_an_old_server_does_not_know_are_named_with_the_version_tha
         let mongod = Server::mongod_with(version);
         let cases = vec![
             with(|options| options.show_expanded_events = true),
-            with(|options| options.full_document = Some(FullDocumentType::WhenAvailable)),
-            with(|options| options.full_document = Some(FullDocumentType::Required)),
+            with(|options| options.full_document = Some("whenAvailable")),
+            with(|options| options.full_document = Some("required")),
         ];
         for failure in failures(&mongod, cases).await {
             is_halt(
@@ -75,7 +74,7 @@ async fn options_that_an_old_server_does_not_know_are_named_with_the_version_tha
             );
         }
         // These servers know the option, and keep images another way.
-        let before = Some(FullDocumentBeforeChangeType::Required);
+        let before = Some("required");
         let cases = vec![with(|options| options.full_document_before_change = before)];
         for failure in failures(&mongod, cases).await {
             is_halt(&failure, &["FULL_DOCUMENT_BEFORE_CHANGE=required"]);
@@ -137,7 +136,7 @@ async fn what_the_pipeline_is_not_at_fault_for_is_told_as_ever() {
     let mongod = Server::mongod_with(&["--version", "5.0.4"]);
     let cases = vec![with(|options| {
         options.pipeline = vec![doc! { "$match": { "fullDocument.a": 1 } }];
-        options.full_document = Some(FullDocumentType::WhenAvailable);
+        options.full_document = Some("whenAvailable");
     })];
     is_halt(
         &failures(&mongod, cases).await[0],

@@ -3,25 +3,30 @@
 mod filter;
 mod options;
 mod patience;
+mod reply;
 
 use std::time::Duration;
 
-use bson::{Document, RawDocumentBuf};
-use mongodb::action::Watch;
-use mongodb::change_stream::ChangeStream;
-use mongodb::options::ReadConcern;
+use bson::{Document, RawDocumentBuf, doc};
+use futures::StreamExt as _;
+use mongodb::options::{AggregateOptions, ReadConcern};
+use mongodb::raw_batch_cursor::RawBatchCursor;
 
 use super::{Deployment, SourceError, token};
 pub use options::StreamOptions;
 #[cfg(test)]
 pub(super) use options::tests::plain;
 pub use patience::Patience;
+use reply::Reply;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::{Position, ResumeToken};
 
 /// How long the server waits for a change before it answers with none. Every answer costs both sides, and a
 /// hundred idle collections ask all the time.
 const AWAIT_LIMIT_MS: u64 = 2000;
+
+/// Where a stream over all databases is opened.
+const CLUSTER_DATABASE: &str = "admin";
 
 /// A request for a stream.
 #[derive(Clone, Debug)]
@@ -49,51 +54,69 @@ impl<'a> Request<'a> {
     /// Opens the stream.
     pub(super) async fn open(self, deployment: &Deployment) -> Result<EventStream, SourceError> {
         let client = deployment.client();
-        let limit = deployment.request_limit();
-        let options = self.options;
-        let stream = match &options.watched {
-            Watched::Collection(origin) => {
-                let database = client.database(&origin.database);
-                let collection = database.collection::<Document>(&origin.collection);
-                self.configure(collection.watch(), limit)?.await
+        let stages = self.stages()?;
+        let options = self.aggregate_options(deployment.request_limit());
+        let cursor = match &self.options.watched {
+            Watched::Collection(namespace) => {
+                let database = client.database(&namespace.database);
+                let collection = database.collection::<Document>(&namespace.collection);
+                let stream = collection.aggregate(stages).with_options(options);
+                stream.batch().await?
             }
-            Watched::Many { selection, .. } => match selection.only_database() {
-                Some(name) => {
-                    let database = client.database(name);
-                    self.configure(database.watch(), limit)?.await
-                }
-                None => self.configure(client.watch(), limit)?.await,
-            },
+            Watched::Many { selection, .. } => {
+                let database = selection.only_database().unwrap_or(CLUSTER_DATABASE);
+                let database = client.database(database);
+                let stream = database.aggregate(stages).with_options(options);
+                stream.batch().await?
+            }
         };
-        Ok(EventStream {
-            stream: stream?.with_type(),
-        })
+        Ok(EventStream::new(cursor))
     }
 
-    fn configure(self, mut watch: Watch<'_>, limit: Duration) -> Result<Watch<'_>, SourceError> {
+    /// The stream's pipeline, with the stage that makes it one.
+    fn stages(&self) -> Result<Vec<Document>, SourceError> {
+        let mut stages = vec![doc! { "$changeStream": self.change_stream()? }];
+        stages.extend(filter::pipeline(self.options));
+        stages.extend(self.stages.iter().cloned());
+        Ok(stages)
+    }
+
+    /// The options of `$changeStream`. One that an older server doesn't know is only sent if it is set.
+    fn change_stream(&self) -> Result<Document, SourceError> {
         let options = self.options;
-        let mut stages = filter::pipeline(options);
-        stages.extend(self.stages);
-        watch = watch
-            .pipeline(stages)
-            // The only level that change streams accept; the cluster's default may be another one.
-            .read_concern(ReadConcern::majority())
-            .batch_size(self.batch_changes)
-            .max_await_time(await_limit(limit));
-        if let Some(full_document) = &options.full_document {
-            watch = watch.full_document(full_document.clone());
+        let mut stage = Document::new();
+        if let Some(full_document) = options.full_document {
+            stage.insert("fullDocument", full_document);
         }
-        if let Some(before) = &options.full_document_before_change {
-            watch = watch.full_document_before_change(before.clone());
+        if let Some(before) = options.full_document_before_change {
+            stage.insert("fullDocumentBeforeChange", before);
         }
         if options.show_expanded_events {
-            // Older servers refuse the option, so it is only sent if it is set.
-            watch = watch.show_expanded_events(true);
+            stage.insert("showExpandedEvents", true);
         }
-        Ok(match &self.position {
-            Position::At(time) => watch.start_at_operation_time(token::to_timestamp(*time)),
-            Position::After(token) => watch.start_after(token::to_driver(token)?),
-        })
+        if let Watched::Many { selection, .. } = &options.watched
+            && selection.only_database().is_none()
+        {
+            stage.insert("allChangesForCluster", true);
+        }
+        match &self.position {
+            Position::At(time) => {
+                stage.insert("startAtOperationTime", token::to_timestamp(*time));
+            }
+            Position::After(token) => {
+                stage.insert("startAfter", token::to_document(token)?);
+            }
+        }
+        Ok(stage)
+    }
+
+    fn aggregate_options(&self, request_limit: Duration) -> AggregateOptions {
+        AggregateOptions::builder()
+            .batch_size(self.batch_changes)
+            .max_await_time(await_limit(request_limit))
+            // The only level that change streams accept; the cluster's default may be another one.
+            .read_concern(ReadConcern::majority())
+            .build()
     }
 }
 
@@ -102,18 +125,64 @@ fn await_limit(request_limit: Duration) -> Duration {
     Duration::from_millis(AWAIT_LIMIT_MS).min(request_limit / 2)
 }
 
-/// An open change stream. After one of its futures was dropped unfinished it can't be used again: the driver's
-/// cursor is lost with the future.
-#[derive(Debug)]
+/// An open change stream.
+///
+/// It is an aggregation, not the driver's change stream, because that resumes by itself after an error. If the first
+/// attempt to resume fails, the driver (3.9.1) repeats it without the token, and the stream begins anew where it was
+/// first opened. Here each error ends the stream, and the state machine opens another one.
 pub(super) struct EventStream {
-    stream: ChangeStream<RawDocumentBuf>,
+    /// `None` after an error: the server may have moved its cursor on.
+    cursor: Option<RawBatchCursor>,
+    reply: Option<Reply>,
+    /// The token of the last reply.
+    token: Option<ResumeToken>,
 }
 
 impl EventStream {
+    fn new(cursor: RawBatchCursor) -> Self {
+        Self {
+            cursor: Some(cursor),
+            reply: None,
+            token: None,
+        }
+    }
+
     /// The next event of the last reply, or of one more reply. `None` if that had none, or if the stream has
     /// ended.
     pub(super) async fn next_if_any(&mut self) -> Result<Option<RawDocumentBuf>, SourceError> {
-        Ok(self.stream.next_if_any().await?)
+        if let Some(event) = self.next_received()? {
+            return Ok(Some(event));
+        }
+        let Some(cursor) = &mut self.cursor else {
+            return Ok(None);
+        };
+        let reply = match cursor.next().await {
+            Some(Ok(batch)) => Reply::parse(batch),
+            Some(Err(error)) => Err(error.into()),
+            None => {
+                self.cursor = None;
+                return Ok(None);
+            }
+        };
+        let reply = reply.inspect_err(|_| self.cursor = None)?;
+        if reply.is_last() {
+            self.cursor = None;
+        }
+        self.token = reply.token()?;
+        self.reply = Some(reply);
+        self.next_received()
+    }
+
+    /// The next event of the last reply.
+    fn next_received(&mut self) -> Result<Option<RawDocumentBuf>, SourceError> {
+        let Some(reply) = &mut self.reply else {
+            return Ok(None);
+        };
+        let event = reply.next_event()?.map(ToOwned::to_owned);
+        if event.is_none() {
+            self.reply = None;
+        }
+        Ok(event)
     }
 
     /// Waits for the next event.
@@ -130,14 +199,13 @@ impl EventStream {
         Err(SourceError::Closed)
     }
 
-    /// Whether the server may still send events.
+    /// Whether more events may come.
     pub(super) fn is_alive(&self) -> bool {
-        self.stream.is_alive()
+        self.cursor.is_some() || self.reply.is_some()
     }
 
     /// The token of the last reply, up to which the server has read the oplog.
-    pub(super) fn resume_token(&self) -> Result<Option<ResumeToken>, SourceError> {
-        let token = self.stream.resume_token();
-        token.map(|token| token::from_driver(&token)).transpose()
+    pub(super) fn resume_token(&self) -> Option<&ResumeToken> {
+        self.token.as_ref()
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use bson::{Bson, Document};
-use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
 use sha2::{Digest as _, Sha256};
 
 use crate::source::SourceError;
@@ -23,9 +22,9 @@ pub struct StreamOptions {
     /// The collections.
     pub watched: Watched,
     /// `fullDocument` for updates; `None` is the server's default, which omits it.
-    pub full_document: Option<FullDocumentType>,
+    pub full_document: Option<&'static str>,
     /// `fullDocumentBeforeChange`; `None` is the server's default, which omits it.
-    pub full_document_before_change: Option<FullDocumentBeforeChangeType>,
+    pub full_document_before_change: Option<&'static str>,
     /// Whether to include events that are off by default: `create`, `createIndexes`, `modify`…
     pub show_expanded_events: bool,
     /// The operation types to include; all if empty.
@@ -149,8 +148,8 @@ pub(super) mod tests {
     fn the_fingerprint_of_a_plain_collection_never_changes() {
         let mut options = plain(Watched::Collection(Namespace::new("mydb", "users")));
         assert_eq!(options.stream_hash(), "collection stream, no pipeline");
-        options.full_document = Some(FullDocumentType::Required);
-        options.full_document_before_change = Some(FullDocumentBeforeChangeType::Required);
+        options.full_document = Some("required");
+        options.full_document_before_change = Some("required");
         options.on_large_event = OnLargeEvent::Record;
         options.cursor_batch_changes = 7;
         options.mode = Mode::Canonical;
