@@ -84,9 +84,7 @@ pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
         },
         full_document_before_change: match feed.stream.full_document_before_change {
             FullDocumentBeforeChange::Off => None,
-            FullDocumentBeforeChange::WhenAvailable => {
-                Some("whenAvailable")
-            }
+            FullDocumentBeforeChange::WhenAvailable => Some("whenAvailable"),
             FullDocumentBeforeChange::Required => Some("required"),
         },
         show_expanded_events: feed.stream.show_expanded_events,

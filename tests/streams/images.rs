@@ -39,18 +39,9 @@ async fn changes(
 async fn images_come_as_asked_and_the_delta_always() {
     let images = [
         (None, None),
-        (
-            Some("updateLookup"),
-            Some("off"),
-        ),
-        (
-            Some("whenAvailable"),
-            Some("whenAvailable"),
-        ),
-        (
-            Some("required"),
-            Some("required"),
-        ),
+        (Some("updateLookup"), Some("off")),
+        (Some("whenAvailable"), Some("whenAvailable")),
+        (Some("required"), Some("required")),
     ];
     let can_keep_images = Scene::new().await.keeps_images().await;
     for keeps_images in [true, false] {

@@ -47,7 +47,10 @@ impl Reply {
     /// The token up to which the server has read the oplog. MongoDB sends it since 4.0.7.
     pub(crate) fn token(&self) -> Result<Option<ResumeToken>, SourceError> {
         let cursor = self.batch.as_raw_document().get_document("cursor");
-        match cursor.map_err(malformed)?.get_document("postBatchResumeToken") {
+        match cursor
+            .map_err(malformed)?
+            .get_document("postBatchResumeToken")
+        {
             Ok(token) => token::from_raw(token).map(Some),
             Err(_) => Ok(None),
         }
@@ -91,7 +94,11 @@ mod tests {
 
     #[test]
     fn an_array_is_walked_element_by_element() {
-        let events = [rawdoc! {}, rawdoc! { "a": 1 }, rawdoc! { "b": { "c": "text" } }];
+        let events = [
+            rawdoc! {},
+            rawdoc! { "a": 1 },
+            rawdoc! { "b": { "c": "text" } },
+        ];
         let mut array = RawArrayBuf::new();
         for event in (0..4).flat_map(|_| events.clone()) {
             array.push(event);
