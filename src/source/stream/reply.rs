@@ -1,5 +1,7 @@
 //! One reply of the server to a stream: its events, in the memory in which they came.
 
+use std::fmt::Display;
+
 use bson::RawDocument;
 use mongodb::raw_batch_cursor::RawBatch;
 
@@ -31,7 +33,7 @@ impl Reply {
     pub(crate) fn parse(batch: RawBatch) -> Result<Self, SourceError> {
         let cursor = batch.as_raw_document().get_document("cursor");
         let id = cursor.and_then(|cursor| cursor.get_i64("id"));
-        let is_last = id.map_err(malformed)? == 0;
+        let is_last = id.map_err(|error| malformed(&error))? == 0;
         Ok(Self {
             batch,
             next_at: LENGTH_BYTES,
@@ -63,9 +65,12 @@ impl Reply {
         if rest.len() <= END_BYTES {
             return Ok(None);
         }
-        let (event, element_bytes) = first_document(rest).ok_or_else(|| malformed("cut off"))?;
+        let (event, element_bytes) =
+            first_document(rest).ok_or_else(|| malformed(&"the reply is cut off"))?;
         self.next_at += element_bytes;
-        RawDocument::from_bytes(event).map(Some).map_err(malformed)
+        RawDocument::from_bytes(event)
+            .map(Some)
+            .map_err(|error| malformed(&error))
     }
 }
 
@@ -80,7 +85,7 @@ fn first_document(elements: &[u8]) -> Option<(&[u8], usize)> {
     Some((document, 1 + key_bytes + length))
 }
 
-fn malformed(reason: impl ToString) -> SourceError {
+fn malformed(reason: &dyn Display) -> SourceError {
     SourceError::MalformedEvent {
         reason: reason.to_string(),
     }
