@@ -50,7 +50,7 @@ impl Reply {
     pub(crate) fn token(&self) -> Result<Option<ResumeToken>, SourceError> {
         let cursor = self.batch.as_raw_document().get_document("cursor");
         match cursor
-            .map_err(malformed)?
+            .map_err(|error| malformed(&error))?
             .get_document("postBatchResumeToken")
         {
             Ok(token) => token::from_raw(token).map(Some),
