@@ -49,8 +49,7 @@ async fn images_come_as_asked_and_the_delta_always() {
             continue;
         }
         for (at, (full_document, before)) in images.iter().enumerate() {
-            let (mut stream, options) =
-                changes(keeps_images, full_document.clone(), before.clone()).await;
+            let (mut stream, options) = changes(keeps_images, *full_document, *before).await;
             if at >= 2 && !can_keep_images {
                 let failure = stream.read_to_end().await.unwrap();
                 assert!(failure.message.contains("need MongoDB 6.0"));
