@@ -1,9 +1,11 @@
 //! The files are read by the programs that users use.
 
 use bson::doc;
+use silt_core::file::hour_file::HourFileName;
 
+use crate::harness::folder::NamesWatch;
 use crate::harness::python;
-use crate::harness::scene::Scene;
+use crate::harness::scene::{Scene, insert};
 use crate::harness::silt::Silt;
 
 async fn archive(format: &str, compression: &str) -> Scene {
@@ -51,6 +53,34 @@ async fn python_duckdb_and_jq_read_every_format() {
             }
             assert_eq!(output.lines().count(), 3, "{output}");
         }
+    }
+}
+
+/// The changes that DuckDB finds with a pattern.
+const COUNT: &str = "import duckdb, sys\n\
+    source = f\"read_json('{sys.argv[1]}', format='newline_delimited')\"\n\
+    print(*duckdb.sql(f'SELECT count(*) FROM {source}').fetchone())";
+
+#[tokio::test]
+async fn a_pattern_finds_hour_files_only_while_silt_writes() {
+    let scene = Scene::new().await.with("OUTPUT_FORMAT", "ndjson");
+    std::fs::create_dir_all(scene.lake().join("users")).unwrap();
+    let watch = NamesWatch::new(&scene.lake().join("users"));
+    let mut silt = Silt::watching(&scene.settings, &["users"]);
+    let pattern = format!("{}/users/*", scene.lake().display());
+    for changes in [4, 8, 12] {
+        insert(&scene.users(), changes - 4..changes).await;
+        let count = usize::try_from(changes).unwrap();
+        scene.flush_until(&mut silt, "users", count).await;
+        assert_eq!(python(COUNT, &[&pattern]).trim(), count.to_string());
+    }
+    let hidden = std::fs::read_dir(scene.lake().join("_silt/.hidden/users")).unwrap();
+    assert!(hidden.count() > 0, "a twin was there to be found");
+    silt.drain();
+    let names = watch.names();
+    assert!(!names.is_empty());
+    for name in names {
+        assert!(name.parse::<HourFileName>().is_ok(), "{name}");
     }
 }
 

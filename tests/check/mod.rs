@@ -96,7 +96,7 @@ async fn a_feed_that_runs_is_no_hindrance_and_its_position_is_told() {
         scene.flush_until(&mut silt, "users", count).await;
     }
     let hidden = || {
-        let folder = std::fs::read_dir(scene_lake.join("users")).unwrap();
+        let folder = std::fs::read_dir(scene_lake.join("_silt/.hidden/users")).unwrap();
         let names = folder.map(|entry| entry.unwrap().file_name());
         names.collect::<std::collections::BTreeSet<_>>()
     };

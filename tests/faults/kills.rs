@@ -77,7 +77,7 @@ fn kills_at_the_steps_of_a_local_commit_lose_nothing() {
             let mut steps = [Step::Created, Step::Written, Step::Published].repeat(2);
             random.shuffle(&mut steps);
             for step in steps {
-                let mut watch = FolderWatch::new(&scene.lake().join(folder));
+                let mut watch = FolderWatch::new(&scene.lake(), folder);
                 for _ in 0..random.u32(1..5) {
                     watch.wait_for(step);
                 }
@@ -87,5 +87,13 @@ fn kills_at_the_steps_of_a_local_commit_lose_nothing() {
             }
         }
         load.end().await.verify(&scene, silt).await;
+        // Each start has swept what the killed one left.
+        for (folder, expected) in [("users", 0), ("_silt/.hidden/users", 1)] {
+            let names = std::fs::read_dir(scene.lake().join(folder)).unwrap();
+            let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let hidden: Vec<_> = names.filter(|name| name.starts_with('.')).collect();
+            assert_eq!(hidden.len(), expected, "{folder}: {hidden:?}");
+            assert!(hidden.iter().all(|name| name == ".silt.lock"), "{hidden:?}");
+        }
     });
 }

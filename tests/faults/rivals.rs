@@ -174,12 +174,9 @@ impl Rivals {
         if self.scene.settings["CHECKPOINT_STORE"] == "lake" {
             folders.push("_silt/checkpoints");
         }
-        let folder = self
-            .scene
-            .lake()
-            .join(folders[random.usize(..folders.len())]);
+        let folder = folders[random.usize(..folders.len())];
         let step = [Step::Created, Step::Written, Step::Published][random.usize(..3)];
-        FolderWatch::new(&folder).wait_for(step);
+        FolderWatch::new(&self.scene.lake(), folder).wait_for(step);
         self.first.signal(Signal::STOP);
     }
 

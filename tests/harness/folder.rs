@@ -23,6 +23,30 @@ pub enum Step {
     Published,
 }
 
+/// The names that appear in a folder from now on, however briefly.
+pub struct NamesWatch(OwnedFd);
+
+impl NamesWatch {
+    pub fn new(folder: &Path) -> Self {
+        let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+        let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        inotify::add_watch(&queue, folder, flags).unwrap();
+        Self(queue)
+    }
+
+    /// Those so far.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 4096];
+        let mut reader = Reader::new(&self.0, &mut buffer);
+        while let Ok(event) = reader.next() {
+            assert!(!event.events().contains(ReadFlags::QUEUE_OVERFLOW));
+            names.extend(event.file_name().map(|name| name.to_string_lossy().into()));
+        }
+        names
+    }
+}
+
 /// What happens in a folder from now on.
 pub struct FolderWatch {
     folder: PathBuf,
@@ -31,12 +55,22 @@ pub struct FolderWatch {
 }
 
 impl FolderWatch {
-    pub fn new(folder: &Path) -> Self {
+    pub fn new(lake: &Path, folder: &str) -> Self {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
         let flags = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO;
-        inotify::add_watch(&queue, folder, flags).unwrap();
+        let hidden = match folder.strip_prefix("_silt/") {
+            // silt's own folders keep their hidden files.
+            Some(_) => lake.join(folder),
+            None => lake.join("_silt/.hidden").join(folder),
+        };
+        let folder = lake.join(folder);
+        // Before the first commit it doesn't exist.
+        std::fs::create_dir_all(&hidden).unwrap();
+        for place in [&folder, &hidden] {
+            inotify::add_watch(&queue, place, flags).unwrap();
+        }
         Self {
-            folder: folder.to_owned(),
+            folder,
             queue,
             steps: VecDeque::new(),
         }

@@ -66,7 +66,7 @@ async fn another_process_that_sweeps_or_is_killed_does_no_harm() {
     let (mut file, mut version) = written(&lake, "users", "json", 4).await;
     let path = lake::tail::path(&origin, file.name);
     for number in 4..8 {
-        let hidden = folder.path().join("users/.2024-01-15-14.json.twin");
+        let hidden = hidden(&folder, "users").join(".2024-01-15-14.json.twin");
         if number % 2 == 0 {
             LocalLake::new(folder.path().to_owned())
                 .sweep("users")
@@ -92,20 +92,95 @@ async fn leftovers_of_a_killed_process_are_swept() {
     let folder = tempfile::tempdir().unwrap();
     let lake = LocalLake::new(folder.path().to_owned());
     written(&lake, "users", "json", 3).await;
-    let users = folder.path().join("users");
-    fs::write(users.join(".2024-01-15-13.json.twin"), "leftover").unwrap();
-    fs::write(users.join(".2024-01-15-13.json.new"), "leftover").unwrap();
+    let (users, hidden) = (folder.path().join("users"), hidden(&folder, "users"));
+    assert_eq!(names(&users), ["2024-01-15-14.json"]);
+    assert_eq!(names(&hidden).len(), 2, "a lock and a twin");
+    // Older versions left theirs in the folder itself.
+    for place in [&users, &hidden] {
+        fs::write(place.join(".2024-01-15-13.json.twin"), "leftover").unwrap();
+        fs::write(place.join(".2024-01-15-13.json.new"), "leftover").unwrap();
+        fs::write(place.join(".silt.lock"), "").unwrap();
+    }
     // A new process, after the old one was killed.
     LocalLake::new(folder.path().to_owned())
         .sweep("users")
         .await;
     drop(lake);
-    let mut names: Vec<String> = fs::read_dir(&users)
-        .unwrap()
+    assert_eq!(names(&users), ["2024-01-15-14.json"]);
+    assert_eq!(names(&hidden), [".silt.lock"]);
+}
+
+/// Older versions lock a file in the folder itself.
+#[tokio::test]
+async fn a_writer_of_an_older_version_is_excluded() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    let state = written(&lake, "users", "json", 2).await;
+    let older_path = folder.path().join("users/.silt.lock");
+    let older = fs::File::create(&older_path).unwrap();
+    older.lock().unwrap();
+    for is_swept in [false, true] {
+        if is_swept {
+            lake.sweep("users").await;
+        }
+        let error = append_next(&lake, "users", (&state.0, &state.1), 2)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, LakeError::Locked { .. }), "{error}");
+    }
+    assert!(older_path.exists(), "its writer needs it");
+    older.unlock().unwrap();
+    let state = append_next(&lake, "users", (&state.0, &state.1), 2)
+        .await
+        .unwrap();
+    lake.sweep("users").await;
+    assert_eq!(names(&folder.path().join("users")), ["2024-01-15-14.json"]);
+    // One that opened its lock file before it was removed may lock it only now.
+    older.lock().unwrap();
+    let error = append_next(&lake, "users", (&state.0, &state.1), 3)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LakeError::Locked { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_on_a_file_system_of_its_own_keeps_its_hidden_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    let device = |folder: &tempfile::TempDir| fs::metadata(folder.path()).unwrap().dev();
+    assert_ne!(device(&folder), device(&other));
+    std::os::unix::fs::symlink(other.path(), folder.path().join("users")).unwrap();
+    let lake = LocalLake::new(folder.path().to_owned());
+    let (file, version) = written(&lake, "users", "json", 3).await;
+    // Another process, which finds out for itself.
+    let second = LocalLake::new(folder.path().to_owned());
+    append_next(&second, "users", (&file, &version), 3)
+        .await
+        .unwrap();
+    let error = append_next(&lake, "users", (&file, &version), 4)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LakeError::Stale { .. }), "{error}");
+    drop((lake, second));
+    LocalLake::new(folder.path().to_owned())
+        .sweep("users")
+        .await;
+    assert_eq!(names(other.path()), [".silt.lock", "2024-01-15-14.json"]);
+    assert_eq!(names(&hidden(&folder, "users")), [".silt.lock"]);
+}
+
+/// Where the lake keeps the hidden files of a folder.
+fn hidden(lake: &tempfile::TempDir, folder: &str) -> std::path::PathBuf {
+    lake.path().join("_silt/.hidden").join(folder)
+}
+
+fn names(folder: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, [".silt.lock", "2024-01-15-14.json"]);
+    names
 }
 
 #[tokio::test]
@@ -174,9 +249,8 @@ async fn files_that_grow_concurrently_keep_their_twins_until_they_are_closed() {
         );
     }
     let twins = || {
-        let entries = fs::read_dir(folder.path().join("users/snapshot")).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.ends_with(".twin")).count()
+        let names = names(&hidden(&folder, "users/snapshot"));
+        names.iter().filter(|name| name.ends_with(".twin")).count()
     };
     assert_eq!(twins(), 2);
     lake.close(&path(parts[0])).await;
@@ -192,8 +266,10 @@ async fn listing_leaves_hidden_files_alone() {
     let folder = tempfile::tempdir().unwrap();
     let lake = LocalLake::new(folder.path().to_owned());
     let (file, _) = written(&lake, "users", "json", 3).await;
-    let hidden = folder.path().join("users/.other.twin");
+    let older = folder.path().join("users/.other.twin");
+    let hidden = hidden(&folder, "users").join(".other.twin");
     fs::write(&hidden, "of another process").unwrap();
+    fs::write(&older, "of another process, of an older version").unwrap();
     let reader = LocalLake::new(folder.path().to_owned());
     assert_eq!(reader.list("users").await.unwrap().len(), 1);
     reader.walk("").try_next().await.unwrap().unwrap();
@@ -202,7 +278,7 @@ async fn listing_leaves_hidden_files_alone() {
         .unwrap()
         .unwrap();
     assert_eq!(seen.last, file.last);
-    assert!(hidden.exists());
+    assert!(hidden.exists() && older.exists());
     reader.sweep("users").await;
-    assert!(!hidden.exists());
+    assert!(!hidden.exists() && !older.exists());
 }

@@ -70,11 +70,18 @@ pub(super) fn publish_new(new: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Replaces the published file with `next`. Returns whether the old one is now at `next`'s path.
-pub(super) fn publish_over(next: &Path, path: &Path) -> io::Result<bool> {
+/// Whether the file that was replaced is now where its replacement was. Some file systems can't do that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exchanged {
+    Yes,
+    No,
+}
+
+/// Replaces the published file with `next`.
+pub(super) fn publish_over(next: &Path, path: &Path) -> io::Result<Exchanged> {
     match renameat_with(CWD, next, CWD, path, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(true),
-        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(next, path).map(|()| false),
+        Ok(()) => Ok(Exchanged::Yes),
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(next, path).map(|()| Exchanged::No),
         Err(errno) => Err(errno.into()),
     }
 }

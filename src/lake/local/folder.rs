@@ -1,99 +1,29 @@
 //! File operations in one folder of a local lake. All of them block.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::ioctl_ficlone;
 
 use super::super::{
     Base, FileInfo, FileState, LakeError, LakePath, Prepared, Segments, SmallFile, Version,
 };
 use super::disk::{
-    copy_range, create_new, publish_new, publish_over, sync_folder, version, write_new,
+    Exchanged, copy_range, publish_new, publish_over, sync_folder, version, write_new,
 };
-use super::open_watch::{OpenWatches, Watch};
+use super::lock::FolderLock;
+use super::open_watch::Watch;
+use super::twin::{Published, Tracked, Twin, copy, finish};
 use silt_core::file::layout::Addition;
+use silt_core::namespace::names;
 
-const LOCK_NAME: &str = ".silt.lock";
+/// Below silt's own folder: hidden files of all folders whose files readers look for with patterns. The dot keeps
+/// it out of listings.
+const HIDDEN_FOLDER: &str = ".hidden";
 const TWIN_SUFFIX: &str = ".twin";
 const NEW_SUFFIX: &str = ".new";
 
 type Result<T> = std::result::Result<T, LakeError>;
-
-/// A lock on a folder against other processes, until it is dropped.
-#[derive(Debug)]
-pub(super) struct FolderLock(File);
-
-impl Drop for FolderLock {
-    fn drop(&mut self) {
-        // Closing it is not enough: a child process that was just forked may hold it a moment longer.
-        let _ = self.0.unlock();
-    }
-}
-
-/// What is kept of a file between two commits. silt never opens the files again, so whoever opens them is a
-/// reader.
-#[derive(Debug, Default)]
-pub(super) struct Tracked {
-    published: Option<Published>,
-    twin: Option<Twin>,
-}
-
-/// The file that readers see.
-#[derive(Debug)]
-struct Published {
-    file: File,
-    watch: Option<Watch>,
-}
-
-/// The file that was published before the last commit, now hidden.
-#[derive(Debug)]
-struct Twin {
-    path: PathBuf,
-    file: File,
-    watch: Option<Watch>,
-    head_len_bytes: u64,
-    body_len_bytes: u64,
-}
-
-impl Tracked {
-    /// The twin's path, if there is a twin.
-    pub(super) fn twin_path(&self) -> Option<&Path> {
-        self.twin.as_ref().map(|twin| twin.path.as_path())
-    }
-
-    /// The published file in this state, and its twin. If another process has written the file since, it is
-    /// opened, and there is no twin.
-    fn of(self, expected: &Version, path: &Path) -> io::Result<(Published, Option<Twin>)> {
-        if let Some(published) = self.published
-            && version(&published.file.metadata()?) == *expected
-        {
-            return Ok((published, self.twin));
-        }
-        let published = Published {
-            file: File::open(path)?,
-            watch: None,
-        };
-        Ok((published, None))
-    }
-
-    /// Gives up a twin that a reader has opened.
-    pub(super) fn spare_readers(&mut self, watches: &mut OpenWatches) {
-        let twin = self.twin.take();
-        self.twin = twin.filter(|twin| watches.may_overwrite(twin.watch.as_ref()));
-    }
-
-    /// Removes the twin from the disk.
-    pub(super) fn discard(&self) {
-        if let Some(path) = self.twin_path() {
-            // One that can't be removed is swept at the next start.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
 
 /// One folder of the lake.
 #[derive(Debug, Clone)]
@@ -102,6 +32,8 @@ pub(super) struct Folder {
     /// Its path below the root.
     name: String,
     path: PathBuf,
+    /// Where its hidden files are, on the same file system.
+    hidden: PathBuf,
     /// Part of every hidden name, so that no process takes another's hidden file for its own.
     nonce: u64,
 }
@@ -133,11 +65,29 @@ pub(super) fn prepare_root(root: &Path) -> Result<Prepared> {
 
 impl Folder {
     pub(super) fn new(root: &Path, folder: &str, nonce: u64) -> Self {
+        let path = root.join(folder);
+        let hidden = if is_own(folder) {
+            path.clone()
+        } else {
+            root.join(names::OWN_FOLDER)
+                .join(HIDDEN_FOLDER)
+                .join(folder)
+        };
         Self {
             root: root.to_owned(),
             name: folder.to_owned(),
-            path: root.join(folder),
+            path,
+            hidden,
             nonce,
+        }
+    }
+
+    /// The same folder with its hidden files in itself, for one on a file system of its own: a file can't be
+    /// renamed from one file system to another.
+    pub(super) fn hiding_inside(&self) -> Self {
+        Self {
+            hidden: self.path.clone(),
+            ..self.clone()
         }
     }
 
@@ -157,7 +107,7 @@ impl Folder {
     }
 
     fn hidden(&self, name: &str, suffix: &str) -> PathBuf {
-        self.path
+        self.hidden
             .join(format!(".{name}.{:016x}{suffix}", self.nonce))
     }
 
@@ -189,29 +139,19 @@ impl Folder {
     /// Locks the folder against other processes. Never waits: a process that was suspended while it held the
     /// lock must not block this one too.
     pub(super) fn lock(&self) -> Result<FolderLock> {
-        self.create_folder()?;
-        let path = self.path.join(LOCK_NAME);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| self.error(&path, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(FolderLock(file)),
-            Err(fs::TryLockError::WouldBlock) => Err(LakeError::Locked {
-                path: path.display().to_string(),
-            }),
-            Err(fs::TryLockError::Error(error)) => Err(self.error(&path, error)),
-        }
+        self.create_folder(&self.path)?;
+        self.create_folder(&self.hidden)?;
+        FolderLock::take(&self.hidden, &self.path, |path, error| {
+            self.error(path, error)
+        })
     }
 
-    /// Creates the folder and its parents below the root, but never the root itself.
-    fn create_folder(&self) -> Result<()> {
-        if self.path.is_dir() {
+    /// Creates a folder and its parents below the root, but never the root itself.
+    fn create_folder(&self, folder: &Path) -> Result<()> {
+        if folder.is_dir() {
             return Ok(());
         }
-        let levels = self.path.strip_prefix(&self.root).unwrap_or(&self.path);
+        let levels = folder.strip_prefix(&self.root).unwrap_or(folder);
         let mut path = self.root.clone();
         for level in levels.components() {
             let parent = path.clone();
@@ -225,21 +165,26 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes the hidden files of a killed process, unless a process is writing here.
+    /// Removes the hidden files of a killed process, and those that older versions of silt left in the folder
+    /// itself, unless a process is writing here.
     pub(super) fn sweep(&self, is_kept: impl Fn(&Path) -> bool) {
-        let Ok(entries) = fs::read_dir(&self.path) else {
+        if !self.path.is_dir() && !self.hidden.is_dir() {
             return;
-        };
-        let Ok(_lock) = self.lock() else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_ours = name.starts_with('.')
-                && (name.ends_with(TWIN_SUFFIX) || name.ends_with(NEW_SUFFIX));
-            if is_ours && !is_kept(&entry.path()) {
-                // One that can't be removed is swept at the next start.
-                let _ = fs::remove_file(entry.path());
+        }
+        let Ok(lock) = self.lock() else { return };
+        for folder in [&self.path, &self.hidden] {
+            let entries = fs::read_dir(folder).into_iter().flatten();
+            for entry in entries.flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let is_ours = name.starts_with('.')
+                    && (name.ends_with(TWIN_SUFFIX) || name.ends_with(NEW_SUFFIX));
+                if is_ours && !is_kept(&entry.path()) {
+                    // One that can't be removed is swept at the next start.
+                    let _ = fs::remove_file(entry.path());
+                }
             }
         }
+        lock.leave_folder();
     }
 
     pub(super) fn list(&self) -> Result<Vec<FileInfo>> {
@@ -305,9 +250,7 @@ impl Folder {
             Err(error) if error.kind() != io::ErrorKind::NotFound || !self.root.is_dir() => {
                 Err(self.read_error(path, error))
             }
-            _ => Err(LakeError::Stale {
-                path: path.display().to_string(),
-            }),
+            _ => Err(stale(path)),
         }
     }
 
@@ -318,15 +261,12 @@ impl Folder {
         range: &Range<u64>,
     ) -> Result<Vec<u8>> {
         let path = self.file(name);
-        let stale = || LakeError::Stale {
-            path: path.display().to_string(),
-        };
-        let mut file = self.open_file(&path)?.ok_or_else(stale)?;
+        let mut file = self.open_file(&path)?.ok_or_else(|| stale(&path))?;
         // Checked once it is open: the file of this name may be another a moment later.
         let metadata = file.metadata();
         let metadata = metadata.map_err(|error| self.read_error(&path, error))?;
         if self::version(&metadata) != *expected {
-            return Err(stale());
+            return Err(stale(&path));
         }
         let len_bytes = range.end.saturating_sub(range.start);
         let mut bytes = Vec::with_capacity(usize::try_from(len_bytes).unwrap_or(0));
@@ -369,11 +309,12 @@ impl Folder {
         base: Base<'_>,
         addition: &Addition,
         tracked: Tracked,
+        lock: &mut FolderLock,
         watch: impl Fn(&Path) -> Option<Watch>,
     ) -> Result<(Version, Tracked)> {
         let (path, hidden) = (self.file(name), self.hidden(name, TWIN_SUFFIX));
         self.expect(&path, base.version)?;
-        let make = || -> io::Result<(Version, Tracked)> {
+        let make = || -> io::Result<Option<(Version, Tracked)>> {
             let (published, twin) = tracked.of(base.version, &path)?;
             let len_bytes = published.file.metadata()?.len();
             let body_len_bytes = len_bytes - base.head_len_bytes - base.foot_len_bytes;
@@ -393,25 +334,24 @@ impl Folder {
             finish(&file, addition, body_len_bytes)?;
             let watch = reused_watch.or_else(|| watch(&hidden));
             let next = Published { file, watch };
-            let is_exchanged = publish_over(&hidden, &path)?;
-            sync_folder(&self.path)?;
-            let twin = is_exchanged.then(|| Twin {
+            let version = version(&next.file.metadata()?);
+            let Some(exchanged) =
+                self.publish_over(&hidden, &path, base.version, &version, lock)?
+            else {
+                return Ok(None);
+            };
+            let twin = (exchanged == Exchanged::Yes).then(|| Twin {
                 path: hidden.clone(),
                 file: published.file,
                 watch: published.watch,
                 head_len_bytes: base.head_len_bytes,
                 body_len_bytes,
             });
-            let version = version(&next.file.metadata()?);
-            Ok((
-                version,
-                Tracked {
-                    published: Some(next),
-                    twin,
-                },
-            ))
+            let published = Some(next);
+            Ok(Some((version, Tracked { published, twin })))
         };
-        make().map_err(|error| self.error(&path, error))
+        let done = make().map_err(|error| self.error(&path, error))?;
+        done.ok_or_else(|| stale(&path))
     }
 
     /// Removes a file that must be in this state.
@@ -439,64 +379,76 @@ impl Folder {
         }))
     }
 
-    pub(super) fn put(&self, name: &str, base: Option<&Version>, bytes: &[u8]) -> Result<Version> {
+    pub(super) fn put(
+        &self,
+        name: &str,
+        base: Option<&Version>,
+        bytes: &[u8],
+        lock: &mut FolderLock,
+    ) -> Result<Version> {
         let (path, new) = (self.file(name), self.hidden(name, NEW_SUFFIX));
         if let Some(base) = base {
             self.expect(&path, base)?;
         }
-        let make = || -> io::Result<Version> {
-            write_new(&new, &[bytes])?;
-            match base {
-                Some(_) => fs::rename(&new, &path)?,
-                None => publish_new(&new, &path)?,
+        let mut make = || -> io::Result<Option<Version>> {
+            let version = version(&write_new(&new, &[bytes])?.metadata()?);
+            let Some(base) = base else {
+                publish_new(&new, &path)?;
+                sync_folder(&self.path)?;
+                return Ok(Some(version));
+            };
+            match self.publish_over(&new, &path, base, &version, lock)? {
+                Some(Exchanged::Yes) => {
+                    // One that can't be removed is swept at the next start.
+                    let _ = fs::remove_file(&new);
+                    Ok(Some(version))
+                }
+                Some(Exchanged::No) => Ok(Some(version)),
+                None => Ok(None),
             }
-            sync_folder(&self.path)?;
-            fs::metadata(&path).map(|metadata| version(&metadata))
         };
-        make().map_err(|error| self.error(&path, error))
+        let done = make().map_err(|error| self.error(&path, error))?;
+        done.ok_or_else(|| stale(&path))
+    }
+
+    /// Replaces the published file with `next`, durably. `None` if a writer that this one's lock doesn't exclude has
+    /// replaced it meanwhile; then its state is the one that counts.
+    ///
+    /// Only the folder of the published file is synced. If a crash of the system brings back the hidden name, it
+    /// is swept.
+    fn publish_over(
+        &self,
+        next: &Path,
+        path: &Path,
+        expected: &Version,
+        next_version: &Version,
+        lock: &mut FolderLock,
+    ) -> io::Result<Option<Exchanged>> {
+        let exchanged = publish_over(next, path)?;
+        if lock.await_late_writer()? {
+            let is_at = |path: &Path, wanted: &Version| {
+                fs::metadata(path).is_ok_and(|metadata| version(&metadata) == *wanted)
+            };
+            if exchanged == Exchanged::Yes && !is_at(next, expected) && is_at(path, next_version) {
+                publish_over(next, path)?;
+            }
+            if !is_at(path, next_version) {
+                sync_folder(&self.path)?;
+                return Ok(None);
+            }
+        }
+        sync_folder(&self.path)?;
+        Ok(Some(exchanged))
     }
 }
 
-impl Twin {
-    /// Whether the twin can become the next state: its body begins at the same offset, and nobody has linked to it.
-    fn fits(&self, base: Base<'_>, addition: &Addition) -> bool {
-        // A hard link is a copy that somebody made.
-        let is_linked = self
-            .file
-            .metadata()
-            .is_ok_and(|metadata| metadata.nlink() > 1);
-        !is_linked
-            && self.head_len_bytes == base.head_len_bytes
-            && base.head_len_bytes == addition.head.len() as u64
+fn stale(path: &Path) -> LakeError {
+    LakeError::Stale {
+        path: path.display().to_string(),
     }
 }
 
-/// Copies the body of the file into a new file. A reader may hold the old twin.
-fn copy(
-    published: &File,
-    hidden: &Path,
-    base: Base<'_>,
-    body_len_bytes: u64,
-    addition: &Addition,
-) -> io::Result<File> {
-    let next = create_new(hidden)?;
-    let head_len_bytes = addition.head.len() as u64;
-    let is_cloned =
-        head_len_bytes == base.head_len_bytes && ioctl_ficlone(&next, published).is_ok();
-    if !is_cloned {
-        let body = base.head_len_bytes..base.head_len_bytes + body_len_bytes;
-        copy_range(published, &next, body, head_len_bytes)?;
-    }
-    Ok(next)
-}
-
-/// Writes head, chunk and foot around a body that is in place, and makes the file durable.
-fn finish(next: &File, addition: &Addition, body_len_bytes: u64) -> io::Result<()> {
-    let chunk_at = addition.head.len() as u64 + body_len_bytes;
-    let foot_at = chunk_at + addition.chunk.len() as u64;
-    next.write_all_at(&addition.head, 0)?;
-    next.write_all_at(&addition.chunk, chunk_at)?;
-    next.write_all_at(&addition.foot, foot_at)?;
-    next.set_len(foot_at + addition.foot.len() as u64)?;
-    next.sync_all()
+/// Whether a folder is silt's own, where nobody looks for files with patterns.
+fn is_own(folder: &str) -> bool {
+    folder.split('/').next() == Some(names::OWN_FOLDER)
 }

@@ -1,16 +1,24 @@
 //! A lake in a local folder.
 //!
-//! Each file that grows has a hidden twin in the same folder: its state before the last commit. The next commit
+//! Each file that grows has a hidden twin: its state before the last commit. The next commit
 //! brings the twin up to date, adds the new chunk, syncs it and exchanges the two (`RENAME_EXCHANGE`). So a
 //! commit costs its own bytes and not the file's, and a reader always sees a complete file. If a reader has
 //! opened the twin while it was published, the twin is left alone and the file is copied.
+//!
+//! Hidden files are below `_silt/`, so that a pattern such as `users/*` finds hour files only. A folder on a file
+//! system of its own keeps them in itself.
 
 mod disk;
 mod folder;
+mod lock;
 mod open_watch;
+#[cfg(test)]
+mod tests;
+mod twin;
 mod walk;
 
 use std::collections::HashMap;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +30,11 @@ use super::{
     Base, FileInfo, FileState, Lake, LakeError, LakePath, Prepared, SmallFile, Version, Walked,
     expect_own, is_hour_file,
 };
-use folder::{Folder, Tracked};
+use folder::Folder;
+use lock::FolderLock;
 use open_watch::OpenWatches;
 use silt_core::file::layout::Addition;
+use twin::Tracked;
 
 /// A lake in a local folder.
 #[derive(Clone, Debug)]
@@ -39,7 +49,13 @@ struct Shared {
     state: Mutex<State>,
     /// One lock per folder among the writers of this process. With the lock file alone, two feeds that share
     /// a folder would take each other for another process.
-    folders: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
+    folders: Mutex<HashMap<PathBuf, Arc<Mutex<FolderState>>>>,
+}
+
+#[derive(Debug, Default)]
+struct FolderState {
+    /// Whether the folder is on a file system of its own.
+    is_mounted: bool,
 }
 
 #[derive(Debug)]
@@ -85,7 +101,7 @@ impl Shared {
     }
 
     /// The lock of a folder within this process.
-    fn folder_lock(&self, folder: &Folder) -> Arc<Mutex<()>> {
+    fn folder_lock(&self, folder: &Folder) -> Arc<Mutex<FolderState>> {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(folders.entry(folder.path().to_owned()).or_default())
     }
@@ -94,12 +110,22 @@ impl Shared {
     fn exclusively<T>(
         &self,
         folder: &Folder,
-        work: impl FnOnce() -> Result<T, LakeError>,
+        work: impl Fn(&Folder, &mut FolderLock) -> Result<T, LakeError>,
     ) -> Result<T, LakeError> {
         let lock = self.folder_lock(folder);
-        let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let _file_lock = folder.lock()?;
-        work()
+        let mut state = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.is_mounted {
+            match work(folder, &mut folder.lock()?) {
+                Err(LakeError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::CrossesDevices =>
+                {
+                    state.is_mounted = true;
+                }
+                done => return done,
+            }
+        }
+        let folder = folder.hiding_inside();
+        work(&folder, &mut folder.lock()?)
     }
 
     /// Takes what is kept of a file, without a twin that a reader has opened.
@@ -221,7 +247,7 @@ impl Lake for LocalLake {
         self.blocking(move |shared| {
             let target = folder.file(&name);
             let watch = |path: &Path| shared.watch(path);
-            shared.exclusively(&folder, || {
+            shared.exclusively(&folder, |folder, lock| {
                 let (version, tracked) = match &base {
                     None => folder.create(&name, &addition, watch)?,
                     Some((version, head_len_bytes, foot_len_bytes)) => {
@@ -231,7 +257,8 @@ impl Lake for LocalLake {
                             head_len_bytes,
                             foot_len_bytes,
                         };
-                        folder.append(&name, base, &addition, shared.take(&target), watch)?
+                        let tracked = shared.take(&target);
+                        folder.append(&name, base, &addition, tracked, lock, watch)?
                     }
                 };
                 shared.keep(&target, tracked);
@@ -275,7 +302,9 @@ impl Lake for LocalLake {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         let base = base.cloned();
         self.blocking(move |shared| {
-            shared.exclusively(&folder, || folder.put(&name, base.as_ref(), &bytes))
+            shared.exclusively(&folder, |folder, lock| {
+                folder.put(&name, base.as_ref(), &bytes, lock)
+            })
         })
         .await
     }
@@ -286,7 +315,7 @@ impl Lake for LocalLake {
         let version = version.clone();
         self.blocking(move |shared| {
             let target = folder.file(&name);
-            shared.exclusively(&folder, || folder.remove(&name, &version))?;
+            shared.exclusively(&folder, |folder, _| folder.remove(&name, &version))?;
             shared.forget(&target);
             shared.sweep(&folder);
             Ok(())
