@@ -5,7 +5,7 @@ use bson::spec::{BinarySubtype, ElementType};
 use bson::{Binary, Bson, RawDocument, RawDocumentBuf};
 
 use crate::source::RAW_EVENT;
-use silt_core::extjson::{self, Mode};
+use silt_core::extjson::{self, Fidelity, Mode};
 use silt_core::failure::{Disposition, Failure};
 use silt_core::snapshot::key::{Key, RAW};
 
@@ -78,7 +78,7 @@ impl Id {
 
     /// The key from which [`Id::from_key`] restores this value.
     pub(crate) fn key(&self) -> Result<Key, Failure> {
-        if let Some(key) = self.canonical_key().filter(|_| self.round_trips()) {
+        if let Some(key) = self.canonical_key() {
             return Ok(key);
         }
         let unmade = |error: String| super::request::unmade(&error);
@@ -92,27 +92,17 @@ impl Id {
         };
         let mut raw = RawDocumentBuf::new();
         raw.append(RAW_EVENT, binary);
-        let text = text(&raw, Mode::Canonical).map_err(unmade)?;
+        let (text, _) = text(&raw, Mode::Canonical).map_err(unmade)?;
         Ok(Key::new(text))
     }
 
-    /// Whether its Extended JSON, if it has any, is read back as the same value. A stored document may be spelled like a
-    /// value of another type (`{"$numberLong":"1"}`).
-    pub(crate) fn round_trips(&self) -> bool {
-        match self.element_type {
-            ElementType::EmbeddedDocument | ElementType::JavaScriptCodeWithScope => {
-                let key = self.canonical_key();
-                let read = key.and_then(|key| Self::read(&key).ok());
-                read.as_ref() == Some(self)
-            }
-            _ => true,
-        }
-    }
-
+    /// The key in Extended JSON, if that reads back as the same value.
     fn canonical_key(&self) -> Option<Key> {
         let document_key = self.document_key().ok()?;
-        let text = text(&document_key, Mode::Canonical).ok()?;
-        Some(Key::new(text))
+        match text(&document_key, Mode::Canonical).ok()? {
+            (text, Fidelity::Exact) => Some(Key::new(text)),
+            (_, Fidelity::Lossy) => None,
+        }
     }
 
     /// The `_id` of a key.
@@ -133,16 +123,18 @@ impl Id {
             };
             return Self::of_event(&raw.bytes).ok_or_else(|| format!("{RAW} has no documentKey"));
         }
-        let Bson::Document(document) = Bson::try_from(json).map_err(|error| error.to_string())?
+        let Bson::Document(document) =
+            Bson::try_from(json.clone()).map_err(|error| error.to_string())?
         else {
             return Err("it is not a document".to_owned());
         };
         let document = RawDocumentBuf::try_from(&document).map_err(|error| error.to_string())?;
-        let modes = [Mode::Canonical, Mode::Relaxed];
-        if !modes
-            .iter()
-            .any(|mode| text(&document, *mode).as_deref() == Ok(key.as_json()))
-        {
+        // Values are compared and not text, which older versions wrote with other escapes.
+        let reads_back = |mode| {
+            text(&document, mode)
+                .is_ok_and(|(text, _)| serde_json::from_str(&text).ok().as_ref() == Some(&json))
+        };
+        if !reads_back(Mode::Canonical) && !reads_back(Mode::Relaxed) {
             return Err("its canonical form differs".to_owned());
         }
         Self::of(&document).ok_or_else(|| "it has no _id".to_owned())
@@ -171,11 +163,12 @@ fn field<'a>(document: &'a RawDocument, name: &CStr) -> Option<(ElementType, &'a
     None
 }
 
-fn text(document: &RawDocument, mode: Mode) -> Result<String, String> {
+fn text(document: &RawDocument, mode: Mode) -> Result<(String, Fidelity), String> {
     let mut text = Vec::new();
-    extjson::write_document(document.as_bytes(), mode, &mut text)
+    let fidelity = extjson::write_document(document.as_bytes(), mode, &mut text)
         .map_err(|error| error.to_string())?;
-    String::from_utf8(text).map_err(|error| error.to_string())
+    let text = String::from_utf8(text).map_err(|error| error.to_string())?;
+    Ok((text, fidelity))
 }
 
 #[cfg(test)]

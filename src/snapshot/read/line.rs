@@ -6,7 +6,7 @@ use bson::{RawDocument, RawDocumentBuf, Timestamp};
 use super::id::Id;
 use super::request::unmade;
 use crate::source;
-use silt_core::extjson::{self, Mode};
+use silt_core::extjson::{self, Fidelity, Mode};
 use silt_core::failure::Failure;
 use silt_core::file::format::Separator;
 use silt_core::position::ClusterTime;
@@ -64,32 +64,35 @@ impl Liner {
         lines.extend_from_slice(received.as_bytes());
         lines.extend_from_slice(b"\",\"change\":");
         let start = lines.len();
-        let is_exact = id.round_trips() && self.write_json(&key, document, lines).is_ok();
-        if !is_exact {
+        if self.write_json(&key, document, lines) != Ok(Fidelity::Exact) {
             lines.truncate(start);
-            self.write_raw(key, document, lines)?;
+            self.write_with_raw_event(key, document, lines)?;
         }
         lines.push(b'}');
         lines.extend_from_slice(self.separator.after);
         Ok(())
     }
 
+    /// Writes the line of an event without building the event.
     fn write_json(
         &self,
         key: &RawDocument,
         document: &RawDocument,
         lines: &mut Vec<u8>,
-    ) -> Result<(), extjson::Error> {
+    ) -> Result<Fidelity, extjson::Error> {
         lines.extend_from_slice(&self.common_text);
-        extjson::write_document(key.as_bytes(), self.mode, lines)?;
+        let key = extjson::write_document(key.as_bytes(), self.mode, lines)?;
         lines.extend_from_slice(b",\"fullDocument\":");
-        extjson::write_document(document.as_bytes(), self.mode, lines)?;
+        let document = extjson::write_document(document.as_bytes(), self.mode, lines)?;
         lines.push(b'}');
-        Ok(())
+        Ok(match key {
+            Fidelity::Exact => document,
+            Fidelity::Lossy => key,
+        })
     }
 
-    /// Writes what JSON can express, and the event's bytes beside it, as for a change.
-    fn write_raw(
+    /// Writes what Extended JSON can represent, and the event's bytes beside it, as for a change.
+    fn write_with_raw_event(
         &self,
         key: RawDocumentBuf,
         document: &RawDocument,
@@ -98,7 +101,7 @@ impl Liner {
         let mut event = self.common.clone();
         event.append(cstr!("documentKey"), key);
         event.append(cstr!("fullDocument"), document);
-        source::write_kept(&event, self.mode, lines).map_err(|error| Failure::from(&error))
+        source::write_event(&event, self.mode, lines).map_err(|error| Failure::from(&error))
     }
 }
 

@@ -5,11 +5,11 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, RawDocument, RawDocumentBuf};
 
 use crate::source::SourceError;
-use silt_core::extjson::{self, Mode};
+use silt_core::extjson::{self, Fidelity, Mode};
 use silt_core::file::format::Separator;
 use silt_core::position::ClusterTime;
 
-/// Field of a change that holds the event's BSON bytes, where JSON can't represent all of it.
+/// Field of a change that holds the event's BSON bytes, where Extended JSON doesn't read back as the same bytes.
 pub(crate) const RAW_EVENT: &bson::raw::CStr = cstr!("siltRawEvent");
 
 /// Appends a change's line, separator included, and the Extended JSON of its token.
@@ -34,9 +34,7 @@ pub(in crate::source) fn write(
     lines.extend_from_slice(b"{\"timestamp\":\"");
     lines.extend_from_slice(received.as_bytes());
     lines.extend_from_slice(b"\",\"change\":");
-    if extjson::write_document(event.as_bytes(), mode, lines).is_err() {
-        write_kept(event, mode, lines)?;
-    }
+    write_event(event, mode, lines)?;
     lines.push(b'}');
     lines.extend_from_slice(separator.after);
     // The token's text is encoded after the line, where there is room, and removed again.
@@ -53,17 +51,50 @@ pub(in crate::source) fn write(
 }
 
 fn encode(document: &RawDocument, mode: Mode, out: &mut Vec<u8>) -> Result<(), SourceError> {
-    extjson::write_document(document.as_bytes(), mode, out).map_err(|error| {
-        SourceError::MalformedEvent {
+    match extjson::write_document(document.as_bytes(), mode, out) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(SourceError::MalformedEvent {
             reason: error.to_string(),
-        }
-    })
+        }),
+    }
 }
 
-/// Writes an event that JSON can't represent, such as one with text that isn't UTF-8, which MongoDB stores. The
-/// fields that JSON can represent are written as usual, and the event's BSON bytes are added, so that nothing is
-/// lost and the feed doesn't stop for ever.
-pub(crate) fn write_kept(
+/// Appends an event as Extended JSON. Where that doesn't read back as the same event, [`RAW_EVENT`] is added, so that
+/// nothing is lost and the feed doesn't stop for ever.
+pub(crate) fn write_event(
+    event: &RawDocument,
+    mode: Mode,
+    lines: &mut Vec<u8>,
+) -> Result<(), SourceError> {
+    match extjson::write_document(event.as_bytes(), mode, lines) {
+        Ok(Fidelity::Exact) => Ok(()),
+        Ok(Fidelity::Lossy) => append_raw_event(event, lines),
+        Err(_) => write_representable(event, mode, lines),
+    }
+}
+
+/// Adds the event's BSON bytes to its JSON object.
+pub(crate) fn append_raw_event(
+    event: &RawDocument,
+    lines: &mut Vec<u8>,
+) -> Result<(), SourceError> {
+    let bytes = event.as_bytes().to_vec();
+    let subtype = BinarySubtype::Generic;
+    let mut raw = RawDocumentBuf::new();
+    raw.append(RAW_EVENT, Binary { subtype, bytes });
+    // The object's last brace is replaced, and so is the first of the field's.
+    lines.pop();
+    let comma = lines.len();
+    encode(&raw, Mode::Canonical, lines)?;
+    if let Some(brace) = lines.get_mut(comma) {
+        *brace = b',';
+    }
+    Ok(())
+}
+
+/// Appends the fields of an event that Extended JSON can represent, and its BSON bytes. MongoDB stores text that isn't
+/// UTF-8, for example.
+fn write_representable(
     event: &RawDocument,
     mode: Mode,
     lines: &mut Vec<u8>,
@@ -77,10 +108,8 @@ pub(crate) fn write_kept(
             kept.append(key, value);
         }
     }
-    let bytes = event.as_bytes().to_vec();
-    let subtype = BinarySubtype::Generic;
-    kept.append(RAW_EVENT, Binary { subtype, bytes });
-    encode(&kept, mode, lines)
+    encode(&kept, mode, lines)?;
+    append_raw_event(event, lines)
 }
 
 #[cfg(test)]

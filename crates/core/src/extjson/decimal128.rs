@@ -9,34 +9,33 @@ const EXPONENT_BIAS: isize = 6176;
 /// The bytes are IEEE 754-2008 in its binary integer encoding, lowest byte first. A coefficient
 /// of more than 34 digits means zero, as in IEEE 754.
 ///
+/// Returns whether the text stands for these bytes and no others.
+///
 /// [Decimal128 specification]: https://github.com/mongodb/specifications/blob/master/source/bson-decimal128/decimal128.md
-pub(super) fn write_decimal128(bytes: [u8; 16], out: &mut Vec<u8>) {
+pub(super) fn write_decimal128(bytes: [u8; 16], out: &mut Vec<u8>) -> bool {
     let bits = u128::from_le_bytes(bytes);
     let special = (bits >> 122) & 0x1F;
     if special == 0x1F {
         out.extend_from_slice(b"NaN");
-        return;
+        return bits == 0x1F << 122;
     }
     if bits >> 127 == 1 {
         out.push(b'-');
     }
     if special == 0x1E {
         out.extend_from_slice(b"Infinity");
-        return;
+        return bits << 1 == 0x1E << 123;
     }
     let (exponent, coefficient) = if (bits >> 125) & 3 == 3 {
         // This form is for coefficients that begin with 0b100, which are all greater than the maximum.
-        (bits >> 111, 0)
+        (bits >> 111, u128::MAX)
     } else {
         (bits >> 113, bits & ((1 << 113) - 1))
     };
     let exponent = (exponent & 0x3FFF) as isize - EXPONENT_BIAS;
-    let coefficient = if coefficient > MAX_COEFFICIENT {
-        0
-    } else {
-        coefficient
-    };
-    write_finite(coefficient, exponent, out);
+    let is_exact = coefficient <= MAX_COEFFICIENT;
+    write_finite(if is_exact { coefficient } else { 0 }, exponent, out);
+    is_exact
 }
 
 fn write_finite(coefficient: u128, exponent: isize, out: &mut Vec<u8>) {

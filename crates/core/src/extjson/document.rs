@@ -1,18 +1,19 @@
-//! Walks the bytes of a document, element by element.
+//! Writes the elements of a document one by one.
 
 use super::decimal128::write_decimal128;
+use super::names::{self, Signatures};
 use super::reader::Reader;
 use super::scalar::{
     write_binary, write_date, write_double, write_int32, write_int64, write_object_id,
     write_timestamp,
 };
-use super::string::{skip_cstring, write_cstring, write_string};
-use super::{Error, Mode};
+use super::string::{skip_cstring, write_cstring, write_name, write_string};
+use super::{Error, Fidelity, Mode};
 
-/// How many levels of documents, arrays and scopes may be nested, the outermost included.
+/// How many levels of documents, arrays and scopes may be nested, including the outermost.
 ///
-/// MongoDB stores documents of up to 100 levels, and a change event puts a few around them. The
-/// limit keeps the stack bounded whatever the bytes are, to some 100 KiB in an optimised build.
+/// MongoDB stores documents of up to 180 levels, and a change event adds a few. The limit bounds the stack for any
+/// input, to about 100 KiB in an optimised build.
 pub const MAX_DEPTH: usize = 256;
 
 /// The type of an embedded document.
@@ -35,50 +36,58 @@ const MIN_CODE_WITH_SCOPE: usize = 4 + 4 + 1 + 5;
 ///
 /// # Errors
 ///
-/// Fails if `raw` is anything but exactly one well-formed BSON document. `out` is then as it was.
-pub fn write_document(raw: &[u8], mode: Mode, out: &mut Vec<u8>) -> Result<(), Error> {
+/// `raw` isn't exactly one well-formed BSON document. `out` is unchanged then.
+pub fn write_document(raw: &[u8], mode: Mode, out: &mut Vec<u8>) -> Result<Fidelity, Error> {
     write_value(DOCUMENT, raw, mode, out)
 }
 
-/// Appends one BSON value to `out`, the same way as [`write_document`] writes it as a field.
+/// Appends one BSON value to `out`, as [`write_document`] writes it in a field.
 ///
-/// `element_type` is the type byte and `raw` what follows the field's name: `0x03` with a whole
-/// document is the same as [`write_document`]. Offsets in errors count from the start of `raw`,
-/// and an unknown `element_type` is reported at 0.
+/// `element_type` is the type byte, and `raw` is what follows the field's name. `0x03` with a document is the same as
+/// [`write_document`]. Offsets in errors count from the start of `raw`; an unknown `element_type` is reported at 0.
 ///
 /// # Errors
 ///
-/// Fails if `raw` is anything but exactly one well-formed value of this type. `out` is then as it
-/// was.
+/// `raw` isn't exactly one well-formed value of this type. `out` is unchanged then.
 pub fn write_value(
     element_type: u8,
     raw: &[u8],
     mode: Mode,
     out: &mut Vec<u8>,
-) -> Result<(), Error> {
+) -> Result<Fidelity, Error> {
     let start = out.len();
-    // JSON is seldom shorter than BSON, and that of a large document, which is mostly text or the like,
-    // seldom much longer. Without the slack it would be copied once more to grow by a few bytes.
+    // JSON is seldom shorter than BSON, and for a large document, which is mostly text, seldom much longer. Without the
+    // slack, growing by a few bytes would copy it once more.
     out.reserve(raw.len() + raw.len() / 32 + 512);
     let mut writer = Writer {
         out,
         mode,
         depth: 0,
+        is_exact: true,
+        signatures: Signatures::new(),
     };
     let mut reader = Reader::new(raw);
     let result = writer
         .value(element_type, 0, &mut reader)
         .and_then(|()| reader.finish());
+    let fidelity = if writer.is_exact {
+        Fidelity::Exact
+    } else {
+        Fidelity::Lossy
+    };
     if result.is_err() {
         out.truncate(start);
     }
-    result
+    result.map(|()| fidelity)
 }
 
 struct Writer<'o> {
     out: &'o mut Vec<u8>,
     mode: Mode,
     depth: usize,
+    /// Whether the text so far stands for these bytes and no others, apart from what the mode gives up.
+    is_exact: bool,
+    signatures: Signatures,
 }
 
 impl Writer<'_> {
@@ -87,54 +96,73 @@ impl Writer<'_> {
     }
 
     fn document(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let whole = *reader;
+        let mut elements = self.enter(reader)?;
+        let names_start = self.signatures.len();
+        let mut reference = Reference::default();
         self.put("{");
-        self.elements(reader, |name, out| {
-            write_cstring(name, out)?;
-            out.push(b':');
-            Ok(())
-        })?;
+        while !elements.is_empty() {
+            let position = self.signatures.len() - names_start;
+            if position > 0 {
+                self.put(",");
+            }
+            let offset = elements.offset();
+            let element_type = elements.element_type()?;
+            let name = write_name(&mut elements, self.out)?;
+            self.put(":");
+            self.signatures.push(name.signature);
+            if name.has_dollar() {
+                self.is_exact &= reference.takes(name.as_bytes(), element_type, position);
+            }
+            self.value(element_type, offset, &mut elements)?;
+        }
         self.put("}");
+        self.is_exact &= reference.is_whole(self.signatures.len() - names_start);
+        if self.signatures.close(names_start) {
+            let len = whole.into_bytes().len() - reader.into_bytes().len();
+            let document = whole.into_bytes().get(..len).unwrap_or_default();
+            self.is_exact &= !names::has_repeated_names(document);
+        }
+        self.depth -= 1;
         Ok(())
     }
 
-    /// An array is stored as a document, whose field names do not count.
+    /// An array is stored as a document whose field names are the positions.
     fn array(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let mut elements = self.enter(reader)?;
+        let mut position = 0;
         self.put("[");
-        self.elements(reader, |name, _| skip_cstring(name))?;
+        while !elements.is_empty() {
+            if position > 0 {
+                self.put(",");
+            }
+            let offset = elements.offset();
+            let element_type = elements.element_type()?;
+            if !elements.array_key(position) {
+                skip_cstring(&mut elements)?;
+                self.is_exact = false;
+            }
+            position += 1;
+            self.value(element_type, offset, &mut elements)?;
+        }
         self.put("]");
+        self.depth -= 1;
         Ok(())
     }
 
-    /// Writes the elements of a document with commas between them, their names by `name`.
+    /// Goes one level deeper, into a document or array.
     #[inline]
-    fn elements(
-        &mut self,
-        reader: &mut Reader<'_>,
-        name: impl Fn(&mut Reader<'_>, &mut Vec<u8>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn enter<'a>(&mut self, reader: &mut Reader<'a>) -> Result<Reader<'a>, Error> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(Error::TooDeep {
                 offset: reader.offset(),
             });
         }
-        let mut elements = reader.document()?;
-        let mut first = true;
-        while !elements.is_empty() {
-            if !first {
-                self.put(",");
-            }
-            first = false;
-            let offset = elements.offset();
-            let element_type = elements.element_type()?;
-            name(&mut elements, self.out)?;
-            self.value(element_type, offset, &mut elements)?;
-        }
-        self.depth -= 1;
-        Ok(())
+        reader.document()
     }
 
-    /// `offset` is where the type stands in the input.
+    /// `offset` is that of the type in the input.
     fn value(
         &mut self,
         element_type: u8,
@@ -149,7 +177,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A value that holds no others. Apart from those that do, for less stack on each level.
+    /// A value that contains no others. A function of its own needs less stack on each level.
     fn leaf(
         &mut self,
         element_type: u8,
@@ -157,7 +185,10 @@ impl Writer<'_> {
         reader: &mut Reader<'_>,
     ) -> Result<(), Error> {
         match element_type {
-            0x01 => write_double(f64::from_le_bytes(reader.array()?), self.mode, self.out),
+            0x01 => {
+                let value = f64::from_le_bytes(reader.array()?);
+                self.is_exact &= write_double(value, self.mode, self.out);
+            }
             0x02 => write_string(reader, self.out)?,
             0x05 => self.binary(reader)?,
             0x06 => self.put("{\"$undefined\":true}"),
@@ -198,12 +229,12 @@ impl Writer<'_> {
     fn decimal128(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
         let bytes = reader.array()?;
         self.put("{\"$numberDecimal\":\"");
-        write_decimal128(bytes, self.out);
+        self.is_exact &= write_decimal128(bytes, self.out);
         self.put("\"}");
         Ok(())
     }
 
-    /// A string behind the key of its type.
+    /// A string after the key of its type.
     fn wrapped(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<(), Error> {
         self.put(key);
         write_string(reader, self.out)?;
@@ -215,7 +246,7 @@ impl Writer<'_> {
         let length = reader.length(0)?;
         let subtype = reader.byte()?;
         let mut bytes = reader.take(length)?;
-        // The old binary subtype has its length a second time, in front of its bytes.
+        // The old binary subtype repeats its length before its bytes.
         if subtype == 0x02 {
             let length = bytes.length(0)?;
             let inner = bytes.take(length)?;
@@ -229,7 +260,9 @@ impl Writer<'_> {
         self.put("{\"$regularExpression\":{\"pattern\":");
         write_cstring(reader, self.out)?;
         self.put(",\"options\":");
+        let options = *reader;
         write_cstring(reader, self.out)?;
+        self.is_exact &= has_readable_options(options);
         self.put("}}");
         Ok(())
     }
@@ -243,7 +276,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The length of the whole, the code and the document of its variables.
+    /// The length of the whole, the code, and the document with its variables.
     fn code_with_scope(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
         let length = reader.length(MIN_CODE_WITH_SCOPE)?;
         let mut parts = reader.take(length - 4)?;
@@ -254,6 +287,44 @@ impl Writer<'_> {
         self.put("}");
         parts.finish()
     }
+}
+
+/// The fields of a reference to another document (`DBRef`), which drivers turn into a type of their own. It reads back if
+/// it has exactly `$ref`, `$id` and perhaps `$db`, in this order.
+#[derive(Debug, Default)]
+struct Reference {
+    fields: usize,
+}
+
+impl Reference {
+    /// Whether a document with a field whose name begins with `$` can still read back.
+    #[cold]
+    fn takes(&mut self, name: &[u8], element_type: u8, position: usize) -> bool {
+        let is_string = element_type == 0x02;
+        let is_in_order = match name {
+            b"$ref" => position == 0 && is_string,
+            b"$id" => position == 1 && self.fields == 1,
+            b"$db" => position == 2 && self.fields == 2 && is_string,
+            other => return !names::is_type_name(other),
+        };
+        self.fields += 1;
+        is_in_order
+    }
+
+    /// Whether a document of so many fields is no reference, or nothing but one.
+    #[inline]
+    fn is_whole(&self, fields: usize) -> bool {
+        self.fields == 0 || (self.fields >= 2 && self.fields == fields)
+    }
+}
+
+/// Whether readers keep these options of a regular expression as they are. They know six, and put them in order.
+fn has_readable_options(mut options: Reader<'_>) -> bool {
+    let Ok(options) = options.cstring() else {
+        return false;
+    };
+    let is_known = |option| b"ilmsux".contains(option);
+    options.bytes.iter().all(is_known) && options.bytes.is_sorted_by(|one, next| one < next)
 }
 
 #[cfg(test)]

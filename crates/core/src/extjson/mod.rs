@@ -1,26 +1,20 @@
 //! Writes raw BSON as MongoDB Extended JSON, version 2.
 //!
-//! [`write_document`] goes from the bytes of a BSON document to the text of a JSON object in
-//! one pass: no tree is built and nothing is allocated but room in the output. What the types
-//! look like follows the [Extended JSON v2 specification], how the bytes are read follows the
-//! [BSON specification].
+//! [`write_document`] turns the bytes of a BSON document into the text of a JSON object in one pass, without building a
+//! tree. The output follows the [Extended JSON v2 specification], the input the [BSON specification].
 //!
-//! # What is kept and what is not
+//! # What reads back
 //!
-//! The order of fields and fields of the same name are kept as they stand. [`Mode::Canonical`]
-//! keeps the type of every value; [`Mode::Relaxed`] gives up, as the specification says, the
-//! difference between 32 and 64 bit integers. Neither keeps
+//! The order of fields is kept. [`Mode::Canonical`] keeps the type of every value; [`Mode::Relaxed`] gives up the
+//! difference between 32 and 64 bit integers, as the specification says. Extended JSON has no way to write
 //!
-//! * the keys of an array's elements, which have no place in a JSON array;
-//! * the payload and sign of a NaN, of a double as of a decimal;
-//! * the bits of a decimal whose coefficient has more than 34 digits, which stands for zero;
-//! * the difference between a BSON value and a document spelled like it. Field names are written
-//!   as they stand, so a stored document `{"$numberLong": "1"}` or `{"$date": …}` gives the same
-//!   text as the value of that type, and a reader of Extended JSON takes it for that value.
-//!   Extended JSON has no escape for this.
+//! * a document that is spelled like a value: a stored `{"$numberLong": "1"}` and the value give the same text;
+//! * fields of the same name, of which readers keep one;
+//! * keys of an array's elements other than 0, 1, 2 and so on;
+//! * the payload and sign of a NaN, of a double or a decimal, and the other bits of a decimal that don't count;
+//! * options of a regular expression that readers don't know or put in another order.
 //!
-//! The options of a regular expression are written as they are stored. Both specifications want
-//! them in alphabetical order; where a writer stored them otherwise, the text shows it.
+//! The encoder notices all of them, and returns [`Fidelity::Lossy`]. The text is valid nevertheless.
 //!
 //! [Extended JSON v2 specification]: https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md
 //! [BSON specification]: https://bsonspec.org/spec.html
@@ -30,6 +24,7 @@
 mod decimal128;
 mod document;
 mod error;
+mod names;
 #[cfg(test)]
 mod prop_tests;
 mod reader;
@@ -39,13 +34,22 @@ mod string;
 pub use document::{MAX_DEPTH, write_document, write_value};
 pub use error::Error;
 
+/// Whether a text reads back as the BSON that it was written from, apart from what its [`Mode`] gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fidelity {
+    /// It reads back.
+    Exact,
+    /// A reader takes it for another document, or can't keep all of it.
+    Lossy,
+}
+
 /// Which of the two forms of Extended JSON to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Plain JSON where JSON has a like type: numbers as numbers, dates from 1970 to 9999 as
-    /// ISO-8601 text. Easy to read and query. All digits of an integer are written, but readers
-    /// that take every number for a double, such as JavaScript, round those beyond 2^53.
+    /// Plain JSON where JSON has an equivalent type: numbers as numbers, dates from 1970 to 9999 as ISO-8601 text. Easy
+    /// to read and query. All digits of an integer are written, but readers that make every number a double, such as
+    /// JavaScript, round those beyond 2^53.
     Relaxed,
-    /// Every value with its type, so that the document can be restored as it was.
+    /// Every value with its type, so that the document can be restored.
     Canonical,
 }

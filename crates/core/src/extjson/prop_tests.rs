@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Mode, write_document};
+use super::{Fidelity, Mode, write_document};
 
 /// Field names that the parser of the bson crate takes for a type wherever they stand. Documents
 /// that have them do not read back as they were; no Extended JSON can make them.
@@ -272,7 +272,84 @@ fn changed(mut raw: Vec<u8>, changes: &[(prop::sample::Index, u8, u8)]) -> Vec<u
     raw
 }
 
+/// Names of which some make a document look like a value, and some occur twice.
+fn ambiguous_name() -> impl Strategy<Value = String> {
+    let special = TYPE_NAMES
+        .into_iter()
+        .chain(["$regex", "$ref", "$id", "$db", "a", "b"]);
+    prop_oneof![
+        1 => name(),
+        2 => prop::sample::select(special.collect::<Vec<_>>()).prop_map(str::to_owned),
+    ]
+}
+
+/// The bytes of an element.
+fn named(element_type: u8, name: &str, value: &[u8]) -> Vec<u8> {
+    [&[element_type], name.as_bytes(), &[0], value].concat()
+}
+
+/// Elements that a document of the bson crate can't have: repeated names, array keys of any kind, any NaN.
+fn ambiguous_element() -> impl Strategy<Value = Vec<u8>> {
+    let value = prop_oneof![
+        any::<i32>().prop_map(|value| (0x10, value.to_le_bytes().to_vec())),
+        prop::sample::select(vec![0x7FF8_u64 << 48, 0xFFF8 << 48, (0x7FF8 << 48) | 1])
+            .prop_map(|bits| (0x01, bits.to_le_bytes().to_vec())),
+        any::<u128>().prop_map(|bits| (0x13, bits.to_le_bytes().to_vec())),
+        "[imxusl]{0,3}".prop_map(|options| (0x0B, [b"x\0", options.as_bytes(), b"\0"].concat())),
+        Just((0x02, b"\x02\0\0\x005\0".to_vec())),
+        vec(prop::sample::select(vec!["0", "1", "2", "x"]), 0..4).prop_map(|keys| {
+            let elements = keys.iter().map(|key| named(0x0A, key, b""));
+            (0x04, framed(&elements.collect::<Vec<_>>().concat()))
+        }),
+    ];
+    let element = (ambiguous_name(), value)
+        .prop_map(|(name, (element_type, value))| named(element_type, &name, &value));
+    element.prop_recursive(3, 24, 4, |inner| {
+        (ambiguous_name(), vec(inner, 0..4))
+            .prop_map(|(name, elements)| named(0x03, &name, &framed(&elements.concat())))
+    })
+}
+
+/// Text that is said to be exact reads back byte for byte. The decoder is the bson crate's.
+fn check_fidelity(raw: &[u8]) -> Result<(), TestCaseError> {
+    let mut out = Vec::new();
+    if write_document(raw, Mode::Canonical, &mut out) == Ok(Fidelity::Exact) {
+        let json: Value = serde_json::from_slice(&out).unwrap();
+        let read = Bson::try_from(json).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let read = read
+            .as_document()
+            .map(|document| document.to_vec().unwrap());
+        prop_assert_eq!(
+            read.as_deref(),
+            Some(raw),
+            "{}",
+            String::from_utf8_lossy(&out)
+        );
+    }
+    Ok(())
+}
+
 proptest! {
+    #[test]
+    fn text_that_is_said_to_be_exact_reads_back_byte_for_byte(
+        elements in vec(ambiguous_element(), 0..6),
+        document in document(),
+        changes in vec(change(), 0..3),
+    ) {
+        check_fidelity(&framed(&elements.concat()))?;
+        let raw = document.to_vec().unwrap();
+        let elements = raw.get(4..raw.len() - 1).unwrap().to_vec();
+        check_fidelity(&framed(&changed(elements, &changes)))?;
+    }
+
+    #[test]
+    fn ordinary_documents_are_exact(document in document()) {
+        prop_assume!(!format!("{document}").contains('$'));
+        let raw = document.to_vec().unwrap();
+        let fidelity = write_document(&raw, Mode::Canonical, &mut Vec::new());
+        prop_assert_eq!(fidelity, Ok(Fidelity::Exact));
+    }
+
     #[test]
     fn canonical_text_reads_back_as_the_same_document(document in document()) {
         let raw = document.to_vec().unwrap();

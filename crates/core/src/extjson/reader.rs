@@ -170,6 +170,31 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Takes the key of an array's element if it is the one that its position asks for; otherwise takes nothing.
+    #[inline]
+    pub(super) fn array_key(&mut self, position: usize) -> bool {
+        let rest = match (position, self.rest) {
+            (0..10, [digit, 0, rest @ ..]) if usize::from(*digit) == position + 0x30 => rest,
+            (10..100, [tens, ones, 0, rest @ ..])
+                if usize::from(*tens) == position / 10 + 0x30
+                    && usize::from(*ones) == position % 10 + 0x30 =>
+            {
+                rest
+            }
+            (100.., rest) => {
+                let mut buffer = itoa::Buffer::new();
+                let key = buffer.format(position).as_bytes();
+                match rest.strip_prefix(key) {
+                    Some([0, rest @ ..]) => rest,
+                    _ => return false,
+                }
+            }
+            _ => return false,
+        };
+        self.rest = rest;
+        true
+    }
+
     /// A C string: text up to the next zero byte.
     pub(super) fn cstring(&mut self) -> Result<Text<'a>, Error> {
         let offset = self.offset();

@@ -9,6 +9,9 @@ use super::{Error, Mode};
 /// The first millisecond of the year 10000, where ISO-8601 dates end.
 const YEAR_10000: u64 = 253_402_300_800_000;
 
+/// The NaN that readers make of the text.
+const NAN_BITS: u64 = 0x7FF8 << 48;
+
 pub(super) fn write_int32(value: i32, mode: Mode, out: &mut Vec<u8>) {
     match mode {
         Mode::Relaxed => write_integer(value, out),
@@ -34,8 +37,8 @@ fn write_typed(key: &[u8], value: impl itoa::Integer, out: &mut Vec<u8>) {
 }
 
 /// Writes the shortest text that reads back as the same double, always with a point or an exponent, so that no
-/// double looks like an integer.
-pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) {
+/// double looks like an integer. Returns whether the text stands for this double's bits and no others.
+pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) -> bool {
     let mut buffer = zmij::Buffer::new();
     let text = if value.is_finite() {
         buffer.format_finite(value)
@@ -54,6 +57,7 @@ pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) {
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(b"\"}");
     }
+    !value.is_nan() || value.to_bits() == NAN_BITS
 }
 
 /// A UTC date, in milliseconds since 1970.
@@ -175,7 +179,9 @@ mod tests {
     }
 
     fn double(value: f64) -> String {
-        text(|out| write_double(value, Mode::Relaxed, out))
+        text(|out| {
+            write_double(value, Mode::Relaxed, out);
+        })
     }
 
     fn date(millis: i64) -> String {
@@ -210,7 +216,9 @@ mod tests {
             assert_eq!(double(value), expected);
         }
         assert_eq!(
-            text(|out| write_double(-1.0, Mode::Canonical, out)),
+            text(|out| {
+                write_double(-1.0, Mode::Canonical, out);
+            }),
             r#"{"$numberDouble":"-1.0"}"#
         );
     }
@@ -225,7 +233,9 @@ mod tests {
         ] {
             for mode in [Mode::Relaxed, Mode::Canonical] {
                 assert_eq!(
-                    text(|out| write_double(value, mode, out)),
+                    text(|out| {
+                        write_double(value, mode, out);
+                    }),
                     format!(r#"{{"$numberDouble":"{name}"}}"#)
                 );
             }

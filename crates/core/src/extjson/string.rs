@@ -1,6 +1,7 @@
 //! JSON strings.
 
 use super::Error;
+use super::names;
 use super::reader::{PlainText, Reader, Text};
 
 /// Every byte of a word is 1; times a byte, every byte of the word is that byte.
@@ -27,6 +28,54 @@ pub(super) fn write_cstring(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Resul
         None => write_text(reader.cstring()?, out)?,
     }
     Ok(())
+}
+
+/// Appends a field name as a JSON string.
+#[inline]
+pub(super) fn write_name<'a>(
+    reader: &mut Reader<'a>,
+    out: &mut Vec<u8>,
+) -> Result<Name<'a>, Error> {
+    if let Some(text) = reader.plain_cstring() {
+        write_plain(text, out);
+        let signature = match text.bytes.first_chunk() {
+            Some(block) if text.len <= 16 => names::signature_in_block(*block, text.len),
+            _ => names::signature(text.bytes.get(..text.len).unwrap_or_default()),
+        };
+        return Ok(Name {
+            bytes: text.bytes,
+            len: text.len,
+            signature,
+        });
+    }
+    let text = reader.cstring()?;
+    write_text(text, out)?;
+    Ok(Name {
+        bytes: text.bytes,
+        len: text.bytes.len(),
+        signature: names::signature(text.bytes),
+    })
+}
+
+/// A field name that was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name<'a> {
+    bytes: &'a [u8],
+    len: usize,
+    pub(super) signature: u32,
+}
+
+impl<'a> Name<'a> {
+    /// Whether it begins like the name of a type.
+    #[inline]
+    pub(super) fn has_dollar(&self) -> bool {
+        // A name is followed by its terminator, so the first byte is never one of the value.
+        self.bytes.first() == Some(&b'$')
+    }
+
+    pub(super) fn as_bytes(&self) -> &'a [u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
 }
 
 /// Skips a C string, which must be UTF-8 nevertheless.

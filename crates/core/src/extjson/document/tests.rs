@@ -12,7 +12,7 @@ fn text(raw: &[u8], mode: Mode) -> Result<String, Error> {
     if result.is_err() {
         assert_eq!(text, "", "output is left over from a failure");
     }
-    result.map(|()| text)
+    result.map(|_| text)
 }
 
 fn relaxed(raw: &[u8]) -> Result<String, Error> {
@@ -152,7 +152,7 @@ fn values_are_written_as_in_documents() {
     let value = |element_type, raw: &[u8]| {
         let mut out = b"[".to_vec();
         write_value(element_type, raw, Mode::Relaxed, &mut out)
-            .map(|()| String::from_utf8(out).unwrap())
+            .map(|_| String::from_utf8(out).unwrap())
     };
     assert_eq!(value(0x10, &[1, 0, 0, 0]).unwrap(), "[1");
     assert_eq!(value(0x02, b"\x02\0\0\0a\0").unwrap(), "[\"a\"");
