@@ -96,13 +96,24 @@ impl Id {
         Ok(Key::new(text))
     }
 
+    /// Whether its Extended JSON has no more levels than [`Id::from_key`] reads, which is fewer than MongoDB stores.
+    pub(crate) fn is_flat_enough(&self) -> bool {
+        match self.element_type {
+            ElementType::EmbeddedDocument
+            | ElementType::Array
+            | ElementType::JavaScriptCodeWithScope => self.canonical_key().is_some(),
+            _ => true,
+        }
+    }
+
     /// The key in Extended JSON, if that reads back as the same value.
     fn canonical_key(&self) -> Option<Key> {
         let document_key = self.document_key().ok()?;
-        match text(&document_key, Mode::Canonical).ok()? {
-            (text, Fidelity::Exact) => Some(Key::new(text)),
-            (_, Fidelity::Lossy) => None,
-        }
+        let key = match text(&document_key, Mode::Canonical).ok()? {
+            (text, Fidelity::Exact) => Key::new(text),
+            (_, Fidelity::Lossy) => return None,
+        };
+        (Self::read(&key).as_ref() == Ok(self)).then_some(key)
     }
 
     /// The `_id` of a key.
@@ -257,6 +268,10 @@ pub(crate) mod tests {
             Bson::MaxKey,
         ];
         let mut documents: Vec<RawDocumentBuf> = values.into_iter().map(with_id).collect();
+        let deep = (0..170).fold(doc! {}, |inner, _| doc! { "a": inner });
+        documents.push(with_id(deep));
+        documents.push(with_id(doc! { "$numberLong": "5" }));
+        documents.push(with_id(f64::from_bits(0xFFF8_0000_0000_0001)));
         documents.push(garbled("QQQQ"));
         documents.push(garbled(doc! { "deep": "QQQQ" }));
         documents

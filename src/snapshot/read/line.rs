@@ -64,7 +64,9 @@ impl Liner {
         lines.extend_from_slice(received.as_bytes());
         lines.extend_from_slice(b"\",\"change\":");
         let start = lines.len();
-        if self.write_json(&key, document, lines) != Ok(Fidelity::Exact) {
+        let is_exact =
+            id.is_flat_enough() && self.write_json(&key, document, lines) == Ok(Fidelity::Exact);
+        if !is_exact {
             lines.truncate(start);
             self.write_with_raw_event(key, document, lines)?;
         }

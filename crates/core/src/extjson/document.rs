@@ -4,8 +4,8 @@ use super::decimal128::write_decimal128;
 use super::names::{self, Signatures};
 use super::reader::Reader;
 use super::scalar::{
-    write_binary, write_date, write_double, write_int32, write_int64, write_object_id,
-    write_timestamp,
+    is_exact_double, write_binary, write_date, write_double, write_int32, write_int64,
+    write_object_id, write_timestamp,
 };
 use super::string::{skip_cstring, write_cstring, write_name, write_string};
 use super::{Error, Fidelity, Mode};
@@ -98,24 +98,21 @@ impl Writer<'_> {
     fn document(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
         let whole = *reader;
         let mut elements = self.enter(reader)?;
+        let start = self.out.len();
         let names_start = self.signatures.len();
         let mut reference = Reference::default();
-        self.put("{");
         while !elements.is_empty() {
-            let position = self.signatures.len() - names_start;
-            if position > 0 {
-                self.put(",");
-            }
             let offset = elements.offset();
             let element_type = elements.element_type()?;
             let name = write_name(&mut elements, self.out)?;
-            self.put(":");
-            self.signatures.push(name.signature);
             if name.has_dollar() {
+                let position = self.signatures.len() - names_start;
                 self.is_exact &= reference.takes(name.as_bytes(), element_type, position);
             }
+            self.signatures.push(name.signature);
             self.value(element_type, offset, &mut elements)?;
         }
+        self.open(start, b'{');
         self.put("}");
         self.is_exact &= reference.is_whole(self.signatures.len() - names_start);
         if self.signatures.close(names_start) {
@@ -130,12 +127,10 @@ impl Writer<'_> {
     /// An array is stored as a document whose field names are the positions.
     fn array(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
         let mut elements = self.enter(reader)?;
+        let start = self.out.len();
         let mut position = 0;
-        self.put("[");
         while !elements.is_empty() {
-            if position > 0 {
-                self.put(",");
-            }
+            self.put(",");
             let offset = elements.offset();
             let element_type = elements.element_type()?;
             if !elements.array_key(position) {
@@ -145,9 +140,19 @@ impl Writer<'_> {
             position += 1;
             self.value(element_type, offset, &mut elements)?;
         }
+        self.open(start, b'[');
         self.put("]");
         self.depth -= 1;
         Ok(())
+    }
+
+    /// Replaces the comma before the first element.
+    #[inline]
+    fn open(&mut self, start: usize, bracket: u8) {
+        match self.out.get_mut(start) {
+            Some(comma) => *comma = bracket,
+            None => self.out.push(bracket),
+        }
     }
 
     /// Goes one level deeper, into a document or array.
@@ -187,7 +192,8 @@ impl Writer<'_> {
         match element_type {
             0x01 => {
                 let value = f64::from_le_bytes(reader.array()?);
-                self.is_exact &= write_double(value, self.mode, self.out);
+                write_double(value, self.mode, self.out);
+                self.is_exact &= is_exact_double(value);
             }
             0x02 => write_string(reader, self.out)?,
             0x05 => self.binary(reader)?,

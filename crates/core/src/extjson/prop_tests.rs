@@ -310,6 +310,22 @@ fn ambiguous_element() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Whether a name at any depth begins with a dollar.
+fn has_dollar_names(document: &Document) -> bool {
+    document
+        .iter()
+        .any(|(name, value)| name.starts_with('$') || value_has_dollar_names(value))
+}
+
+fn value_has_dollar_names(value: &Bson) -> bool {
+    match value {
+        Bson::Document(document) => has_dollar_names(document),
+        Bson::Array(array) => array.iter().any(value_has_dollar_names),
+        Bson::JavaScriptCodeWithScope(code) => has_dollar_names(&code.scope),
+        _ => false,
+    }
+}
+
 /// Text that is said to be exact reads back byte for byte. The decoder is the bson crate's.
 fn check_fidelity(raw: &[u8]) -> Result<(), TestCaseError> {
     let mut out = Vec::new();
@@ -344,7 +360,7 @@ proptest! {
 
     #[test]
     fn ordinary_documents_are_exact(document in document()) {
-        prop_assume!(!format!("{document}").contains('$'));
+        prop_assume!(!has_dollar_names(&document));
         let raw = document.to_vec().unwrap();
         let fidelity = write_document(&raw, Mode::Canonical, &mut Vec::new());
         prop_assert_eq!(fidelity, Ok(Fidelity::Exact));

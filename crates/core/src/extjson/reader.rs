@@ -1,7 +1,8 @@
 //! Reads the parts of BSON from a byte slice, and checks every length.
 
 use super::Error;
-use super::string::find_special;
+use super::names::array_key_len;
+use super::string::{ShortText, find_special};
 
 /// The shortest document: its length and the zero byte at its end.
 const MIN_DOCUMENT: usize = 5;
@@ -170,29 +171,24 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Takes the key of an array's element if it is the one that its position asks for; otherwise takes nothing.
+    /// Takes a C string if it is well-formed, short and plain; otherwise takes nothing.
     #[inline]
-    pub(super) fn array_key(&mut self, position: usize) -> bool {
-        let rest = match (position, self.rest) {
-            (0..10, [digit, 0, rest @ ..]) if usize::from(*digit) == position + 0x30 => rest,
-            (10..100, [tens, ones, 0, rest @ ..])
-                if usize::from(*tens) == position / 10 + 0x30
-                    && usize::from(*ones) == position % 10 + 0x30 =>
-            {
-                rest
-            }
-            (100.., rest) => {
-                let mut buffer = itoa::Buffer::new();
-                let key = buffer.format(position).as_bytes();
-                match rest.strip_prefix(key) {
-                    Some([0, rest @ ..]) => rest,
-                    _ => return false,
-                }
-            }
-            _ => return false,
+    pub(super) fn short_cstring(&mut self) -> Option<ShortText<'a>> {
+        let text = ShortText::in_block(self.rest.first_chunk()?)?;
+        let (0, rest) = self.rest.get(text.len..)?.split_first()? else {
+            return None;
         };
         self.rest = rest;
-        true
+        Some(text)
+    }
+
+    /// Takes the key of an array's element if it is the one of its position; otherwise takes nothing.
+    #[inline]
+    pub(super) fn array_key(&mut self, position: usize) -> bool {
+        let len = array_key_len(self.rest, position);
+        let rest = len.and_then(|len| self.rest.get(len..));
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
     }
 
     /// A C string: text up to the next zero byte.

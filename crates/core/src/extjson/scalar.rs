@@ -12,10 +12,38 @@ const YEAR_10000: u64 = 253_402_300_800_000;
 /// The NaN that readers make of the text.
 const NAN_BITS: u64 = 0x7FF8 << 48;
 
+/// The decimal digits of small numbers, with zeros after them.
+static SMALL_NUMBERS: [[u8; 4]; 1000] = {
+    let mut numbers = [[0; 4]; 1000];
+    let mut number = 0;
+    while number < numbers.len() {
+        let hundreds = b'0' + (number / 100) as u8;
+        let tens = b'0' + (number / 10 % 10) as u8;
+        let ones = b'0' + (number % 10) as u8;
+        numbers[number] = match number {
+            0..10 => [ones, 0, 0, 0],
+            10..100 => [tens, ones, 0, 0],
+            _ => [hundreds, tens, ones, 0],
+        };
+        number += 1;
+    }
+    numbers
+};
+
+/// The decimal digits of a number below 1000, and how many there are.
+#[inline]
+pub(super) fn small_number(number: usize) -> Option<([u8; 4], usize)> {
+    let digits = SMALL_NUMBERS.get(number)?;
+    Some((
+        *digits,
+        1 + usize::from(number >= 10) + usize::from(number >= 100),
+    ))
+}
+
 pub(super) fn write_int32(value: i32, mode: Mode, out: &mut Vec<u8>) {
     match mode {
-        Mode::Relaxed => write_integer(value, out),
-        Mode::Canonical => write_typed(b"{\"$numberInt\":\"", value, out),
+        Mode::Relaxed => write_integer(value.into(), out),
+        Mode::Canonical => write_typed(b"{\"$numberInt\":\"", value.into(), out),
     }
 }
 
@@ -26,19 +54,29 @@ pub(super) fn write_int64(value: i64, mode: Mode, out: &mut Vec<u8>) {
     }
 }
 
-fn write_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+/// Most numbers are small, and copying a fixed number of bytes needs no call.
+#[inline]
+fn write_integer(value: i64, out: &mut Vec<u8>) {
+    if let Some((digits, len)) = usize::try_from(value).ok().and_then(small_number) {
+        let start = out.len();
+        out.extend_from_slice(&digits);
+        out.truncate(start + len);
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
 }
 
-fn write_typed(key: &[u8], value: impl itoa::Integer, out: &mut Vec<u8>) {
+#[inline]
+fn write_typed<const N: usize>(key: &[u8; N], value: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(key);
     write_integer(value, out);
     out.extend_from_slice(b"\"}");
 }
 
 /// Writes the shortest text that reads back as the same double, always with a point or an exponent, so that no
-/// double looks like an integer. Returns whether the text stands for this double's bits and no others.
-pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) -> bool {
+/// double looks like an integer.
+#[inline]
+pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) {
     let mut buffer = zmij::Buffer::new();
     let text = if value.is_finite() {
         buffer.format_finite(value)
@@ -57,6 +95,11 @@ pub(super) fn write_double(value: f64, mode: Mode, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(b"\"}");
     }
+}
+
+/// Whether the text stands for this double's bits and no others.
+#[inline]
+pub(super) fn is_exact_double(value: f64) -> bool {
     !value.is_nan() || value.to_bits() == NAN_BITS
 }
 
@@ -135,9 +178,9 @@ pub(super) fn write_object_id(id: [u8; 12], out: &mut Vec<u8>) {
 /// A timestamp has its seconds in the upper half of 64 bits and a counter in the lower half, both unsigned.
 pub(super) fn write_timestamp(counter: [u8; 4], seconds: [u8; 4], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"$timestamp\":{\"t\":");
-    write_integer(u32::from_le_bytes(seconds), out);
+    write_integer(u32::from_le_bytes(seconds).into(), out);
     out.extend_from_slice(b",\"i\":");
-    write_integer(u32::from_le_bytes(counter), out);
+    write_integer(u32::from_le_bytes(counter).into(), out);
     out.extend_from_slice(b"}}");
 }
 
@@ -179,9 +222,7 @@ mod tests {
     }
 
     fn double(value: f64) -> String {
-        text(|out| {
-            write_double(value, Mode::Relaxed, out);
-        })
+        text(|out| write_double(value, Mode::Relaxed, out))
     }
 
     fn date(millis: i64) -> String {
@@ -193,6 +234,9 @@ mod tests {
         let int32 = |value, mode| text(|out| write_int32(value, mode, out));
         assert_eq!(int32(i32::MIN, Mode::Relaxed), "-2147483648");
         assert_eq!(int32(0, Mode::Canonical), r#"{"$numberInt":"0"}"#);
+        for value in (-1_001..=10_001).chain([i32::MAX]) {
+            assert_eq!(int32(value, Mode::Relaxed), value.to_string());
+        }
         let int64 = |value, mode| text(|out| write_int64(value, mode, out));
         assert_eq!(int64(i64::MIN, Mode::Relaxed), "-9223372036854775808");
         assert_eq!(
@@ -216,9 +260,7 @@ mod tests {
             assert_eq!(double(value), expected);
         }
         assert_eq!(
-            text(|out| {
-                write_double(-1.0, Mode::Canonical, out);
-            }),
+            text(|out| write_double(-1.0, Mode::Canonical, out)),
             r#"{"$numberDouble":"-1.0"}"#
         );
     }
@@ -233,9 +275,7 @@ mod tests {
         ] {
             for mode in [Mode::Relaxed, Mode::Canonical] {
                 assert_eq!(
-                    text(|out| {
-                        write_double(value, mode, out);
-                    }),
+                    text(|out| write_double(value, mode, out)),
                     format!(r#"{{"$numberDouble":"{name}"}}"#)
                 );
             }

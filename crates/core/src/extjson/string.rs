@@ -9,8 +9,8 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 /// The top bit of every byte.
 const TOPS: u64 = 0x80 * ONES;
 
-/// Appends a BSON string as a JSON string. The result is what `serde_json` writes for the same
-/// text: quotes, backslashes and control characters are escaped, all else stands as UTF-8.
+/// Appends a BSON string as a JSON string. Quotes, backslashes, control characters and [`LINE_ENDS`] are
+/// escaped, all else stands as UTF-8.
 #[inline]
 pub(super) fn write_string(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
     match reader.plain_string() {
@@ -30,36 +30,60 @@ pub(super) fn write_cstring(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// Appends a field name as a JSON string.
+/// Appends a field name as a JSON string between a comma and a colon.
 #[inline]
 pub(super) fn write_name<'a>(
     reader: &mut Reader<'a>,
     out: &mut Vec<u8>,
 ) -> Result<Name<'a>, Error> {
-    if let Some(text) = reader.plain_cstring() {
-        write_plain(text, out);
-        let signature = match text.bytes.first_chunk() {
-            Some(block) if text.len <= 16 => names::signature_in_block(*block, text.len),
-            _ => names::signature(text.bytes.get(..text.len).unwrap_or_default()),
-        };
-        return Ok(Name {
-            bytes: text.bytes,
-            len: text.len,
-            signature,
-        });
+    match reader.short_cstring() {
+        Some(short) => {
+            write_short_name(short.block, short.len, out);
+            Ok(Name {
+                bytes: short.block,
+                len: short.len,
+                signature: short.signature,
+            })
+        }
+        None => write_other_name(reader, out),
     }
-    let text = reader.cstring()?;
-    write_text(text, out)?;
+}
+
+#[inline(never)]
+fn write_other_name<'a>(reader: &mut Reader<'a>, out: &mut Vec<u8>) -> Result<Name<'a>, Error> {
+    out.push(b',');
+    let mut name = *reader;
+    write_cstring(reader, out)?;
+    out.push(b':');
+    let bytes = name.cstring()?.bytes;
     Ok(Name {
-        bytes: text.bytes,
-        len: text.bytes.len(),
-        signature: names::signature(text.bytes),
+        bytes,
+        len: bytes.len(),
+        signature: names::signature(bytes),
     })
+}
+
+/// All that surrounds the name is appended at once, because each append costs a check of the capacity.
+#[inline]
+fn write_short_name(block: &[u8; 16], len: usize, out: &mut Vec<u8>) {
+    const LEN: usize = 2 + 16 + 2;
+    let start = out.len();
+    out.extend_from_slice(&[0; LEN]);
+    if let Some([comma, quote, text @ ..]) = out.last_chunk_mut::<LEN>() {
+        (*comma, *quote) = (b',', b'"');
+        let (name, _) = text.split_at_mut(16);
+        name.copy_from_slice(block);
+        let len = len & 15;
+        text[len] = b'"';
+        text[len + 1] = b':';
+    }
+    out.truncate(start + 4 + len);
 }
 
 /// A field name that was written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name<'a> {
+    /// The bytes from the start of the name to somewhere after its end.
     bytes: &'a [u8],
     len: usize,
     pub(super) signature: u32,
@@ -69,13 +93,55 @@ impl<'a> Name<'a> {
     /// Whether it begins like the name of a type.
     #[inline]
     pub(super) fn has_dollar(&self) -> bool {
-        // A name is followed by its terminator, so the first byte is never one of the value.
-        self.bytes.first() == Some(&b'$')
+        self.as_bytes().first() == Some(&b'$')
     }
 
     pub(super) fn as_bytes(&self) -> &'a [u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
+}
+
+/// A C string of less than 16 bytes that need no escape.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShortText<'a> {
+    /// The text, and what follows it.
+    pub(super) block: &'a [u8; 16],
+    pub(super) len: usize,
+    pub(super) signature: u32,
+}
+
+impl<'a> ShortText<'a> {
+    /// The text up to the first byte that isn't ASCII or must be escaped, if there is one in the block.
+    #[inline]
+    pub(super) fn in_block(block: &'a [u8; 16]) -> Option<Self> {
+        let (words, _) = block.as_chunks::<8>();
+        let [low, high] = words else { return None };
+        let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*high));
+        let marked = specials(low) & TOPS;
+        if marked != 0 {
+            return Some(Self {
+                block,
+                len: (marked.trailing_zeros() / 8) as usize,
+                signature: names::short_signature(before(marked) & low, None),
+            });
+        }
+        let marked = specials(high) & TOPS;
+        (marked != 0).then(|| {
+            let in_high = before(marked) & high;
+            Self {
+                block,
+                len: 8 + (marked.trailing_zeros() / 8) as usize,
+                signature: names::short_signature(low, (in_high != 0).then_some(in_high)),
+            }
+        })
+    }
+}
+
+/// All bits of the bytes before the first whose top bit is set.
+#[inline]
+fn before(marked: u64) -> u64 {
+    let lowest = marked & marked.wrapping_neg();
+    (lowest >> 7).wrapping_sub(1)
 }
 
 /// Skips a C string, which must be UTF-8 nevertheless.
@@ -115,18 +181,60 @@ fn write_block<const N: usize>(block: &[u8; N], len: usize, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Characters that aren't ASCII but end a line for some readers of text, such as `str.splitlines()` in Python.
+const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
 /// Appends text that may need escapes.
 fn write_text(text: Text<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-    let mut rest = utf8(text)?.as_bytes();
+    let mut text = utf8(text)?;
     out.push(b'"');
+    if may_have_line_end(text.as_bytes()) {
+        while let Some((clean, rest)) = text
+            .find(LINE_ENDS)
+            .and_then(|at| text.split_at_checked(at))
+        {
+            write_escaped(clean.as_bytes(), out);
+            let mut rest = rest.chars();
+            let line_end = rest.next().map_or(0, u32::from);
+            out.extend_from_slice(format!("\\u{line_end:04x}").as_bytes());
+            text = rest.as_str();
+        }
+    }
+    write_escaped(text.as_bytes(), out);
+    out.push(b'"');
+    Ok(())
+}
+
+/// Appends text without [`LINE_ENDS`].
+#[inline]
+fn write_escaped(mut rest: &[u8], out: &mut Vec<u8>) {
     while let Some((clean, [byte, tail @ ..])) = rest.split_at_checked(find_escape(rest)) {
         out.extend_from_slice(clean);
         write_escape(*byte, out);
         rest = tail;
     }
     out.extend_from_slice(rest);
-    out.push(b'"');
-    Ok(())
+}
+
+/// Whether UTF-8 text may have one of [`LINE_ENDS`]: `C2 85`, `E2 80 A8` or `E2 80 A9`. Most text has neither first byte.
+#[inline]
+fn may_have_line_end(text: &[u8]) -> bool {
+    let first = memchr::memchr2(0xC2, 0xE2, text);
+    first.is_some_and(|at| may_have_line_end_after(text.get(at..).unwrap_or_default()))
+}
+
+/// Without an early end, so that the compiler makes it compare many bytes at a time. Text with many first bytes, such as
+/// that of `“`, costs no more than text with one.
+#[inline(never)]
+fn may_have_line_end_after(text: &[u8]) -> bool {
+    let pairs = text.iter().zip(text.get(1..).unwrap_or_default());
+    let found = pairs.fold(0, |found, (one, next)| {
+        let is_next_line = (*one == 0xC2) & (*next == 0x85);
+        // A few other characters end in the same two bytes. The caller looks at each character.
+        let is_separator = (*one == 0x80) & (*next & !1 == 0xA8);
+        found | u8::from(is_next_line | is_separator)
+    });
+    found != 0
 }
 
 fn utf8(text: Text<'_>) -> Result<&str, Error> {
@@ -202,11 +310,11 @@ fn find(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
 /// set, because a subtraction borrows only from bytes above one that is found.
 #[inline]
 fn specials(word: u64) -> u64 {
-    let control = word.wrapping_sub(0x20 * ONES);
-    // Every byte that isn't ASCII has its top bit set by at least one of the three.
-    let quote = (word ^ (0x22 * ONES)).wrapping_sub(ONES);
+    // The quote, 0x22, becomes 0x20 here, the space becomes 0x22, and control characters remain below 0x20.
+    let control_or_quote = (word ^ (0x02 * ONES)).wrapping_sub(0x21 * ONES);
+    // Every byte that isn't ASCII has its top bit set by at least one of the two.
     let backslash = (word ^ (0x5C * ONES)).wrapping_sub(ONES);
-    control | quote | backslash
+    control_or_quote | backslash
 }
 
 #[cfg(test)]
@@ -231,15 +339,27 @@ mod tests {
         Ok(String::from_utf8(out).unwrap())
     }
 
+    /// What `serde_json` writes, which doesn't escape these.
+    fn expected(text: &str) -> String {
+        serde_json::to_string(text)
+            .unwrap()
+            .replace('\u{85}', "\\u0085")
+            .replace('\u{2028}', "\\u2028")
+            .replace('\u{2029}', "\\u2029")
+    }
+
     #[test]
-    fn every_character_is_escaped_as_serde_json_does() {
-        let all = (0..=0x024F).chain([0x2028, 0x2029, 0xFEFF, 0xFFFF, 0x1_F600, 0x10_FFFF]);
+    fn every_character_is_escaped_as_serde_json_does_or_as_a_line_end() {
+        let others = [0x1028, 0x3029, 0xFEFF, 0xFFFF, 0x1_F600, 0x10_FFFF];
+        let all = (0..=0x024F).chain(0x2000..=0x206F).chain(others);
         for character in all.filter_map(char::from_u32) {
             // The position within a word of eight bytes must not matter.
             for place in 0..9 {
                 let text = format!("{}{character}end", "x".repeat(place));
-                let expected = serde_json::to_string(&text).unwrap();
-                assert_eq!(written(text.as_bytes(), false, b"").unwrap(), expected);
+                assert_eq!(
+                    written(text.as_bytes(), false, b"").unwrap(),
+                    expected(&text)
+                );
             }
         }
     }
@@ -299,16 +419,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_escaped_as_serde_json_does(
+        fn any_text_is_one_line_with_the_escapes_of_serde_json(
             text in prop_oneof![
                 any::<String>(),
                 // Much to escape, and the bytes next to those.
                 r#"["\\\x00-\x21\x23\x5b\x5d\x7e-\xa2]{0,40}"#,
+                "[a\"“”…é\u{85}\u{2027}-\u{202a}]{0,40}",
                 "[ -~]{0,40}",
             ],
             after: Vec<u8>,
         ) {
-            let expected = serde_json::to_string(&text).unwrap();
+            let expected = expected(&text);
+            // All characters at which `str.splitlines()` splits (https://docs.python.org/3/library/stdtypes.html#str.splitlines).
+            let line_ends = [
+                '\n', '\r', '\x0B', '\x0C', '\x1C', '\x1D', '\x1E', '\u{85}', '\u{2028}', '\u{2029}',
+            ];
+            prop_assert_eq!(expected.find(line_ends), None);
             prop_assert_eq!(&written(text.as_bytes(), false, &after).unwrap(), &expected);
             if !text.contains('\0') {
                 prop_assert_eq!(written(text.as_bytes(), true, &after).unwrap(), expected);
@@ -319,7 +445,7 @@ mod tests {
         fn any_bytes_are_text_exactly_if_they_are_utf8(bytes: Vec<u8>) {
             prop_assert_eq!(
                 written(&bytes, false, b"").ok(),
-                std::str::from_utf8(&bytes).ok().map(|text| serde_json::to_string(text).unwrap())
+                std::str::from_utf8(&bytes).ok().map(expected)
             );
         }
     }
