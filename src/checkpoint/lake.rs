@@ -9,6 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 use super::record::{Record, writer_name};
 use super::{CheckpointError, Checkpoints, FeedId, Probed};
 use crate::lake::{Lake, LakeError, LakePath, Version};
+use silt_core::json;
 use silt_core::namespace::names;
 use silt_core::position::{Checkpoint, Stored};
 
@@ -108,11 +109,10 @@ impl Checkpoints for LakeCheckpoints {
             Some((there, _)) if there.is_same_save(&record) => return Ok(()),
             _ => return Err(conflict()),
         };
-        let bytes =
-            serde_json::to_vec_pretty(&record).map_err(|error| CheckpointError::Unreadable {
-                feed: feed.to_string(),
-                reason: error.to_string(),
-            })?;
+        let bytes = json::to_document(&record).map_err(|error| CheckpointError::Unreadable {
+            feed: feed.to_string(),
+            reason: error.to_string(),
+        })?;
         match self.lake.put(&path(feed), base.as_ref(), bytes).await {
             Ok(_) => Ok(()),
             Err(LakeError::Stale { .. }) => Err(conflict()),

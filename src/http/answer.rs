@@ -64,7 +64,7 @@ impl Answer {
 
 /// A JSON document on a line.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
-    match serde_json::to_string(body) {
+    match silt_core::json::to_line(body) {
         Ok(body) => Answer::new(status, "application/json", body + "\n"),
         Err(error) => Answer::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::json;
 use crate::large_event::{self, LargeEvent};
 use crate::namespace::Namespace;
 use crate::position::{ClusterTime, LastChange};
@@ -161,7 +162,7 @@ impl Gap {
         let text = |time: Option<ClusterTime>| {
             time.map(|time| rfc3339(i64::from(time.seconds).saturating_mul(1000)))
         };
-        let mut bytes = serde_json::to_vec_pretty(&LostRecord {
+        json::to_document(&LostRecord {
             reason: "historyLost",
             database: &origin.database,
             collection: &origin.collection,
@@ -173,9 +174,7 @@ impl Gap {
             last_change: self.last_change.as_ref(),
             recorded_at: rfc3339(now_unix_ms),
             silt_version: env!("CARGO_PKG_VERSION"),
-        })?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        })
     }
 }
 

@@ -4,8 +4,10 @@ use std::fmt;
 
 use chrono::DateTime;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use crate::json;
 use crate::namespace::Namespace;
 use crate::position::{ClusterTime, ResumeToken};
 use crate::time::rfc3339;
@@ -48,9 +50,10 @@ impl LargeEvent {
     ///
     /// The token or the key isn't JSON.
     pub fn record(&self, now_unix_ms: i64) -> serde_json::Result<Vec<u8>> {
+        // As it is, because its levels may be more than a parser accepts.
         let key = self.document_key.as_deref().map(serde_json::from_str);
         let time = rfc3339(i64::from(self.cluster_time.seconds) * 1000);
-        let mut bytes = serde_json::to_vec_pretty(&LargeRecord {
+        json::to_document(&LargeRecord {
             reason: REASON,
             database: &self.origin.database,
             collection: &self.origin.collection,
@@ -62,9 +65,7 @@ impl LargeEvent {
             document_key: key.transpose()?,
             recorded_at: rfc3339(now_unix_ms),
             silt_version: env!("CARGO_PKG_VERSION"),
-        })?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        })
     }
 }
 
@@ -90,7 +91,7 @@ struct LargeRecord<'a> {
     operation_type: &'a str,
     resume_token: &'a ResumeToken,
     cluster_time: ClusterTime,
-    document_key: Option<serde_json::Value>,
+    document_key: Option<&'a RawValue>,
     recorded_at: String,
     silt_version: &'static str,
 }

@@ -13,6 +13,7 @@ pub mod extjson;
 pub mod failure;
 pub mod file;
 pub mod gap;
+pub mod json;
 pub mod large_event;
 pub mod limits;
 pub mod machine;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::json;
 use crate::namespace::selection::Selection;
 
 /// Hexadecimal digits of a token's time.
@@ -31,7 +32,7 @@ impl ResumeToken {
     pub fn from_extended_json(text: &str) -> Result<Self, serde_json::Error> {
         // Through a value, so that white space never decides whether two tokens are equal.
         let document: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
-        serde_json::to_string(&document).map(Self)
+        json::to_line(&document).map(Self)
     }
 
     /// Takes text that silt's own encoder has just written, which needs no check.
@@ -98,7 +99,7 @@ impl Serialize for ResumeToken {
 impl<'de> Deserialize<'de> for ResumeToken {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = serde_json::Map::<String, serde_json::Value>::deserialize(deserializer)?;
-        serde_json::to_string(&document)
+        json::to_line(&document)
             .map(Self)
             .map_err(serde::de::Error::custom)
     }

@@ -132,7 +132,8 @@ pub(super) fn text(lake: &str, tally: &Tally) -> String {
             .collect(),
     };
     // Neither maps with odd keys nor anything else that could fail is in it.
-    serde_json::to_string_pretty(&listing).unwrap_or_else(|error| error.to_string())
+    let text = serde_json::to_string_pretty(&listing).map(silt_core::json::escape_line_ends);
+    text.unwrap_or_else(|error| error.to_string())
 }
 
 fn collection<'a>(whose: &'a Whose, sum: &'a Sum) -> Collection<'a> {

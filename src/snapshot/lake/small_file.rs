@@ -4,17 +4,15 @@ use serde::de::DeserializeOwned;
 
 use crate::lake::{Lake, LakeError, LakePath};
 use silt_core::failure::{Disposition, Failure};
+use silt_core::json;
 
 /// Encodes a small file.
 pub(crate) fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
-    let bytes = serde_json::to_vec_pretty(value);
-    let mut bytes = bytes.map_err(|error| Failure {
+    json::to_document(value).map_err(|error| Failure {
         disposition: Disposition::Halt,
         cause: "silt_encoding",
         message: format!("a snapshot's plan or manifest can't be encoded: {error}"),
-    })?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    })
 }
 
 /// Reads a small file; `None` if it doesn't exist.

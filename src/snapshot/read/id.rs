@@ -7,6 +7,7 @@ use bson::{Binary, Bson, RawDocument, RawDocumentBuf};
 use crate::source::RAW_EVENT;
 use silt_core::extjson::{self, Fidelity, Mode};
 use silt_core::failure::{Disposition, Failure};
+use silt_core::json::escape_line_ends;
 use silt_core::snapshot::key::{Key, RAW};
 
 /// The field of a document's identity.
@@ -134,18 +135,16 @@ impl Id {
             };
             return Self::of_event(&raw.bytes).ok_or_else(|| format!("{RAW} has no documentKey"));
         }
-        let Bson::Document(document) =
-            Bson::try_from(json.clone()).map_err(|error| error.to_string())?
+        let Bson::Document(document) = Bson::try_from(json).map_err(|error| error.to_string())?
         else {
             return Err("it is not a document".to_owned());
         };
         let document = RawDocumentBuf::try_from(&document).map_err(|error| error.to_string())?;
-        // Values are compared and not text, which older versions wrote with other escapes.
-        let reads_back = |mode| {
-            text(&document, mode)
-                .is_ok_and(|(text, _)| serde_json::from_str(&text).ok().as_ref() == Some(&json))
-        };
-        if !reads_back(Mode::Canonical) && !reads_back(Mode::Relaxed) {
+        // Older versions of silt didn't escape line ends.
+        let escaped = escape_line_ends(key.as_json().to_owned());
+        let modes = [Mode::Canonical, Mode::Relaxed];
+        let is_it = |mode| text(&document, mode).is_ok_and(|(text, _)| text == escaped);
+        if !modes.into_iter().any(is_it) {
             return Err("its canonical form differs".to_owned());
         }
         Self::of(&document).ok_or_else(|| "it has no _id".to_owned())

@@ -103,7 +103,8 @@ impl Liner {
         let mut event = self.common.clone();
         event.append(cstr!("documentKey"), key);
         event.append(cstr!("fullDocument"), document);
-        source::write_event(&event, self.mode, lines).map_err(|error| Failure::from(&error))
+        source::write_with_raw_event(&event, self.mode, lines)
+            .map_err(|error| Failure::from(&error))
     }
 }
 
@@ -113,6 +114,7 @@ mod tests {
 
     use super::super::id::tests::documents;
     use super::*;
+    use silt_core::reading::Change;
     use silt_core::snapshot::key::Key;
 
     const POSITION: ClusterTime = ClusterTime {
@@ -156,12 +158,11 @@ mod tests {
             let id = Id::of(&document).unwrap();
             for mode in [Mode::Canonical, Mode::Relaxed] {
                 let line = line(mode, &document);
-                let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
-                let change = &line["change"];
-                assert_eq!(change["operationType"], "read");
-                let key = match change.get("siltRawEvent") {
-                    Some(raw) => Key::raw(&raw.to_string()),
-                    None => Key::new(change["documentKey"].to_string()),
+                let change = Change::parse(&line).unwrap();
+                assert_eq!(change.operation.as_deref(), Some("read"));
+                let key = match (change.raw_event, change.document_key) {
+                    (Some(raw), _) => Key::raw(raw),
+                    (None, key) => Key::new(key.unwrap().to_owned()),
                 };
                 let read = Id::from_key(&key).unwrap();
                 if mode == Mode::Canonical {

@@ -61,23 +61,40 @@ fn encode(document: &RawDocument, mode: Mode, out: &mut Vec<u8>) -> Result<(), S
 
 /// Appends an event as Extended JSON. Where that doesn't read back as the same event, [`RAW_EVENT`] is added, so that
 /// nothing is lost and the feed doesn't stop for ever.
-pub(crate) fn write_event(
+fn write_event(event: &RawDocument, mode: Mode, lines: &mut Vec<u8>) -> Result<(), SourceError> {
+    let start = lines.len();
+    match extjson::write_document(event.as_bytes(), mode, lines) {
+        Ok(Fidelity::Exact) => Ok(()),
+        Ok(Fidelity::Lossy) | Err(_) => {
+            lines.truncate(start);
+            write_with_raw_event(event, mode, lines)
+        }
+    }
+}
+
+/// Appends the fields of an event that Extended JSON can represent, and its BSON bytes in [`RAW_EVENT`]. MongoDB stores text
+/// that isn't UTF-8, for example.
+pub(crate) fn write_with_raw_event(
     event: &RawDocument,
     mode: Mode,
     lines: &mut Vec<u8>,
 ) -> Result<(), SourceError> {
-    match extjson::write_document(event.as_bytes(), mode, lines) {
-        Ok(Fidelity::Exact) => Ok(()),
-        Ok(Fidelity::Lossy) => append_raw_event(event, lines),
-        Err(_) => write_representable(event, mode, lines),
+    let mut kept = RawDocumentBuf::new();
+    let mut probe = Vec::new();
+    for (key, value) in event.iter().flatten() {
+        probe.clear();
+        let mut field = RawDocumentBuf::new();
+        field.append(key, value);
+        if extjson::write_document(field.as_bytes(), mode, &mut probe).is_ok() {
+            kept.append(key, value);
+        }
     }
+    encode(&kept, mode, lines)?;
+    append_raw_event(event, lines)
 }
 
 /// Adds the event's BSON bytes to its JSON object.
-pub(crate) fn append_raw_event(
-    event: &RawDocument,
-    lines: &mut Vec<u8>,
-) -> Result<(), SourceError> {
+fn append_raw_event(event: &RawDocument, lines: &mut Vec<u8>) -> Result<(), SourceError> {
     let bytes = event.as_bytes().to_vec();
     let subtype = BinarySubtype::Generic;
     let mut raw = RawDocumentBuf::new();
@@ -90,26 +107,6 @@ pub(crate) fn append_raw_event(
         *brace = b',';
     }
     Ok(())
-}
-
-/// Appends the fields of an event that Extended JSON can represent, and its BSON bytes. MongoDB stores text that isn't
-/// UTF-8, for example.
-fn write_representable(
-    event: &RawDocument,
-    mode: Mode,
-    lines: &mut Vec<u8>,
-) -> Result<(), SourceError> {
-    let mut kept = RawDocumentBuf::new();
-    let mut probe = Vec::new();
-    for (key, value) in event.iter().flatten() {
-        let mut field = RawDocumentBuf::new();
-        field.append(key, value);
-        if extjson::write_document(field.as_bytes(), mode, &mut probe).is_ok() {
-            kept.append(key, value);
-        }
-    }
-    encode(&kept, mode, lines)?;
-    append_raw_event(event, lines)
 }
 
 #[cfg(test)]
@@ -154,6 +151,36 @@ mod tests {
              \"operationType\":\"insert\",\"clusterTime\":{\"$timestamp\":{\"t\":7,\"i\":2}},\
              \"fullDocument\":{\"_id\":1,\"note\":\"two\\nlines\"}}}"
         );
+    }
+
+    #[test]
+    fn an_event_that_does_not_read_back_is_kept_as_bytes_beside_its_json() {
+        let value = doc! { "$numberLong": "5" };
+        for (fields, expected) in [
+            (doc! { "q": value.clone() }, true),
+            (doc! { "q": [1, { "q": value.clone() }] }, true),
+            (doc! { "q": 5_i64 }, false),
+        ] {
+            let event = raw(&doc! {
+                "_id": { "_data": "82AB" },
+                "clusterTime": Timestamp { time: 7, increment: 2 },
+                "fullDocument": fields,
+            });
+            for mode in [Mode::Canonical, Mode::Relaxed] {
+                let (mut lines, mut tokens) = (Vec::new(), String::new());
+                write(&event, "T", mode, NDJSON, &mut lines, &mut tokens).unwrap();
+                let line: serde_json::Value = serde_json::from_slice(&lines).unwrap();
+                let change = line["change"].as_object().unwrap();
+                assert!(change["fullDocument"].get("q").is_some());
+                let kept = change.get("siltRawEvent").map(|kept| {
+                    match bson::Bson::try_from(kept.clone()).unwrap() {
+                        bson::Bson::Binary(kept) => kept.bytes,
+                        other => panic!("{other}"),
+                    }
+                });
+                assert_eq!(kept, expected.then(|| event.as_bytes().to_vec()));
+            }
+        }
     }
 
     #[test]

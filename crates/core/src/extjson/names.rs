@@ -231,7 +231,9 @@ mod tests {
     fn repeats(names: &[u32]) -> bool {
         let mut signatures = Signatures::new();
         let start = signatures.len();
-        names.iter().for_each(|name| signatures.push(*name));
+        for name in names {
+            signatures.push(*name);
+        }
         let repeats = signatures.close(start);
         assert_eq!(signatures.len(), start);
         repeats

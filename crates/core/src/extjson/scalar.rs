@@ -14,12 +14,13 @@ const NAN_BITS: u64 = 0x7FF8 << 48;
 
 /// The decimal digits of small numbers, with zeros after them.
 static SMALL_NUMBERS: [[u8; 4]; 1000] = {
+    let digits = b"0123456789";
     let mut numbers = [[0; 4]; 1000];
     let mut number = 0;
     while number < numbers.len() {
-        let hundreds = b'0' + (number / 100) as u8;
-        let tens = b'0' + (number / 10 % 10) as u8;
-        let ones = b'0' + (number % 10) as u8;
+        let hundreds = digits[number / 100];
+        let tens = digits[number / 10 % 10];
+        let ones = digits[number % 10];
         numbers[number] = match number {
             0..10 => [ones, 0, 0, 0],
             10..100 => [tens, ones, 0, 0],

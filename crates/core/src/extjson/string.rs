@@ -3,6 +3,7 @@
 use super::Error;
 use super::names;
 use super::reader::{PlainText, Reader, Text};
+use crate::json::{self, LINE_ENDS};
 
 /// Every byte of a word is 1; times a byte, every byte of the word is that byte.
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -181,9 +182,6 @@ fn write_block<const N: usize>(block: &[u8; N], len: usize, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Characters that aren't ASCII but end a line for some readers of text, such as `str.splitlines()` in Python.
-const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
-
 /// Appends text that may need escapes.
 fn write_text(text: Text<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut text = utf8(text)?;
@@ -195,8 +193,8 @@ fn write_text(text: Text<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         {
             write_escaped(clean.as_bytes(), out);
             let mut rest = rest.chars();
-            let line_end = rest.next().map_or(0, u32::from);
-            out.extend_from_slice(format!("\\u{line_end:04x}").as_bytes());
+            let escape = rest.next().map(json::escape).unwrap_or_default();
+            out.extend_from_slice(escape.as_bytes());
             text = rest.as_str();
         }
     }
@@ -226,6 +224,10 @@ fn may_have_line_end(text: &[u8]) -> bool {
 /// Without an early end, so that the compiler makes it compare many bytes at a time. Text with many first bytes, such as
 /// that of `“`, costs no more than text with one.
 #[inline(never)]
+#[allow(
+    clippy::needless_bitwise_bool,
+    reason = "a branch would keep the loop from being vectorized"
+)]
 fn may_have_line_end_after(text: &[u8]) -> bool {
     let pairs = text.iter().zip(text.get(1..).unwrap_or_default());
     let found = pairs.fold(0, |found, (one, next)| {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::file::format::{Compression, FileFormat, OutputFormat};
 use crate::file::gzip::{self, GzipLevel, Trailer};
+use crate::json;
 
 /// Heads are padded with spaces to a multiple of this.
 pub(crate) const HEAD_STEP_BYTES: usize = 512;
@@ -113,7 +114,7 @@ fn head(
         return Ok(Vec::new());
     }
     let mut text = String::from_utf8_lossy(HEAD_START).into_owned();
-    text += &serde_json::to_string(metadata)?;
+    text += &json::to_line(metadata)?;
     text.push(',');
     // A gzip member's header and trailer are shorter than a step, so rounding down gives the old text's length.
     let least = usize::try_from(least_len_bytes).unwrap_or(0) / HEAD_STEP_BYTES * HEAD_STEP_BYTES;
