@@ -12,19 +12,22 @@ use crate::lake::local::LocalLake;
 use crate::lake::{Lake, LakeError};
 use crate::settings::{
     self, AzureCredential, CheckpointSettings, FeedSettings, FullDocument,
-    FullDocumentBeforeChange, JsonMode, LakeLocation, LakeSettings, Settings, WireCompression,
+    FullDocumentBeforeChange, JsonMode, LakeLocation, LakeSettings, Settings, SourceSettings,
+    StreamSettings, WireCompression,
 };
 use crate::source::{Deployment, SourceError, StreamOptions};
 use silt_core::extjson::Mode;
+use silt_core::file::format::{Compression, FileFormat, OutputFormat};
+use silt_core::machine::OnLargeEvent;
+use silt_core::namespace::selection::Watched;
 use silt_core::snapshot::SnapshotMode;
 
-/// Opens the deployment. Nothing is sent, but a `mongodb+srv` address is resolved.
+/// Opens the deployment for all streams and snapshots; see [`connect_for`].
 ///
 /// # Errors
 ///
 /// The connection string is malformed, or its host can't be resolved.
 pub async fn connect(settings: &Settings) -> Result<Deployment, SourceError> {
-    let source = &settings.source;
     let takes_snapshots = |feed: &FeedSettings| feed.snapshot != SnapshotMode::Never;
     let ranges = if settings.feeds.iter().any(takes_snapshots) {
         settings.snapshot.ranges as usize
@@ -32,7 +35,18 @@ pub async fn connect(settings: &Settings) -> Result<Deployment, SourceError> {
         0
     };
     // Each range of a snapshot needs a connection too.
-    let streams = settings.feeds.len() + ranges;
+    connect_for(&settings.source, settings.feeds.len() + ranges).await
+}
+
+/// Opens the deployment for this number of streams. Nothing is sent, but a `mongodb+srv` address is resolved.
+///
+/// # Errors
+///
+/// The connection string is malformed, or its host can't be resolved.
+pub async fn connect_for(
+    source: &SourceSettings,
+    streams: usize,
+) -> Result<Deployment, SourceError> {
     let compressor = match source.wire_compression {
         WireCompression::None => None,
         WireCompression::Snappy => Some(Compressor::Snappy),
@@ -75,25 +89,44 @@ pub fn mongo_checkpoints(
 #[must_use]
 pub fn stream_options(feed: &FeedSettings) -> StreamOptions {
     StreamOptions {
-        watched: feed.watched.clone(),
-        full_document: match feed.stream.full_document {
+        on_large_event: feed.on_large_event,
+        separator: feed.files.format.separator(),
+        ..line_options(&feed.watched, &feed.stream, feed.files.json_mode)
+    }
+}
+
+/// The options of a stream whose changes are read one a line, and that a change which the server can't send doesn't
+/// stop.
+#[must_use]
+pub fn line_options(
+    watched: &Watched,
+    stream: &StreamSettings,
+    json_mode: JsonMode,
+) -> StreamOptions {
+    let lines = FileFormat {
+        output: OutputFormat::Ndjson,
+        compression: Compression::None,
+    };
+    StreamOptions {
+        watched: watched.clone(),
+        full_document: match stream.full_document {
             FullDocument::Default => None,
             FullDocument::UpdateLookup => Some("updateLookup"),
             FullDocument::WhenAvailable => Some("whenAvailable"),
             FullDocument::Required => Some("required"),
         },
-        full_document_before_change: match feed.stream.full_document_before_change {
+        full_document_before_change: match stream.full_document_before_change {
             FullDocumentBeforeChange::Off => None,
             FullDocumentBeforeChange::WhenAvailable => Some("whenAvailable"),
             FullDocumentBeforeChange::Required => Some("required"),
         },
-        show_expanded_events: feed.stream.show_expanded_events,
-        operation_types: feed.stream.operation_types.clone(),
-        pipeline: feed.stream.pipeline.clone(),
-        on_large_event: feed.on_large_event,
-        cursor_batch_changes: feed.stream.cursor_batch_changes,
-        mode: json_mode(feed.files.json_mode),
-        separator: feed.files.format.separator(),
+        show_expanded_events: stream.show_expanded_events,
+        operation_types: stream.operation_types.clone(),
+        pipeline: stream.pipeline.clone(),
+        on_large_event: OnLargeEvent::Record,
+        cursor_batch_changes: stream.cursor_batch_changes,
+        mode: self::json_mode(json_mode),
+        separator: lines.separator(),
     }
 }
 

@@ -15,6 +15,8 @@ pub mod processors;
 pub mod reading;
 pub mod service;
 pub mod settings;
+mod signals;
 pub mod snapshot;
 pub mod source;
+mod suggest;
 pub mod worker;

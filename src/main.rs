@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use silt::commands::screen::{self, Screen};
-use silt::commands::{Report, check, flush, healthcheck, ls};
+use silt::commands::{Report, check, flush, healthcheck, ls, watch};
 use silt::logging;
 use silt::service::{self, Outcome};
 use silt::settings::{self, Command};
+use tokio::runtime::Runtime;
 
 const GOOD: u8 = 0;
 const FAILED: u8 = 1;
@@ -56,7 +57,19 @@ fn perform(command: &Command, warnings: &[String], output: &Output) -> anyhow::R
         .enable_all()
         .build()
         .context("the system gives no threads")?;
-    let status = match command {
+    let status = perform_on(&runtime, command, warnings, output);
+    // What still hangs at a server, or waits for a reader's end, must not hold the exit up.
+    runtime.shutdown_background();
+    status
+}
+
+fn perform_on(
+    runtime: &Runtime,
+    command: &Command,
+    warnings: &[String],
+    output: &Output,
+) -> anyhow::Result<u8> {
+    Ok(match command {
         Command::Run(settings) => match runtime.block_on(service::run(settings)) {
             Ok(Outcome::Drained) => GOOD,
             Ok(Outcome::Failed) => FAILED,
@@ -84,10 +97,13 @@ fn perform(command: &Command, warnings: &[String], output: &Output) -> anyhow::R
                 }),
             }
         }
-    };
-    // What still hangs at a server must not hold the exit up.
-    runtime.shutdown_background();
-    Ok(status)
+        Command::Watch(settings) => {
+            let stdout = stdout().context("can't use the standard output")?;
+            let has_colour = stdout.is_terminal() && screen::is_colourful(variable);
+            runtime.block_on(watch::run(settings, stdout, has_colour))?;
+            GOOD
+        }
+    })
 }
 
 /// The standard output, and what kept a line from being written to it.
@@ -132,16 +148,25 @@ impl Output {
     }
 }
 
-/// Writes a line to the standard output, without `Stdout`, which takes a descriptor that isn't open for writing
-/// for success.
+/// The standard output, without `Stdout`, which takes a descriptor that isn't open for writing for success.
+fn stdout() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Writes a line to the standard output.
 fn write_line(text: &str) -> io::Result<()> {
-    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut stdout = stdout()?;
     stdout.write_all(format!("{text}\n").as_bytes())
 }
 
 /// Prints a line on the standard error. Where it can't be written, nothing can say so.
 fn error_line(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A variable of the environment that isn't empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Lets a command show what it does: lines on the standard output, progress on the terminal, if there is
@@ -160,7 +185,6 @@ fn on_screen<T>(output: &Output, command: impl FnOnce(Screen<'_>) -> T) -> T {
         output.line(text);
     };
     let is_terminal = io::stdout().is_terminal();
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     command(Screen {
         has_signs: is_terminal && screen::is_unicode(variable),
         has_colour: is_terminal && screen::is_colourful(variable),

@@ -36,3 +36,4 @@ mod snapshot;
 mod streams;
 mod tuning;
 mod uri_options;
+mod watch;

@@ -1,4 +1,5 @@
-//! The commands beside `run`. Each answers with what is to be printed; only main prints.
+//! The commands beside `run`. Each answers with what is to be printed, and main prints it; `watch` is given the
+//! standard output by main.
 
 pub mod check;
 mod client;
@@ -6,6 +7,7 @@ pub mod flush;
 pub mod healthcheck;
 pub mod ls;
 pub mod screen;
+pub mod watch;
 
 /// What a command has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use crate::http::{self, About, Board, FeedView};
 use crate::lake::{Lake, Prepared};
 use crate::processors::Processors;
 use crate::settings::{FeedSettings, Schedule, Settings, next_flush};
+use crate::signals::StopSignals;
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
 use silt_core::backoff::Backoff;
@@ -51,30 +52,6 @@ pub enum StartError {
     /// A signal came first.
     #[error("stopped before the start was done")]
     Stopped,
-}
-
-/// The signals that ask silt to stop.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> std::io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(Self {
-            terminate,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the next one and names it.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 /// Runs until a signal or a hopeless error.

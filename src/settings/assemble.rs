@@ -18,6 +18,7 @@ use crate::settings::table;
 use crate::settings::table::choices::{LogFormat, LogFormatWord, StoreWord};
 use crate::settings::table::setting::size_text;
 use crate::settings::values::{Values, parse_size};
+use crate::settings::watch;
 use crate::settings::watched::Scope;
 use crate::settings::watched::namespaces::{check_namespace, parse_collection, parse_database};
 use crate::settings::{
@@ -53,6 +54,9 @@ pub(super) fn command(
             lake: Box::new(lake),
             list: list.clone(),
         }),
+        Verb::Watch(options) => watch::read(values, *options, sections, now_unix_ms)
+            .map(Box::new)
+            .map(Command::Watch),
     };
     (command, log(values, surroundings.is_terminal))
 }
@@ -81,7 +85,10 @@ fn settings(values: &mut Values, sections: &[Section], now_unix_ms: i64) -> Opti
     let (scope, kind, checkpoints) = (scope?, kind?, checkpoints?);
     Some(Settings {
         source: source?,
-        feeds: feeds::all(&scope, &checkpoints, &kind, &apart?),
+        feeds: feeds::all(&scope, &checkpoints, &kind, &apart?)
+            .into_iter()
+            .map(|(watched, kind)| kind.watching(watched))
+            .collect(),
         lake: lake?,
         files: kind.files,
         buffer_limit_bytes: buffer_limit_bytes?,
@@ -158,7 +165,7 @@ fn address(values: &mut Values) -> Option<SocketAddr> {
     address
 }
 
-fn source(values: &mut Values, scope: Option<&Scope>) -> Option<SourceSettings> {
+pub(super) fn source(values: &mut Values, scope: Option<&Scope>) -> Option<SourceSettings> {
     let uri = uri(values);
     let wire_compression = values.choice(&table::WIRE_COMPRESSION);
     let timeout_seconds = values.number(&table::MONGODB_TIMEOUT_SECONDS);
@@ -188,7 +195,7 @@ fn snapshot(values: &mut Values) -> Option<SnapshotSettings> {
 fn uri(values: &mut Values) -> Option<(Secret, String)> {
     let setting = &table::MONGODB_URI;
     let parsed = values.parse(setting, MongodbUri::parse)?;
-    if parsed.has_password && values.is_flag(setting) {
+    if parsed.has_password && values.is_on_command_line(setting) {
         let what = "it holds a password, and every process can see a command line";
         let fix = "set it in the environment or the .env file";
         values.refuse(setting, Fault::with_fix(what, fix));
@@ -230,7 +237,11 @@ fn schedule(values: &mut Values, now_unix_ms: i64) -> Option<Schedule> {
     timezone.and(schedule)
 }
 
-fn checkpoints(values: &mut Values, scope: Option<&Scope>) -> Option<CheckpointSettings> {
+/// Reads where checkpoints are. They are refused if `scope` has their collection by name.
+pub(super) fn checkpoints(
+    values: &mut Values,
+    scope: Option<&Scope>,
+) -> Option<CheckpointSettings> {
     let store: Option<StoreWord> = values.choice(&table::CHECKPOINT_STORE);
     let database = values.parse(&table::CHECKPOINT_DATABASE, parse_database);
     let collection = values.parse(&table::CHECKPOINT_COLLECTION, |name| {

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::{LakeSettings, Secret, Settings};
+use super::{JsonMode, LakeSettings, Secret, Settings, SourceSettings, StreamSettings};
+use silt_core::namespace::selection::Watched;
+use silt_core::position::Position;
 
 /// The command to run, with its settings.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub enum Command {
         /// What to list.
         list: ListSettings,
     },
+    /// Print changes as they come.
+    Watch(Box<WatchSettings>),
 }
 
 /// How to reach the instance that runs on this machine.
@@ -54,4 +58,41 @@ pub struct ListSettings {
     pub counts_lines: bool,
     /// Only these collections, or all if the list is empty.
     pub collections: Vec<String>,
+}
+
+/// What `watch` shows, and how.
+#[derive(Clone, Debug)]
+pub struct WatchSettings {
+    /// Where changes come from.
+    pub source: SourceSettings,
+    /// The streams: at least one.
+    pub streams: Vec<WatchedStream>,
+    /// Where they begin.
+    pub from: WatchFrom,
+    /// Delay before a stream is opened again.
+    pub retry_delay_ms: u64,
+    /// Changes to show; `None` for all.
+    pub limit: Option<u64>,
+    /// Whether to indent them.
+    pub is_pretty: bool,
+}
+
+/// Where `watch` begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchFrom {
+    /// With what comes from now on.
+    Now,
+    /// At an earlier time, or after a change.
+    Position(Position),
+}
+
+/// A change stream whose changes are shown.
+#[derive(Clone, Debug)]
+pub struct WatchedStream {
+    /// What it watches.
+    pub watched: Watched,
+    /// Its options.
+    pub stream: StreamSettings,
+    /// The Extended JSON of its changes.
+    pub json_mode: JsonMode,
 }

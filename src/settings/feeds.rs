@@ -99,13 +99,13 @@ impl FeedKind {
 
 /// The collections of sections that set something, each with what its feed is like. `None` only if problems
 /// were noted.
-pub(super) fn apart(
+pub(super) fn apart<K>(
     values: &mut Values,
     sections: &[Section],
     scope: Option<&Scope>,
     checkpoints: Option<&CheckpointSettings>,
-    read: impl Fn(&mut Values) -> Option<FeedKind>,
-) -> Option<Vec<(Namespace, FeedKind)>> {
+    read: impl Fn(&mut Values) -> Option<K>,
+) -> Option<Vec<(Namespace, K)>> {
     let mut places: HashMap<Namespace, &str> = HashMap::new();
     let mut apart = Vec::new();
     let mut is_good = true;
@@ -142,13 +142,13 @@ pub(super) fn apart(
     is_good.then_some(apart)
 }
 
-/// All feeds: those with the common settings, and those with a section of their own.
-pub(super) fn all(
+/// What each feed watches, with its settings: the common ones, or those of a section of its own.
+pub(super) fn all<'a, K>(
     scope: &Scope,
     checkpoints: &CheckpointSettings,
-    common: &FeedKind,
-    apart: &[(Namespace, FeedKind)],
-) -> Vec<FeedSettings> {
+    common: &'a K,
+    apart: &'a [(Namespace, K)],
+) -> Vec<(Watched, &'a K)> {
     let own = |watched: &Watched| match watched {
         Watched::Collection(origin) => apart.iter().find(|(own, _)| own == origin),
         Watched::Many { .. } => None,
@@ -157,7 +157,7 @@ pub(super) fn all(
     let feeds = scope.feeds(&origins, checkpoints).into_iter();
     let feed = |watched| {
         let kind = own(&watched).map_or(common, |(_, kind)| kind);
-        kind.watching(watched)
+        (watched, kind)
     };
     feeds.map(feed).collect()
 }
@@ -197,7 +197,8 @@ impl StreamSettings {
     }
 }
 
-fn stream(values: &mut Values) -> Option<StreamSettings> {
+/// Reads the options of a stream. `None` only if problems were noted.
+pub(super) fn stream(values: &mut Values) -> Option<StreamSettings> {
     let full_document = values.choice(&table::FULL_DOCUMENT);
     let full_document_before_change = values.choice(&table::FULL_DOCUMENT_BEFORE_CHANGE);
     let show_expanded_events: Option<bool> = values.choice(&table::SHOW_EXPANDED_EVENTS);
@@ -271,7 +272,7 @@ fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits
     })
 }
 
-fn parse_start_at(text: &str, now_unix_ms: i64) -> Result<StartAt, Fault> {
+pub(super) fn parse_start_at(text: &str, now_unix_ms: i64) -> Result<StartAt, Fault> {
     if text.eq_ignore_ascii_case("now") {
         return Ok(StartAt::Now);
     }

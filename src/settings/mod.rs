@@ -16,12 +16,12 @@ mod places;
 mod problems;
 mod schedule;
 mod secret;
-mod suggest;
 mod surroundings;
 mod table;
 #[cfg(test)]
 mod tests;
 mod values;
+mod watch;
 mod watched;
 
 use std::net::SocketAddr;
@@ -29,7 +29,9 @@ use std::time::Duration;
 
 use bson::Document;
 
-pub use command::{Command, InstanceSettings, ListSettings};
+pub use command::{
+    Command, InstanceSettings, ListSettings, WatchFrom, WatchSettings, WatchedStream,
+};
 pub use exit::Exit;
 pub use lake::LakeLocation;
 pub use lake::azure::{AzureCredential, EntraIdentity};

@@ -12,6 +12,8 @@ use crate::settings::table::setting::{Fallback, Kind, SIZE_UNITS, Secrecy, Setti
 pub(super) enum Origin {
     /// The command line.
     Flag,
+    /// An argument of a command that takes the place of a setting, as its help calls it.
+    Argument(&'static str),
     /// The process's environment.
     Environment,
     /// An `.env` file.
@@ -33,6 +35,7 @@ impl Origin {
     pub(super) fn note_for(&self, flag: &str) -> Option<String> {
         match self {
             Self::Flag => Some(format!("given as --{flag}")),
+            Self::Argument(name) => Some(format!("given as {name}")),
             Self::Environment => None,
             Self::EnvFile { file, line }
             | Self::SettingsFile {
@@ -162,9 +165,9 @@ impl Values {
     }
 
     /// Whether a setting is set on the command line.
-    pub(super) fn is_flag(&self, setting: &Setting) -> bool {
+    pub(super) fn is_on_command_line(&self, setting: &Setting) -> bool {
         let value = self.usable.get(setting.name);
-        value.is_some_and(|value| value.origin == Origin::Flag)
+        value.is_some_and(|value| matches!(value.origin, Origin::Flag | Origin::Argument(_)))
     }
 
     /// Whether there is a problem with this setting.

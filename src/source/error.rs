@@ -312,8 +312,10 @@ fn by_code(code: i32, message: String, error: Error) -> SourceError {
             SourceError::TooLarge { message }
         }
         47 | 51770 => SourceError::NoImage { message },
-        // The server has no code of its own for a token that it can't parse.
-        9 if message.contains("resume token") => SourceError::TokenRefused { message },
+        // Each way in which a token can't be parsed has a code of its own.
+        _ if message.to_ascii_lowercase().contains("resume token") => {
+            SourceError::TokenRefused { message }
+        }
         51091 => SourceError::PatternRefused { message },
         2 | 9 | 40415 | 40575 => SourceError::OptionRefused { message },
         _ => SourceError::Passing {

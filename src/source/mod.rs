@@ -27,5 +27,6 @@ pub use error::SourceError;
 pub(crate) use error::without_command;
 pub use reader::Reader;
 pub use report::Report;
+pub(crate) use similar_names::likely_name;
 pub use stream::{Patience, StreamOptions};
 pub use version::ServerVersion;

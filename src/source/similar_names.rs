@@ -2,6 +2,7 @@
 
 use super::{Deployment, SourceError};
 use crate::source::preflight::Listing;
+use crate::suggest::closest;
 
 impl Deployment {
     /// For each named collection that doesn't exist, an existing one of this database whose name differs
@@ -19,6 +20,18 @@ impl Deployment {
         let pair = |name| Some((name, similar(database, name, &listings)?));
         Ok(collections.into_iter().filter_map(pair).collect())
     }
+}
+
+/// The collection that a name which doesn't exist most likely stands for, if a person asks: typing errors count, too.
+pub(crate) fn likely_name(
+    database: &str,
+    collection: &str,
+    listings: &[Listing],
+) -> Option<String> {
+    similar(database, collection, listings).or_else(|| {
+        let names = listings.iter().map(|listing| listing.name.as_str());
+        closest(collection, names).map(str::to_owned)
+    })
 }
 
 fn similar(database: &str, collection: &str, listings: &[Listing]) -> Option<String> {

@@ -1,8 +1,10 @@
 //! The oplog moved on while silt was down: a visible halt by default, or a gap on record.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bson::{Document, Timestamp, doc};
+use chrono::DateTime;
 use mongodb::Collection;
 use mongodb::options::FullDocumentType;
 use serde_json::Value;
@@ -186,6 +188,27 @@ async fn a_halt_for_lost_history_leaves_the_others_alone() {
     scene.flush_until(&mut silt, "orders", 5).await;
     silt.signal(Signal::TERM);
     assert_eq!(silt.wait().0, 0);
+}
+
+/// A look at changes that are gone ends, and says where the oplog begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_from_before_the_oplog_ends_with_status_1() {
+    let mongod = small_oplog();
+    let scene = Scene::on(&mongod.uri()).await;
+    let before = operation_time(&scene.client).await;
+    roll_over(&scene, before).await;
+    let time = DateTime::from_timestamp(i64::from(before.time), 0).unwrap();
+    let from = ["watch", "--from", &time.to_rfc3339()];
+    let (code, silt) = Silt::with_output(&scene.settings, &from, Stdio::null()).wait();
+    let told = silt.text();
+    assert_eq!(code, 1, "{told}");
+    for words in [
+        "the oplog no longer holds",
+        "It begins at 20",
+        "begin later, with --from",
+    ] {
+        assert!(told.contains(words), "{words:?} is missing in: {told}");
+    }
 }
 
 /// Writes until the oplog no longer holds this time.

@@ -1,19 +1,16 @@
 //! The network between silt and mongod fails under load: silt resumes by itself, with nothing lost and
 //! nothing doubled.
 
-use std::net::SocketAddr;
 use std::time::Duration;
-
-use fastrand::Rng;
-use mongodb::options::ClientOptions;
 
 use crate::harness::ledger::Load;
 use crate::harness::replica_set::QUICK;
 use crate::harness::rounds::{Round, at_once, rounds};
 use crate::harness::scene::Scene;
+use crate::harness::servers::mongod_address;
 use crate::harness::silt::Silt;
 use crate::harness::tcp_proxy::{Fault, TcpProxy, Trigger};
-use crate::harness::variable;
+use fastrand::Rng;
 
 /// Rounds at once. Most of their time is waiting.
 const WIDTH: usize = 10;
@@ -59,7 +56,7 @@ fn a_broken_network_loses_nothing_and_doubles_nothing() {
 
 async fn survives(round: Round) {
     let mut random = round.random();
-    let proxy = TcpProxy::before(mongod().await).await;
+    let proxy = TcpProxy::before(mongod_address().await).await;
     let uri = format!(
         "mongodb://{}/?directConnection=true&{QUICK}",
         proxy.address()
@@ -115,9 +112,4 @@ async fn happens(kind: Kind, proxy: &TcpProxy, random: &mut Rng) {
 /// How long a fault lasts, not a wait for anything.
 async fn a_while(random: &mut Rng) {
     tokio::time::sleep(Duration::from_millis(random.u64(..2000))).await;
-}
-
-async fn mongod() -> SocketAddr {
-    let options = ClientOptions::parse(variable("SILT_TEST_MONGODB_URI")).await;
-    options.unwrap().hosts[0].to_string().parse().unwrap()
 }

@@ -1,6 +1,7 @@
 //! The servers of the test run.
 
 use std::io::BufRead as _;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,12 @@ use silt::lake::local::LocalLake;
 use silt::source::{Deployment, ServerVersion};
 
 use super::{unique, variable};
+
+/// The address of the mongod that the tests share.
+pub async fn mongod_address() -> SocketAddr {
+    let options = ClientOptions::parse(variable("SILT_TEST_MONGODB_URI")).await;
+    options.unwrap().hosts[0].to_string().parse().unwrap()
+}
 
 /// A small page, so that listings of few files take several.
 const PAGE_FILES: NonZeroU16 = NonZeroU16::new(7).unwrap();

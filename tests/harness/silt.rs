@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -34,19 +34,31 @@ pub struct Silt {
 impl Silt {
     /// Starts silt with these settings alone.
     pub fn start(settings: &Settings) -> Self {
-        Self::spawn(command(settings))
+        Self::spawn(command(settings), Stdio::null())
+    }
+
+    /// Starts silt with these arguments, and with its output there.
+    pub fn with_output(settings: &Settings, arguments: &[&str], output: impl Into<Stdio>) -> Self {
+        let mut command = command(settings);
+        command.args(arguments);
+        Self::spawn(command, output.into())
+    }
+
+    /// The output, if it goes into a pipe.
+    pub fn output(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap()
     }
 
     /// Starts silt with less than a process has otherwise; see `confined.py`.
     pub fn confined(confinement: &[String], settings: &Settings) -> Self {
-        Self::spawn(confined(confinement, settings))
+        Self::spawn(confined(confinement, settings), Stdio::null())
     }
 
-    fn spawn(mut command: Command) -> Self {
+    fn spawn(mut command: Command, output: Stdio) -> Self {
         let mut child = command
             .env("LOG_FORMAT", "json")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(output)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::settings::problems::{Fault, quoted};
-use crate::settings::suggest::closest;
+use crate::suggest::closest;
 
 /// Events of every change stream.
 const ORDINARY: [&str; 8] = [

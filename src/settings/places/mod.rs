@@ -19,6 +19,7 @@ use env_file::Entry;
 /// The places that values come from.
 struct Places<'a> {
     flags: HashMap<&'static str, OsString>,
+    replacements: HashMap<&'static str, (OsString, &'static str)>,
     surroundings: &'a Surroundings<'a>,
     file: String,
     of_file: HashMap<String, Entry>,
@@ -28,6 +29,9 @@ struct Places<'a> {
 impl Places<'_> {
     /// The value of a variable from the first place that has one.
     fn take(&mut self, name: &'static str) -> Option<(Given, Origin)> {
+        if let Some((value, argument)) = self.replacements.remove(name) {
+            return Some((given(value), Origin::Argument(argument)));
+        }
         if let Some(value) = self.flags.remove(name) {
             return Some((given(value), Origin::Flag));
         }
@@ -50,6 +54,7 @@ pub(in crate::settings) fn take_all(
     let (file, entries) = read_env_file(arguments, surroundings, values);
     let mut places = Places {
         flags: std::mem::take(&mut arguments.flags),
+        replacements: std::mem::take(&mut arguments.replacements),
         surroundings,
         of_file: once_each(entries, &file, values),
         file,

@@ -7,10 +7,10 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::settings::problems::{Fault, Problem, shown};
-use crate::settings::suggest::closest;
 use crate::settings::table;
 use crate::settings::table::setting::{Kind, Setting};
 use crate::settings::watched::patterns;
+use crate::suggest::closest;
 
 /// The table of sections.
 const SECTIONS: &str = "collections";

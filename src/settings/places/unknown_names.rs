@@ -1,8 +1,8 @@
 //! Warnings about names that aren't settings, but were meant to be or used to be.
 
 use crate::settings::places::env_file::Entry;
-use crate::settings::suggest::closest;
 use crate::settings::table;
+use crate::suggest::closest;
 
 /// Settings of the program that silt replaces, and why silt doesn't have them.
 pub(in crate::settings) const RETIRED: [(&str, &str); 1] = [(

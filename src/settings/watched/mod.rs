@@ -80,6 +80,7 @@ impl Scope {
             collection,
         } = checkpoints
             && self.matches(database, collection)
+            && !self.names(database, collection)
         {
             excluded.push((database.clone(), collection.clone()));
         }
@@ -96,6 +97,11 @@ impl Scope {
             .into_iter()
             .chain(apart)
             .collect()
+    }
+
+    /// Whether a watched collection may have this name, with its database or without.
+    pub(in crate::settings) fn has(&self, key: &str) -> bool {
+        !self.meant(key).is_empty()
     }
 
     /// The collection that a section is for: `users`, or `shop.users`.

@@ -9,7 +9,7 @@ mod lookups;
 use bson::{Bson, Document};
 
 use crate::settings::problems::{Fault, shown};
-use crate::settings::suggest::closest;
+use crate::suggest::closest;
 use lookups::Tainted;
 
 /// The stages that silt accepts.

@@ -3,7 +3,7 @@
 use strsim::levenshtein;
 
 /// The known name that a mistyped word most likely stands for. Case and punctuation don't count.
-pub(super) fn closest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = normalized(word);
     let candidates = names.map(|name| (levenshtein(&word, &normalized(name)), name));
     let similar = candidates.filter(|(distance, name)| *distance <= max_distance(name));

@@ -1,27 +1,29 @@
-//! The command line: a flag for each setting that isn't secret, from the table.
-
-use std::collections::HashMap;
-use std::ffi::OsString;
-use std::path::PathBuf;
+//! What clap knows of the command line.
 
 use clap::builder::OsStringValueParser;
-use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgAction, value_parser};
 
 use crate::settings::table;
-use crate::settings::table::setting::{Fallback, Heading, Kind, Secrecy, Setting};
-use crate::settings::{Exit, ListSettings};
+use crate::settings::table::setting::{Fallback, Kind, Secrecy, Setting};
 
-const ENV_FILE: &str = "env-file";
-const CHECK: &str = "check";
-const FLUSH: &str = "flush";
-const COLLECTIONS: &str = "collections";
-const HEALTHCHECK: &str = "healthcheck";
-const LIVE: &str = "live";
-const LIST: &str = "ls";
-const AS_JSON: &str = "json";
-const FILES: &str = "files";
-const COUNT: &str = "count";
+pub(super) const ENV_FILE: &str = "env-file";
+pub(super) const CHECK: &str = "check";
+pub(super) const FLUSH: &str = "flush";
+pub(super) const COLLECTIONS: &str = "collections";
+pub(super) const HEALTHCHECK: &str = "healthcheck";
+pub(super) const LIVE: &str = "live";
+pub(super) const LIST: &str = "ls";
+pub(super) const AS_JSON: &str = "json";
+pub(super) const FILES: &str = "files";
+pub(super) const COUNT: &str = "count";
+pub(super) const WATCH: &str = "watch";
+pub(super) const FROM: &str = "from";
+pub(super) const LIMIT: &str = "limit";
+pub(super) const PRETTY: &str = "pretty";
+pub(super) const COMPLETIONS: &str = "completions";
+pub(super) const SHELL: &str = "shell";
+pub(super) const MAN: &str = "man";
+pub(super) const PAGE: &str = "page";
 
 const ABOUT: &str = "Archives MongoDB change streams into Azure Data Lake Storage Gen2 or a local \
                      folder: one valid file per collection and hour, every change exactly once.";
@@ -55,146 +57,35 @@ const LIST_HELP: &str = "\
 It needs only the settings of the lake, and only reads. Numbers and times come from the files, a \
 few kilobytes each. Exit status 1 if a file is damaged, or a named collection doesn't exist.";
 
-/// The command on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    Run,
-    Check,
-    Flush { collections: Vec<String> },
-    Healthcheck { live_only: bool },
-    List(ListSettings),
+const WATCH_HELP: &str = "\
+One line of Extended JSON for each change, as in the lake's ndjson files. The settings of the source and JSON_MODE \
+apply; the lake isn't needed. Nothing is archived or saved. A lost connection is resumed. Ends with 0 at --limit, at \
+SIGINT or SIGTERM, and when nobody reads its output any more; with 1 if it can't go on.";
+
+const WATCH_FROM: &str = "\
+Where to begin: now, an RFC 3339 time that the oplog still holds, or behind a change, by its resume token (the change's \
+_id, or the text of its _data) [default: now]";
+
+const COMPLETIONS_HELP: &str = "\
+bash: silt completions bash >/etc/bash_completion.d/silt
+zsh:  silt completions zsh >/usr/local/share/zsh/site-functions/_silt
+fish: silt completions fish >~/.config/fish/completions/silt.fish";
+
+/// What silt takes: all that it shows, and what it only knows in order to refuse it with a reason.
+pub(super) fn program() -> clap::Command {
+    let secrets = all_secrets().map(|setting| {
+        let flag = base_flag(setting, setting.name, setting.flag);
+        flag.num_args(0..=1).default_missing_value("").hide(true)
+    });
+    shown().args(secrets).subcommand(
+        subcommand(MAN, "Print a manual page, for packages")
+            .hide(true)
+            .arg(Arg::new(PAGE).value_name("COMMAND")),
+    )
 }
 
-impl Verb {
-    /// Whether the exit status is the answer: 0 or 1.
-    pub(super) fn answers_by_status(&self) -> bool {
-        matches!(self, Self::Check | Self::Healthcheck { .. })
-    }
-
-    /// Whether the command needs a setting, or whatever else a problem is about.
-    pub(super) fn needs(&self, name: &str) -> bool {
-        let mut all = table::ALL.iter();
-        let Some(setting) = all.find(|setting| setting.is_named(name)) else {
-            return true;
-        };
-        match (self, setting.heading) {
-            (Self::Run | Self::Check, _) | (_, Heading::Logs | Heading::Config) => true,
-            (Self::Flush { .. }, heading) => heading == Heading::Status,
-            (Self::Healthcheck { .. }, _) => setting.name == table::HTTP_ADDR.name,
-            (Self::List(_), heading) => {
-                heading == Heading::Lake || setting.name == table::LAKE_TIMEOUT_SECONDS.name
-            }
-        }
-    }
-}
-
-/// What the command line says.
-#[derive(Debug)]
-pub(super) struct Arguments {
-    pub(super) verb: Verb,
-    /// The file that `--env-file` names.
-    pub(super) env_file: Option<PathBuf>,
-    /// Values of flags, by the settings' names.
-    pub(super) flags: HashMap<&'static str, OsString>,
-    /// Secrets that were given as flags; their values are dropped.
-    pub(super) secrets: Vec<&'static Setting>,
-}
-
-/// Reads the command line, the program's name first.
-pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Exit> {
-    let args: Vec<OsString> = args.into_iter().collect();
-    match program().try_get_matches_from(&args) {
-        Ok(mut matches) => Ok(arguments(&mut matches)),
-        Err(error) => Err(exit(&error, &args)),
-    }
-}
-
-fn arguments(matches: &mut ArgMatches) -> Arguments {
-    let mut flags = HashMap::new();
-    let mut secrets = Vec::new();
-    for setting in table::ALL {
-        if let Some(path) = take(matches, setting.file_name) {
-            flags.insert(setting.file_name, path);
-        }
-        let Some(value) = take(matches, setting.name) else {
-            continue;
-        };
-        if setting.secrecy == Secrecy::Secret {
-            secrets.push(*setting);
-        } else {
-            flags.insert(setting.name, value);
-        }
-    }
-    Arguments {
-        verb: verb(matches),
-        env_file: take(matches, ENV_FILE).map(PathBuf::from),
-        flags,
-        secrets,
-    }
-}
-
-fn take(matches: &mut ArgMatches, id: &str) -> Option<OsString> {
-    matches.try_remove_one::<OsString>(id).ok().flatten()
-}
-
-fn verb(matches: &ArgMatches) -> Verb {
-    match matches.subcommand() {
-        Some((CHECK, _)) => Verb::Check,
-        Some((FLUSH, of_flush)) => Verb::Flush {
-            collections: collections(of_flush),
-        },
-        Some((HEALTHCHECK, of_healthcheck)) => Verb::Healthcheck {
-            live_only: of_healthcheck.get_flag(LIVE),
-        },
-        Some((LIST, of_list)) => Verb::List(ListSettings {
-            as_json: of_list.get_flag(AS_JSON),
-            has_files: of_list.get_flag(FILES),
-            counts_lines: of_list.get_flag(COUNT),
-            collections: collections(of_list),
-        }),
-        _ => Verb::Run,
-    }
-}
-
-fn collections(matches: &ArgMatches) -> Vec<String> {
-    let names = matches.get_many::<String>(COLLECTIONS);
-    names
-        .map(|names| names.cloned().collect())
-        .unwrap_or_default()
-}
-
-/// clap's answer or error.
-fn exit(error: &clap::Error, args: &[OsString]) -> Exit {
-    let text = error.render().to_string();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Answer(text),
-        _ => Exit::Usage(without_values(text, args)),
-    }
-}
-
-/// clap quotes what it doesn't understand, which may be a misplaced connection string.
-/// So anything that isn't a plain word is hidden.
-fn without_values(mut text: String, args: &[OsString]) -> String {
-    let is_word = |part: &str| {
-        part.len() <= 40
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    for arg in args.iter().skip(1) {
-        let arg = arg.to_string_lossy();
-        let value = arg.split_once('=').map_or("", |(_, value)| value);
-        for part in [arg.as_ref(), value] {
-            let is_flag_with_value = part.starts_with("--") && !value.is_empty();
-            if !part.is_empty() && !is_flag_with_value && !is_word(part) {
-                text = text.replace(part, "***");
-            }
-        }
-    }
-    text
-}
-
-fn program() -> clap::Command {
+/// What silt shows of itself.
+pub(super) fn shown() -> clap::Command {
     let program = clap::Command::new("silt")
         .bin_name("silt")
         .version(env!("CARGO_PKG_VERSION"))
@@ -212,22 +103,59 @@ fn program() -> clap::Command {
         .fold(program, |program, setting| program.args(flags(setting)))
 }
 
-fn subcommands() -> [clap::Command; 5] {
-    let collections = |help: &'static str| {
-        Arg::new(COLLECTIONS)
-            .value_name("COLLECTION")
-            .num_args(0..)
-            .help(help)
-    };
-    let switch = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .action(ArgAction::SetTrue)
-            .help(help)
-    };
-    let subcommand = |name: &'static str, about: &'static str| {
-        clap::Command::new(name).display_name("silt").about(about)
-    };
+fn collections(help: &'static str) -> Arg {
+    Arg::new(COLLECTIONS)
+        .value_name("COLLECTION")
+        .num_args(0..)
+        .help(help)
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
+fn subcommand(name: &'static str, about: &'static str) -> clap::Command {
+    clap::Command::new(name).display_name("silt").about(about)
+}
+
+fn watch() -> clap::Command {
+    let from = Arg::new(FROM)
+        .long(FROM)
+        .value_name("TIME")
+        .value_parser(OsStringValueParser::new())
+        .help(WATCH_FROM);
+    let limit = Arg::new(LIMIT)
+        .long(LIMIT)
+        .value_name("N")
+        .value_parser(value_parser!(u64).range(1..))
+        .help("End after N changes");
+    subcommand(WATCH, "Print changes as they come, and archive nothing")
+        .after_help(WATCH_HELP)
+        .arg(collections(
+            "Collections to watch, names or patterns [default: MONGODB_COLLECTIONS]",
+        ))
+        .args([from, limit])
+        .arg(switch(
+            PRETTY,
+            "Indent each change, and colour it on a terminal",
+        ))
+}
+
+fn completions() -> clap::Command {
+    let shell = Arg::new(SHELL)
+        .value_name("SHELL")
+        .required(true)
+        .value_parser(["bash", "zsh", "fish"])
+        .help("Shell that the script is for");
+    subcommand(COMPLETIONS, "Print a completion script for a shell")
+        .after_help(COMPLETIONS_HELP)
+        .arg(shell)
+}
+
+fn subcommands() -> [clap::Command; 7] {
     [
         subcommand("run", "Watch and archive; the same as no command"),
         subcommand(CHECK, CHECK_ABOUT).after_help(CHECK_HELP),
@@ -261,6 +189,8 @@ fn subcommands() -> [clap::Command; 5] {
             COUNT,
             "Count the changes in uncompressed ndjson files, which means reading them whole",
         )),
+        watch(),
+        completions(),
     ]
 }
 
@@ -273,9 +203,12 @@ fn env_file_flag() -> Arg {
         .help("File of settings, one KEY=VALUE per line [default: .env, if it exists]")
 }
 
-/// The flags of a setting: its own, and the one that names its file if it is a secret.
+/// The flags of a setting: its own unless it is a secret, and the one that names its file if it may have one.
 fn flags(setting: &'static Setting) -> Vec<Arg> {
-    let mut flags = vec![flag(setting)];
+    let mut flags = Vec::new();
+    if setting.secrecy != Secrecy::Secret {
+        flags.push(flag(setting));
+    }
     if setting.may_be_in_file() {
         let name = setting.name;
         let of_file = base_flag(setting, setting.file_name, setting.file_flag)
@@ -304,10 +237,6 @@ fn base_flag(setting: &'static Setting, id: &'static str, long: &'static str) ->
 
 fn flag(setting: &'static Setting) -> Arg {
     let flag = base_flag(setting, setting.name, setting.flag).value_name(setting.value_name);
-    if setting.secrecy == Secrecy::Secret {
-        // Only known in order to be refused with a reason.
-        return flag.num_args(0..=1).default_missing_value("").hide(true);
-    }
     let default = default_of(setting);
     let Setting {
         name, help, kind, ..
