@@ -5,7 +5,9 @@ use std::sync::Arc;
 use silt::checkpoint::{
     CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints, Probed,
 };
-use silt_core::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored};
+use silt_core::position::{
+    Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored, Watermark,
+};
 
 use crate::harness::servers::{Place, client, deployment};
 use crate::harness::{unique, variable};
@@ -56,10 +58,15 @@ fn checkpoint(number: u32) -> Checkpoint {
         increment: number,
     };
     Checkpoint {
-        last_change: Some(LastChange {
-            token: token(number),
-            cluster_time,
-        }),
+        collections: vec![Watermark {
+            database: "mydb".to_owned(),
+            collection: "users".to_owned(),
+            last_change: LastChange {
+                token: token(number),
+                cluster_time,
+            },
+            is_after_position: false,
+        }],
         ..Checkpoint::new(Position::After(token(number)), "hash")
     }
 }
@@ -76,7 +83,7 @@ async fn what_is_saved_comes_back() {
         };
         let start = Checkpoint {
             position: Position::At(at),
-            last_change: None,
+            collections: Vec::new(),
             restarted_at: Some(at),
             ..checkpoint(0)
         };

@@ -1,10 +1,9 @@
-//! Where the feeds' positions are kept: one trait, two stores.
+//! Checkpoint stores: one trait, two implementations.
 //!
-//! A save names the revision that it replaces, so a position never moves backwards, whoever else
-//! writes. `tests/checkpoint_conformance.rs` holds both stores to that.
+//! A save names the revision that it replaces, so a position never moves backwards, even if several processes
+//! write. `tests/checkpoint_conformance.rs` runs one suite against both stores.
 
 mod error;
-mod gains;
 mod handover;
 mod lake;
 mod mongodb;
@@ -18,60 +17,15 @@ pub use error::CheckpointError;
 pub use handover::handover;
 pub use lake::LakeCheckpoints;
 pub use mongodb::MongoCheckpoints;
-use silt_core::namespace::selection::Watched;
+pub use silt_core::feed_id::FeedId;
 use silt_core::position::{Checkpoint, Stored};
 
-/// Names a feed in a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeedId {
-    /// The database that is watched.
-    pub database: String,
-    /// The collection that is watched.
-    pub collection: String,
-}
-
-/// The collection of a feed that carries many, and the database of one that carries several of them.
-const MANY: &str = "*";
-
-impl FeedId {
-    /// The name of the feed that watches this. That of many collections stays the same when others are
-    /// selected, so that the feed goes on where it was.
-    #[must_use]
-    pub fn of(watched: &Watched) -> Self {
-        match watched {
-            Watched::Collection(namespace) => Self {
-                database: namespace.database.clone(),
-                collection: namespace.collection.clone(),
-            },
-            Watched::Many { selection, .. } => Self {
-                database: selection.only_database().unwrap_or(MANY).to_owned(),
-                collection: MANY.to_owned(),
-            },
-        }
-    }
-
-    /// Reads what [`FeedId`] is written as. A database's name holds no dot.
-    fn parse(text: &str) -> Option<Self> {
-        let (database, collection) = text.split_once('.')?;
-        Some(Self {
-            database: database.to_owned(),
-            collection: collection.to_owned(),
-        })
-    }
-}
-
-impl fmt::Display for FeedId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.database, self.collection)
-    }
-}
-
-/// What became of the record of a probe.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probed {
     /// It was written, read and removed.
     Removed,
-    /// It was written and read, and may not be removed, which silt needn't. It stays, under this name.
+    /// It was written and read, but may not be removed, which silt doesn't need. It remains, under this name.
     Stays(String),
 }
 
@@ -85,7 +39,7 @@ pub trait Checkpoints: Send + Sync + fmt::Debug {
     async fn list(&self) -> Result<Vec<(FeedId, Stored)>, CheckpointError>;
 
     /// Saves a checkpoint in place of this revision (0: there is none yet) as the next one. Durable
-    /// when it returns. Saying the same again after an unknown outcome is safe.
+    /// when it returns. Repeating the same save after an unknown outcome is safe.
     async fn save(
         &self,
         feed: &FeedId,
@@ -93,6 +47,6 @@ pub trait Checkpoints: Send + Sync + fmt::Debug {
         replaces: u64,
     ) -> Result<(), CheckpointError>;
 
-    /// Shows that the store can be written: saves a record that is no feed's, reads it back and removes it.
+    /// Checks that the store can be written: saves a record that belongs to no feed, reads it back and removes it.
     async fn probe(&self) -> Result<Probed, CheckpointError>;
 }

@@ -68,7 +68,8 @@ impl MongoCheckpoints {
 
     /// Replaces the record that the filter finds. Returns whether there was one.
     async fn replace(&self, filter: Document, document: Document) -> Result<bool, CheckpointError> {
-        let update = doc! { "$set": document };
+        // Schema 1 had the last change in a field of its own.
+        let update = doc! { "$set": document, "$unset": { "last_change": "" } };
         let result = self
             .bounded(self.collection.update_one(filter, update))
             .await?;

@@ -25,10 +25,11 @@ pub use any_hour_file::any_hour_file;
 pub use error::LakeError;
 use silt_core::file::hour_file::HourFileName;
 use silt_core::file::layout::Addition;
+pub use silt_core::file::version::Version;
 use silt_core::namespace::names;
 pub use types::{
     Base, FileInfo, FileState, LakeLimits, LakePath, Prepared, Segments, SmallFile,
-    UnreadableFolder, Version, Walked,
+    UnreadableFolder, Walked,
 };
 
 /// A store of files with conditional, atomic writes.

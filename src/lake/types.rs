@@ -1,7 +1,8 @@
 //! The values that lakes take and return.
 
 use std::fmt;
-use std::sync::Arc;
+
+use silt_core::file::version::Version;
 
 /// A path below the lake's root or prefix: `folder/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,25 +16,6 @@ pub struct LakePath {
 impl fmt::Display for LakePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.folder, self.name)
-    }
-}
-
-/// One state of a file, as an opaque token: an `ETag`, or what a lake uses in its place. Two tokens of one
-/// file are equal if and only if its content is the same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Version(Arc<str>);
-
-impl Version {
-    /// The version with this token.
-    #[must_use]
-    pub fn new(token: &str) -> Self {
-        Self(token.into())
-    }
-
-    /// The token, for the lake that made it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::encode::Encoder;
-use super::encode::router::Router;
+use super::encode::router::Routing;
 use super::large::Identity;
 use super::parcel::{Gathering, Message, is_large};
 use super::stream::{EventStream, Request};
@@ -55,7 +55,7 @@ impl Reader {
             mode: self.options.mode,
             separator: self.options.separator,
             budget: self.budget.clone(),
-            router: Router::of(&self.options.watched).map(Arc::new),
+            routing: Arc::new(Routing::of(&self.options.watched)),
         };
         let mut encoding = AbortOnDrop(tokio::spawn(encoder.run(received, reports)));
         let run = Run {

@@ -4,20 +4,18 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{Durations, Edges, Tail};
-use crate::lake::{self, Base, LakeError, Version};
+use super::{Durations, Edges};
+use crate::lake::{self, Base};
 use silt_core::failure::{Disposition, Failure};
 use silt_core::file::commit;
 use silt_core::file::format::Compression;
-use silt_core::file::hour_file::HourFile;
-use silt_core::machine::WriteOrder;
+use silt_core::machine::{Tail, WriteOrder};
 use silt_core::namespace::Namespace;
 
 /// A commit that the lake has.
 #[derive(Debug)]
 pub(super) struct Committed {
-    pub(super) file: HourFile,
-    pub(super) version: Version,
+    pub(super) tail: Tail,
     /// Frame included, and compressed if the file is.
     pub(super) uploaded_bytes: u64,
 }
@@ -28,30 +26,17 @@ pub(super) async fn commit(
     durations: &Durations,
     origin: &Namespace,
     order: &WriteOrder,
-    tail: Tail,
 ) -> Result<Committed, Failure> {
     let begun = Instant::now();
-    let version = match (&order.base, tail) {
-        (None, _) => None,
-        (Some(base), Some((name, version))) if name == base.name => Some(version),
-        (Some(base), _) => {
-            let path = lake::tail::path(origin, base.name).to_string();
-            return Err(Failure::from(&LakeError::Stale { path }));
-        }
-    };
     // The semaphore is never closed; without a permit the commit would merely not be bounded.
     let _permit = edges.uploads.acquire().await;
     let encoded = encode(edges, origin, order).await?;
     let path = lake::tail::path(origin, order.name);
-    let base = order
-        .base
-        .as_ref()
-        .zip(version.as_ref())
-        .map(|(base, version)| Base {
-            version,
-            head_len_bytes: base.head_len_bytes,
-            foot_len_bytes: base.foot_len_bytes,
-        });
+    let base = order.base.as_ref().map(|base| Base {
+        version: &base.version,
+        head_len_bytes: base.file.head_len_bytes,
+        foot_len_bytes: base.file.foot_len_bytes,
+    });
     let upload_begun = Instant::now();
     let appended = edges.lake.append(&path, base, &encoded.addition).await;
     // A failure counts too: what a lake that is slow to fail takes is worth knowing.
@@ -70,8 +55,10 @@ pub(super) async fn commit(
     );
     Ok(Committed {
         uploaded_bytes: encoded.addition.len_bytes(),
-        file: encoded.file,
-        version,
+        tail: Tail {
+            file: encoded.file,
+            version,
+        },
     })
 }
 
@@ -86,7 +73,7 @@ async fn encode(
     let work = move || {
         commit::commit(
             &origin,
-            order.base.as_ref(),
+            order.base.as_ref().map(|base| &base.file),
             order.name,
             &order.batch,
             gzip_level,

@@ -5,7 +5,6 @@ mod notices;
 mod operations;
 mod status;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,14 +15,13 @@ use tracing::{debug, trace, warn};
 use crate::budget::{Budget, Share};
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
-use crate::lake::{Lake, Version};
+use crate::lake::Lake;
 use crate::processors::Processors;
 use crate::source::{Deployment, Patience, Report, StreamOptions};
 use silt_core::batch::FlushReason;
 use silt_core::failure::{Disposition, Failure};
 use silt_core::file::gzip::GzipLevel;
-use silt_core::file::hour_file::HourFileName;
-use silt_core::machine::{Config, Feed, Input, LaneId};
+use silt_core::machine::{Config, Feed, Input};
 use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::ClusterTime;
@@ -84,8 +82,6 @@ pub struct Worker {
     edges: Edges,
     patience: Patience,
     share: Share,
-    /// The state of each lane's newest hour file at the lake, which goes with the machine's own view.
-    tails: HashMap<LaneId, Tail>,
     reader: Option<RunningReader>,
     commands: mpsc::Receiver<Command>,
     pings: mpsc::Receiver<Ping>,
@@ -109,15 +105,10 @@ impl Drop for RunningReader {
     }
 }
 
-/// The state of the newest hour file at the lake, if there is one.
-type Tail = Option<(HourFileName, Version)>;
-
 /// An operation at an edge ended.
 #[derive(Debug)]
 struct Done {
     input: Input,
-    /// What it learnt of a lane's newest hour file.
-    tail: Learnt,
     /// What it sent to the lake for a commit that the lake has.
     uploaded_bytes: u64,
     /// Cluster time of the stored position that it read.
@@ -128,18 +119,10 @@ impl Done {
     fn of(input: Input) -> Self {
         Self {
             input,
-            tail: Learnt::Nothing,
             uploaded_bytes: 0,
             stored_until: None,
         }
     }
-}
-
-/// What an operation learnt of the newest hour file.
-#[derive(Debug)]
-enum Learnt {
-    Nothing,
-    Newest(LaneId, Tail),
 }
 
 /// How a feed ended.
@@ -190,7 +173,6 @@ impl Worker {
             share: edges.budget.share(),
             patience: Patience::new(edges.deployment.request_limit()),
             edges,
-            tails: HashMap::new(),
             reader: None,
             commands,
             pings,
@@ -260,9 +242,6 @@ impl Worker {
             }
             Some(done) = self.operations.join_next() => {
                 let done = done.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
-                if let Learnt::Newest(lane, tail) = done.tail {
-                    self.tails.insert(lane, tail);
-                }
                 let lane = done.input.lane();
                 self.note(|status| {
                     status.note_uploaded(lane, done.uploaded_bytes);
@@ -329,7 +308,7 @@ impl Worker {
         let now = self.edges.clock.now();
         self.note(|status| status.note_input(&input, now));
         let is_idle = matches!(input, Input::Idle(_));
-        let lane = input.lane();
+        let (lane, is_of_start) = (input.lane(), input.is_of_start());
         let flushes = self.feed.archived_by(lane).flushes;
         let actions = self.feed.handle(input, now);
         self.share.shrink_to(self.feed.buffered_bytes());
@@ -340,7 +319,8 @@ impl Worker {
             if is_idle {
                 status.note_idle(feed, now);
             }
-            if let Some(lane) = lane {
+            let new_lanes = feed.lanes().filter(|_| is_of_start);
+            for lane in new_lanes.chain(lane) {
                 let has_flushed = feed.archived_by(Some(lane)).flushes > flushes;
                 let took_seconds = status.follow_lane(feed, lane, has_flushed, now);
                 if let Some(seconds) = took_seconds {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Done, Learnt, REPORTS_MAX, RunningReader, Worker, commit, notices};
+use super::{Done, REPORTS_MAX, RunningReader, Worker, commit, notices};
 use crate::checkpoint::{self, Checkpoints, FeedId};
 use crate::lake::{self, Lake};
 use crate::source::Reader;
 use silt_core::failure::Failure;
-use silt_core::file::hour_file::HourFile;
 use silt_core::gap::Record;
-use silt_core::machine::{Action, Handover, Input, LaneId, StartState, WriteOrder};
+use silt_core::handover::Handover;
+use silt_core::machine::{Action, Input, LaneId, StartState, Tail, WriteOrder};
 use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::position::{Checkpoint, Position, Stored};
@@ -88,46 +88,38 @@ impl Worker {
             };
             let position = stored.as_ref().map(|stored| &stored.checkpoint.position);
             let stored_until = position.and_then(Position::cluster_time);
-            let (tail, found) = match &watched {
-                Watched::Collection(origin) => {
-                    let (learnt, file) = look(lake.as_ref(), LaneId::ONLY, origin).await;
-                    let found = file.map(|tail| StartState {
-                        tail,
+            let state = match &watched {
+                Watched::Collection(namespace) => {
+                    let tail = load_tail(lake.as_ref(), namespace).await;
+                    tail.map(|tail| StartState {
+                        tails: vec![(namespace.clone(), tail)],
                         ..StartState::default()
-                    });
-                    (learnt, found)
+                    })
                 }
                 Watched::Many { .. } if stored.is_none() && handover.is_none() => {
                     let orphan = lake::any_hour_file(lake.as_ref(), &watched).await;
-                    let found = orphan.map(|orphan| StartState {
+                    let state = orphan.map(|orphan| StartState {
                         orphan: orphan.map(|path| path.to_string()),
                         ..StartState::default()
                     });
-                    (
-                        Learnt::Nothing,
-                        found.map_err(|error| Failure::from(&error)),
-                    )
+                    state.map_err(|error| Failure::from(&error))
                 }
-                Watched::Many { .. } => {
-                    let found = StartState {
-                        oldest: match handover {
-                            Some(_) => deployment.oldest_time().await,
-                            None => None,
-                        },
-                        ..StartState::default()
-                    };
-                    (Learnt::Nothing, Ok(found))
-                }
+                Watched::Many { .. } => Ok(StartState {
+                    oldest: match handover {
+                        Some(_) => deployment.oldest_time().await,
+                        None => None,
+                    },
+                    ..StartState::default()
+                }),
             };
-            let found = found.map(|found| StartState {
+            let state = state.map(|state| StartState {
                 stored,
                 handover,
-                ..found
+                ..state
             });
             Done {
-                tail,
                 stored_until,
-                ..Done::of(Input::Loaded(found.map(Box::new)))
+                ..Done::of(Input::Loaded(state.map(Box::new)))
             }
         });
     }
@@ -136,7 +128,7 @@ impl Worker {
     fn spawn_look(
         &mut self,
         lane: LaneId,
-        input: fn(LaneId, Result<Option<HourFile>, Failure>) -> Input,
+        input: fn(LaneId, Result<Option<Tail>, Failure>) -> Input,
     ) {
         // A machine speaks of its own lanes.
         let Some(origin) = self.feed.namespace(lane).cloned() else {
@@ -146,11 +138,7 @@ impl Worker {
         self.begin(async move {
             // Hundreds of collections may be new at once. The semaphore is never closed.
             let _permit = edges.uploads.acquire().await;
-            let (tail, file) = look(edges.lake.as_ref(), lane, &origin).await;
-            Done {
-                tail,
-                ..Done::of(input(lane, file))
-            }
+            Done::of(input(lane, load_tail(edges.lake.as_ref(), &origin).await))
         });
     }
 
@@ -187,13 +175,11 @@ impl Worker {
         let now = self.edges.clock.now();
         self.note(|status| status.note_commit_begun(lane, &origin, &order, now));
         let (edges, durations) = (self.edges.clone(), self.durations.clone());
-        let tail = self.tails.get(&lane).cloned().flatten();
         self.begin(async move {
-            match commit::commit(&edges, &durations, &origin, &order, tail).await {
+            match commit::commit(&edges, &durations, &origin, &order).await {
                 Ok(committed) => Done {
-                    tail: Learnt::Newest(lane, Some((committed.file.name, committed.version))),
                     uploaded_bytes: committed.uploaded_bytes,
-                    ..Done::of(Input::Committed(lane, Ok(committed.file)))
+                    ..Done::of(Input::Committed(lane, Ok(committed.tail)))
                 },
                 Err(failure) => Done::of(Input::Committed(lane, Err(failure))),
             }
@@ -212,19 +198,10 @@ async fn stored(
     Ok((stored, handover.map_err(|error| Failure::from(&error))?))
 }
 
-/// Reads the newest hour file, for the worker and for the machine.
-async fn look(
-    lake: &dyn Lake,
-    of: LaneId,
-    origin: &Namespace,
-) -> (Learnt, Result<Option<HourFile>, Failure>) {
-    lake.sweep(&origin.folder()).await;
-    match lake::tail::load(lake, origin).await {
-        Ok(Some((file, version))) => {
-            let newest = Some((file.name, version));
-            (Learnt::Newest(of, newest), Ok(Some(file)))
-        }
-        Ok(None) => (Learnt::Newest(of, None), Ok(None)),
-        Err(error) => (Learnt::Nothing, Err(Failure::from(&error))),
-    }
+/// Reads a collection's newest hour file, as a writer.
+async fn load_tail(lake: &dyn Lake, namespace: &Namespace) -> Result<Option<Tail>, Failure> {
+    lake.sweep(&namespace.folder()).await;
+    let tail = lake::tail::load(lake, namespace).await;
+    let tail = tail.map_err(|error| Failure::from(&error))?;
+    Ok(tail.map(|(file, version)| Tail { file, version }))
 }

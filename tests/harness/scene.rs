@@ -188,7 +188,7 @@ impl Scene {
     /// The last change that the checkpoint in Azurite knows of.
     pub async fn checkpointed_on_azurite(&self) -> Option<String> {
         let checkpoint = self.checkpoint_on_azurite().await?;
-        let token = checkpoint["last_change"]["token"]["_data"].as_str();
+        let token = checkpoint["collections"][0]["last_change"]["token"]["_data"].as_str();
         token.map(str::to_owned)
     }
 

@@ -1,4 +1,4 @@
-//! Delays between tries: exponential, with jitter, bounded.
+//! Delays between attempts: exponential, with jitter, bounded.
 
 use crate::failure::Disposition;
 use crate::limits::RETRY_DELAY_MAX_MS;
@@ -12,7 +12,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// `seed` makes the jitter repeatable; feeds get different ones so that they don't march in step.
+    /// `seed` makes the jitter repeatable. Feeds get different seeds, so that they don't retry all at once.
     #[must_use]
     pub fn new(first_delay_ms: u64, seed: u64) -> Self {
         Self {
@@ -22,9 +22,9 @@ impl Backoff {
         }
     }
 
-    /// Notes a failure and returns the delay before the next try, in milliseconds: the doubled
-    /// delay less up to a quarter of it, the server's own wish if that is longer, the longest delay
-    /// for a halt, nothing for a stale view that is met for the first time.
+    /// Counts a failure and returns the delay before the next attempt, in milliseconds: the doubled delay less up
+    /// to a quarter of it, or the server's Retry-After if that is longer; the longest delay for a halt; none for
+    /// the first stale view.
     pub fn failed(&mut self, disposition: Disposition) -> u64 {
         self.failures = self.failures.saturating_add(1);
         match disposition {
@@ -46,7 +46,7 @@ impl Backoff {
         (full - self.random.u64(0..=full / 4)).max(least_ms)
     }
 
-    /// The operation went well: the next failure starts from the first delay.
+    /// The operation succeeded: the next failure starts from the first delay.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! Encoded changes that wait in memory.
+//! Encoded changes in memory.
 
 use crate::file::hour_file::Hour;
 use crate::namespace::Namespace;
@@ -21,9 +21,9 @@ pub enum FlushReason {
     Http,
     /// The memory for changes is used up.
     Pressure,
-    /// The feed's position waits for it, and many changes of other collections have come since.
+    /// It holds back the feed's position, and many changes of other collections have been read since.
     Position,
-    /// The stream halted: nothing more comes for a while.
+    /// The stream has halted: no more changes will come for a while.
     Halt,
     /// The feed stops.
     Drain,
@@ -44,13 +44,13 @@ impl FlushReason {
         Self::Drain,
     ];
 
-    /// Whether a person asked for it: then what waits for its next try is tried at once.
+    /// Whether an operator requested it: then operations that wait for their next attempt are retried at once.
     #[must_use]
     pub fn is_manual(self) -> bool {
         matches!(self, Self::Signal | Self::Http)
     }
 
-    /// The word in logs.
+    /// Its name in logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,9 +68,9 @@ impl FlushReason {
     }
 }
 
-/// About what a line has besides its event.
+/// Approximate length of a line without its event.
 const LINE_FRAME_BYTES: usize = 64;
-/// What Extended JSON of many small events is longer, at most.
+/// The most by which Extended JSON of many small events is longer than BSON.
 const LONGER_BYTES_MAX: usize = 128 * 1024;
 /// About the length of a token's text.
 const TOKEN_LEN_BYTES: usize = 192;
@@ -81,7 +81,7 @@ struct Entry {
     line_end: usize,
     token_end: usize,
     cluster_time: ClusterTime,
-    /// Its place in [`Changes::namespaces`].
+    /// The index of its collection in [`Changes::namespaces`].
     namespace: usize,
 }
 
@@ -91,7 +91,7 @@ pub struct Changes {
     lines: Vec<u8>,
     tokens: String,
     entries: Vec<Entry>,
-    /// The collections of these changes, if the stream carries several.
+    /// The collections of these changes.
     namespaces: Vec<Namespace>,
 }
 
@@ -104,12 +104,12 @@ pub struct Change<'a> {
     pub token: &'a str,
     /// Its cluster time.
     pub cluster_time: ClusterTime,
-    /// The place of its collection in [`Changes::namespaces`].
+    /// The index of its collection in [`Changes::namespaces`].
     pub namespace: usize,
 }
 
 impl Changes {
-    /// No changes yet, with room for so many, whose events have this length.
+    /// No changes yet, with capacity for this many. Their events have this length in all.
     #[must_use]
     pub fn with_room(changes: usize, events_len_bytes: u64) -> Self {
         let events_len = usize::try_from(events_len_bytes).unwrap_or(0);
@@ -123,14 +123,14 @@ impl Changes {
         }
     }
 
-    /// The place in [`Changes::namespaces`] of a collection, which is added if it isn't there.
+    /// The index of a collection in [`Changes::namespaces`], which is added if it is new.
     pub fn place_of(&mut self, namespace: &Namespace) -> usize {
         // The changes of one collection often come together.
         let known = self.namespaces.iter().rposition(|known| known == namespace);
         known.unwrap_or_else(|| self.add_namespace(namespace.clone()))
     }
 
-    /// Adds a collection to [`Changes::namespaces`], for who knows that it isn't there. Returns its place.
+    /// Adds a collection that is known to be new to [`Changes::namespaces`]. Returns its index.
     pub fn add_namespace(&mut self, namespace: Namespace) -> usize {
         self.namespaces.push(namespace);
         self.namespaces.len() - 1
@@ -148,7 +148,7 @@ impl Changes {
         self.push_of(0, write)
     }
 
-    /// Adds a change of the collection at this place of [`Changes::namespaces`]: `write` appends its line,
+    /// Adds a change of the collection with this index in [`Changes::namespaces`]: `write` appends its line,
     /// separator included, and its token.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl Changes {
         }
     }
 
-    /// The collections of these changes. None, if the stream carries one alone.
+    /// The collections of these changes.
     #[must_use]
     pub fn namespaces(&self) -> &[Namespace] {
         &self.namespaces
@@ -239,9 +239,9 @@ pub struct Batch {
     pub last: LastChange,
     /// The numbers of its first and last change among all that its feed has read; the feed sets them.
     pub numbers: (u64, u64),
-    /// When it was begun, on the clock that never runs back.
+    /// When it was begun, in monotonic milliseconds.
     pub begun_at_ms: u64,
-    /// Set when the batch is sealed: nothing is added any more, and it waits for its commit.
+    /// Set when the batch is sealed: it takes no more changes and waits for its commit.
     pub sealed: Option<FlushReason>,
 }
 

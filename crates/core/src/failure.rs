@@ -5,27 +5,27 @@ use crate::position::ClusterTime;
 /// What to do about an error. Every edge's error enum maps each of its variants to one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Try again after a delay: the network, an election, throttling.
+    /// Retry after a delay: the network, an election, throttling.
     Retry {
         /// The least delay that the server asked for, in milliseconds.
         after_ms: Option<u64>,
     },
-    /// Our view is stale: go back to the checkpoint and the lake's tail.
+    /// The feed's view is stale: start again from the checkpoint and the tail.
     Reload,
-    /// This feed needs a person; the others go on. It is tried again at the longest delay, which is
-    /// safe because nothing is ever skipped.
+    /// Manual action is required; other feeds continue. Retried at the longest delay, which is safe because
+    /// nothing is ever skipped.
     Halt,
-    /// What was to be read next is gone: a halt, unless the operator asked to go on behind the gap.
+    /// The next change is no longer in the oplog: a halt, unless the feed is configured to resume after the gap.
     HistoryLost {
-        /// Where the oplog begins, if that could be found out.
+        /// The beginning of the oplog, if it could be determined.
         oldest: Option<ClusterTime>,
     },
-    /// The process can't do its job.
+    /// The process can't continue.
     Exit,
 }
 
 impl Disposition {
-    /// Try again, as soon as the backoff allows.
+    /// Retry as soon as the backoff allows.
     pub const RETRY: Self = Self::Retry { after_ms: None };
 }
 
@@ -34,8 +34,8 @@ impl Disposition {
 pub struct Failure {
     /// What to do.
     pub disposition: Disposition,
-    /// What it was, in a word of few: for counting.
+    /// The kind of error, one of a fixed set, for metrics.
     pub cause: &'static str,
-    /// What happened and what mends it, for a person.
+    /// What happened and how to fix it, for the operator.
     pub message: String,
 }

@@ -1,22 +1,22 @@
 //! Every limit of a feed, with its unit in its name.
 
-/// How long a batch whose hour is over may still grow. Without it, catching up on past hours would
-/// commit change by change.
+/// How long a batch may still grow after its hour has ended. Without it, catching up on past hours would commit
+/// change by change.
 pub const HOUR_END_GRACE_MS: u64 = 1000;
 
-/// Longest delay between two tries, in milliseconds.
+/// The longest delay between two attempts, in milliseconds.
 pub const RETRY_DELAY_MAX_MS: u64 = 60_000;
 
 /// A change, or a document, of this size is large: the driver's copies of it count.
 pub const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 
-/// How many changes may come before a batch is flushed that the feed's position waits for: so many are read
-/// again after a crash, at most, which takes some ten seconds.
+/// How many changes may be read before the batch that holds back the feed's position is flushed. At most this
+/// many are read again after a crash, which takes some ten seconds.
 pub const HOLD_LIMIT_CHANGES: u64 = 1_000_000;
 
-/// Room for collections' ends in a feed's checkpoint, in bytes: some 30,000 with short tokens. A document of
+/// The most bytes of watermarks in a checkpoint: some 30,000 with short tokens. A document of
 /// MongoDB has 16 MB, and a token holds its change's `_id`.
-pub const MARKS_LIMIT_BYTES: usize = 8 << 20;
+pub const WATERMARKS_LIMIT_BYTES: usize = 8 << 20;
 
 /// How often the position of a feed is saved while several of its collections are being flushed.
 pub const SAVE_EVERY_MS: u64 = 1000;
@@ -28,24 +28,23 @@ pub struct Limits {
     pub batch_size_changes: u32,
     /// A batch with this many encoded bytes is sealed; see [`Limits::batch_seal_bytes`].
     pub batch_limit_bytes: u64,
-    /// An hour file that could pass this with the next batch goes on in the next part.
+    /// An hour file that could exceed this with the next batch continues in the next part.
     pub file_limit_bytes: u64,
-    /// An hour file with this many commits goes on in the next part.
+    /// An hour file with this many commits continues in the next part.
     pub file_limit_commits: u32,
-    /// Failures of one flush in a row before it is reported as failing. It is tried on.
+    /// Failures of one flush in a row before it is reported as failing. It is retried nevertheless.
     pub retry_attempts: u32,
-    /// First delay between two tries; it doubles up to [`RETRY_DELAY_MAX_MS`].
+    /// The first delay between two attempts; it doubles up to [`RETRY_DELAY_MAX_MS`].
     pub retry_delay_ms: u64,
     /// How often an idle feed's position is saved.
     pub idle_checkpoint_ms: u64,
-    /// How many changes of other collections may come before a batch is flushed that the feed's position
-    /// waits for.
+    /// How many changes of other collections may be read before the batch that holds back the feed's position is
+    /// flushed.
     pub hold_limit_changes: u64,
 }
 
 impl Limits {
-    /// The most encoded bytes of a batch of several changes: at most half a file, however small files are
-    /// wished.
+    /// The most encoded bytes of a batch of several changes: at most half a file, however small that is.
     #[must_use]
     pub fn batch_seal_bytes(&self) -> u64 {
         self.batch_limit_bytes.min(self.file_limit_bytes / 2)

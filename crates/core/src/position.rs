@@ -1,4 +1,4 @@
-//! Where a feed stands: resume tokens, cluster times, checkpoints.
+//! Positions of a feed: resume tokens, cluster times, checkpoints.
 
 use std::fmt;
 
@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 
 use crate::json;
 use crate::namespace::selection::Selection;
+use crate::namespace::{Layout, Namespace};
 
 /// Hexadecimal digits of a token's time.
 const TIME_DIGITS: usize = 16;
-/// How a token's numbers and truth values begin.
+/// Type bytes of the numbers and booleans in a token.
 const ZERO: u8 = 0x29;
 const WHOLE_1_BYTE: u8 = 0x2B;
 const WHOLE_8_BYTES: u8 = 0x32;
@@ -24,7 +25,7 @@ const TRUE: u8 = 0x6F;
 pub struct ResumeToken(String);
 
 impl ResumeToken {
-    /// Takes the Extended JSON text of the token's document.
+    /// Parses the Extended JSON text of the token's document.
     ///
     /// # Errors
     ///
@@ -35,20 +36,20 @@ impl ResumeToken {
         json::to_line(&document).map(Self)
     }
 
-    /// Takes text that silt's own encoder has just written, which needs no check.
+    /// Takes text that silt's own encoder has written, without a check.
     #[must_use]
     pub fn from_canonical(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// Becomes another token without giving its memory back.
+    /// Becomes another token, and keeps its memory.
     pub fn replace_canonical(&mut self, text: &str) {
         self.0.clear();
         self.0.push_str(text);
     }
 
-    /// The time that the token speaks of: where a stream is opened that can't go on with the token itself,
-    /// where lost history begins, and for people. The server writes it first in a token, behind the byte 0x82 of a timestamp
+    /// The cluster time in the token: where a stream is opened that can't use the token itself, and where lost
+    /// history begins. The server writes it first in a token, after the type byte 0x82 of a timestamp
     /// (<https://github.com/mongodb/mongo/blob/master/src/mongo/db/pipeline/resume_token.h>).
     #[must_use]
     pub fn cluster_time(&self) -> Option<ClusterTime> {
@@ -60,8 +61,8 @@ impl ResumeToken {
         })
     }
 
-    /// Whether it is that of an `invalidate`, which only the stream has that it ends; false if that can't be
-    /// seen. Behind the time stand three numbers and whether it is one
+    /// Whether it is the token of an `invalidate`, which only the stream has that it ends; false if that can't be
+    /// decoded. After the time there are three numbers and a boolean that says so
     /// (<https://github.com/mongodb/mongo/blob/master/src/mongo/db/pipeline/resume_token.h>), written as
     /// <https://github.com/mongodb/mongo/blob/master/src/mongo/db/storage/key_string/key_string.cpp> does.
     #[must_use]
@@ -194,29 +195,29 @@ impl Position {
     }
 }
 
-/// Where a collection's changes end in the lake, as its feed knows it.
+/// A collection's last change in the lake, as its feed knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
     /// The database.
     pub database: String,
-    /// The collection; empty for what happens to the database as a whole.
+    /// The collection. Empty for events that concern the whole database.
     pub collection: String,
     /// The last change that was committed to the lake.
     pub last_change: LastChange,
-    /// Whether that lies behind the feed's position, which other collections hold back.
+    /// Whether it is after the feed's position, which other collections hold back.
     #[serde(default, rename = "is_ahead", skip_serializing_if = "is_false")]
     pub is_after_position: bool,
 }
 
 #[allow(
     clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands a reference over"
+    reason = "serde passes a reference"
 )]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// A collection that left a feed of many for a stream of its own.
+/// A collection that has left a shared stream for a stream of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departure {
     /// The database.
@@ -232,37 +233,35 @@ pub struct Departure {
 pub struct Checkpoint {
     /// Where to open the stream.
     pub position: Position,
-    /// All changes of an earlier cluster time lie before the position, if that is known.
+    /// All changes of an earlier cluster time are before the position, if that is known.
     #[serde(default)]
     pub read_until: Option<ClusterTime>,
-    /// The last change that was committed to the lake, if any was, of a feed of one collection.
-    pub last_change: Option<LastChange>,
-    /// The folder that it is in. It changes when a second database is watched; `None` where it wasn't said.
+    /// The folder of the collection, if the feed carries one alone. It changes when a second database is watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The last change for each collection of a feed that carries many.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The last change of each collection.
+    #[serde(default)]
     pub collections: Vec<Watermark>,
     /// Fingerprint of the pipeline and the options that the token belongs to.
     pub stream_hash: String,
-    /// Where the feed last went on behind lost history. The lake may end before that although its
-    /// tail isn't `last_change`: another writer still had changes that are lost to this one.
+    /// Where the feed last resumed after lost history. The tail may be before that although it isn't the
+    /// watermark's change: another writer still had changes that are lost to this one.
     #[serde(default)]
     pub restarted_at: Option<ClusterTime>,
-    /// When the stream's pipeline or options last changed. A change that the lake holds from before may
-    /// not be in the stream any more.
+    /// When the stream's pipeline or options last changed. Changes that the lake holds from before may not be
+    /// in the stream any more.
     #[serde(default)]
     pub refiltered_at: Option<ClusterTime>,
-    /// What a feed of many selected: of these collections all changes before the position are in the lake.
+    /// What a shared stream selected: all changes of these collections before the position are in the lake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Box<Selection>>,
-    /// The collections that left it since.
+    /// The collections that have left the shared stream.
     #[serde(default, rename = "parted")]
     pub departed: Vec<Departure>,
 }
 
 impl Checkpoint {
-    /// One that speaks of nothing but a position.
+    /// A checkpoint with nothing but a position.
     #[must_use]
     pub fn new(position: Position, stream_hash: &str) -> Self {
         let read_until = match &position {
@@ -272,7 +271,6 @@ impl Checkpoint {
         Self {
             position,
             read_until,
-            last_change: None,
             folder: None,
             collections: Vec::new(),
             stream_hash: stream_hash.to_owned(),
@@ -283,11 +281,36 @@ impl Checkpoint {
         }
     }
 
-    /// The last change that was committed to this folder, of a feed of one collection.
+    /// Where a stream is opened if it can't use the checkpoint's token: no change before this time is missing from
+    /// the lake.
     #[must_use]
-    pub fn last_change_in(&self, folder: &str) -> Option<&LastChange> {
-        let is_it = self.folder.as_ref().is_none_or(|known| known == folder);
-        self.last_change.as_ref().filter(|_| is_it)
+    pub fn restart_time(&self) -> Option<ClusterTime> {
+        self.read_until.max(self.position.cluster_time())
+    }
+
+    /// The watermark of a collection whose files are in its folder.
+    #[must_use]
+    pub fn watermark(&self, namespace: &Namespace) -> Option<&Watermark> {
+        let mut watermarks = self.collections.iter();
+        watermarks.find(|it| {
+            it.database == namespace.database
+                && it.collection == namespace.collection
+                && self.is_about(&namespace.folder())
+        })
+    }
+
+    /// Drops the watermarks of files in other folders.
+    pub fn keep_watermarks_in(&mut self, layout: Layout) {
+        let mut watermarks = std::mem::take(&mut self.collections);
+        watermarks.retain(|it| {
+            let namespace = Namespace::with_layout(&it.database, &it.collection, layout);
+            self.is_about(&namespace.folder())
+        });
+        self.collections = watermarks;
+    }
+
+    fn is_about(&self, folder: &str) -> bool {
+        self.folder.as_ref().is_none_or(|known| known == folder)
     }
 }
 
@@ -298,7 +321,7 @@ pub struct Stored {
     pub checkpoint: Checkpoint,
     /// Counts the saves of this feed, from 1. A save names the revision that it replaces.
     pub revision: u64,
-    /// The address of the lake whose files it speaks of, unless it is the store's own.
+    /// The address of the lake that it is about, unless the store is in that lake.
     pub lake: Option<String>,
 }
 
@@ -375,7 +398,6 @@ mod tests {
         let checkpoint = Checkpoint {
             position: Position::After(token),
             read_until: Some(cluster_time),
-            last_change: Some(last_change.clone()),
             folder: Some("users".into()),
             collections: vec![Watermark {
                 database: "mydb".into(),

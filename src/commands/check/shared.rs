@@ -19,7 +19,8 @@ use crate::lake::{self, Lake};
 use crate::settings::FeedSettings;
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
-use silt_core::machine::{Handover, checkpoint_missing, refuse_older_tail};
+use silt_core::handover::Handover;
+use silt_core::machine::{checkpoint_missing, refuse_older_tail};
 use silt_core::namespace::selection::{
     Matcher, Selection, is_servers_collection, is_servers_database,
 };

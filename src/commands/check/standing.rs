@@ -8,7 +8,8 @@ use crate::edges;
 use crate::settings::FeedSettings;
 use crate::source::SourceError;
 use silt_core::file::hour_file::HourFile;
-use silt_core::machine::{Handover, OnHistoryLost, StartAt, effective_handover, restart_time};
+use silt_core::handover::Handover;
+use silt_core::machine::{OnHistoryLost, StartAt, effective_handover};
 use silt_core::position::{ClusterTime, Position, Stored};
 
 /// Where a feed begins to read, as its machine decides it.
@@ -50,7 +51,7 @@ impl Standing {
             };
         };
         let is_same = stored.checkpoint.stream_hash == edges::stream_options(feed).stream_hash();
-        match restart_time(&stored.checkpoint) {
+        match stored.checkpoint.restart_time() {
             Some(time) if !is_same => Self::Refiltered(stored, time),
             _ => Self::Saved(stored),
         }

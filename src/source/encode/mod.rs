@@ -11,7 +11,7 @@ use super::parcel::{Events, Message, Parcel};
 use super::{Report, SourceError};
 use crate::budget::Budget;
 use crate::processors::Processors;
-use router::{Router, Slots};
+use router::Routing;
 use silt_core::batch::Changes;
 use silt_core::extjson::Mode;
 use silt_core::failure::Failure;
@@ -28,8 +28,8 @@ pub(super) struct Encoder {
     pub(super) mode: Mode,
     pub(super) separator: Separator,
     pub(super) budget: Budget,
-    /// Finds each event's collection; `None` if the stream has only one.
-    pub(super) router: Option<Arc<Router>>,
+    /// Finds each event's collection.
+    pub(super) routing: Arc<Routing>,
 }
 
 impl Encoder {
@@ -84,8 +84,8 @@ impl Encoder {
     async fn encoded(&self, events: Events, received: String) -> Encoded {
         let (mode, separator) = (self.mode, self.separator);
         let uses_other_thread = OTHER_THREAD_BYTES.contains(&events.len_bytes());
-        let router = self.router.clone();
-        let work = move || encode(&events, &received, mode, separator, router.as_deref());
+        let routing = Arc::clone(&self.routing);
+        let work = move || encode(&events, &received, mode, separator, &routing);
         if !uses_other_thread {
             return work();
         }
@@ -107,14 +107,14 @@ fn encode(
     received: &str,
     mode: Mode,
     separator: Separator,
-    router: Option<&Router>,
+    routing: &Routing,
 ) -> Encoded {
     let mut encoded = Encoded {
         changes: Changes::with_room(events.len(), events.len_bytes()),
         read_bytes: 0,
         error: None,
     };
-    let mut slots = router.map(Slots::new);
+    let mut slots = routing.slots(&mut encoded.changes);
     for event in events.iter() {
         let written = event.and_then(|event| {
             let changes = &mut encoded.changes;

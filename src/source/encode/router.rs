@@ -20,15 +20,38 @@ pub(in crate::source) struct Router {
     database: String,
 }
 
-impl Router {
-    /// The router of a stream; `None` if the stream has only one collection.
-    pub(in crate::source) fn of(watched: &Watched) -> Option<Self> {
+/// Where the events of a stream belong.
+#[derive(Debug)]
+pub(in crate::source) enum Routing {
+    /// All of them to one collection.
+    Only(Namespace),
+    /// Each to its own.
+    PerEvent(Router),
+}
+
+impl Routing {
+    pub(in crate::source) fn of(watched: &Watched) -> Self {
         match watched {
-            Watched::Collection(_) => None,
-            Watched::Many { selection, layout } => Some(Self::new(selection.clone(), *layout)),
+            Watched::Collection(namespace) => Self::Only(namespace.clone()),
+            Watched::Many { selection, layout } => {
+                Self::PerEvent(Router::new(selection.clone(), *layout))
+            }
         }
     }
 
+    /// The slots of a parcel; `None` if it has only one, the first, which is added.
+    pub(in crate::source) fn slots(&self, changes: &mut Changes) -> Option<Slots<'_>> {
+        match self {
+            Self::Only(namespace) => {
+                changes.add_namespace(namespace.clone());
+                None
+            }
+            Self::PerEvent(router) => Some(Slots::new(router)),
+        }
+    }
+}
+
+impl Router {
     /// The router of a stream over several collections.
     pub(in crate::source) fn new(selection: Selection, layout: Layout) -> Self {
         Self {
@@ -139,15 +162,12 @@ mod tests {
     use silt_core::position::ClusterTime;
 
     fn router(databases: &[&str]) -> Router {
-        let watched = Watched::Many {
-            selection: Selection {
-                databases: NameSet::of_names(databases),
-                collections: NameSet::of_names(&["users", "orders"]),
-                apart: vec![("b".to_owned(), "orders".to_owned())],
-            },
-            layout: Layout::DatabaseAndCollection,
+        let selection = Selection {
+            databases: NameSet::of_names(databases),
+            collections: NameSet::of_names(&["users", "orders"]),
+            apart: vec![("b".to_owned(), "orders".to_owned())],
         };
-        Router::of(&watched).unwrap()
+        Router::new(selection, Layout::DatabaseAndCollection)
     }
 
     fn raw(event: &Document) -> RawDocumentBuf {

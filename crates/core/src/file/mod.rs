@@ -13,3 +13,4 @@ pub mod hour_file;
 pub mod hour_file_scan;
 pub mod layout;
 pub mod tail_scan;
+pub mod version;

@@ -1,75 +1,60 @@
-//! Commits: one at a time, tried until it is known that the lake has them.
+//! Commits: one at a time per collection, repeated until the lake is known to have them.
 
 use std::sync::Arc;
 
+use super::attempt::Operation;
 use super::lane::Lane;
-use super::messages::Reporter;
-use super::{Action, Attempt, Config, Notice, Now, Tail, WriteOrder};
+use super::reporter::Reporter;
+use super::{Action, Config, Notice, Now, Tail, WriteOrder};
 use crate::batch::{Batch, FlushReason};
 use crate::failure::{Disposition, Failure};
-use crate::file::hour_file::{Hour, HourFile, HourFileName};
+use crate::file::hour_file::HourFileName;
 use crate::file::layout;
 use crate::limits::HOUR_END_GRACE_MS;
 
-/// The commit that is under way, if one is.
+/// The commit in progress, if there is one.
 #[derive(Debug)]
-pub(super) enum CommitState {
+enum CommitState {
     Idle,
     /// At the lake.
     Running(WriteOrder),
-    /// It failed, and its outcome may be unknown: the lake is to be asked when `inspect` may start.
-    Uncertain {
-        order: WriteOrder,
-        inspect: Attempt,
-    },
+    /// It failed, and its outcome may be unknown: the tail is to be inspected.
+    Uncertain(WriteOrder),
 }
 
-impl CommitState {
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self, Self::Idle)
-    }
+/// The commit in progress, and the inspections after it has failed.
+#[derive(Debug)]
+pub(super) struct Committing {
+    state: CommitState,
+    pub operation: Operation,
+}
 
-    pub(super) fn is_running(&self) -> bool {
-        matches!(
-            self,
-            Self::Running(_)
-                | Self::Uncertain {
-                    inspect: Attempt::Running,
-                    ..
-                }
-        )
-    }
-
-    pub(super) fn batch(&self) -> Option<&Batch> {
-        match self {
-            Self::Idle => None,
-            Self::Running(order) | Self::Uncertain { order, .. } => Some(&order.batch),
+impl Committing {
+    pub fn new(operation: Operation) -> Self {
+        Self {
+            state: CommitState::Idle,
+            operation,
         }
     }
 
-    pub(super) fn hour(&self) -> Option<Hour> {
-        self.batch().map(|batch| batch.hour)
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, CommitState::Idle)
     }
 
-    pub(super) fn len_bytes(&self) -> u64 {
-        self.batch().map_or(0, Batch::len_bytes)
+    /// Whether the lake is being written or inspected.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, CommitState::Running(_)) || self.operation.is_running()
     }
 
-    pub(super) fn changes(&self) -> u64 {
-        self.batch().map_or(0, |batch| u64::from(batch.changes))
-    }
-
-    pub(super) fn wake_at_ms(&self) -> Option<u64> {
-        match self {
-            Self::Uncertain { inspect, .. } => inspect.wake_at_ms(),
-            Self::Idle | Self::Running(_) => None,
+    pub fn batch(&self) -> Option<&Batch> {
+        match &self.state {
+            CommitState::Idle => None,
+            CommitState::Running(order) | CommitState::Uncertain(order) => Some(&order.batch),
         }
     }
 
-    pub(super) fn hurry(&mut self) {
-        if let Self::Uncertain { inspect, .. } = self {
-            inspect.hurry();
-        }
+    fn take(&mut self) -> CommitState {
+        std::mem::replace(&mut self.state, CommitState::Idle)
     }
 }
 
@@ -78,9 +63,9 @@ impl CommitState {
 pub(super) enum CommitEnd {
     /// The lake has the batch.
     Done(Arc<Batch>),
-    /// It goes on.
+    /// It isn't over.
     Open,
-    /// The view of the lake is stale.
+    /// The feed's view of the lake is stale.
     Stale(Failure),
 }
 
@@ -91,11 +76,11 @@ impl Lane {
         now: Now,
         reporter: &mut Reporter<'_>,
     ) {
-        match &mut self.commit {
+        match &self.commit.state {
             CommitState::Running(_) => {}
-            CommitState::Uncertain { inspect, .. } => {
-                if inspect.may_start(now) {
-                    *inspect = Attempt::Running;
+            CommitState::Uncertain(_) => {
+                if self.commit.operation.may_start(now) {
+                    self.commit.operation.start();
                     reporter.act(Action::Inspect(self.id));
                 }
             }
@@ -118,12 +103,16 @@ impl Lane {
             batch: Arc::new(batch),
             reason,
         };
-        self.commit = CommitState::Running(order.clone());
+        self.run_commit(order, reporter);
+    }
+
+    fn run_commit(&mut self, order: WriteOrder, reporter: &mut Reporter<'_>) {
+        self.commit.state = CommitState::Running(order.clone());
         reporter.act(Action::Commit(self.id, order));
     }
 
-    /// Seals the open batch if it has grown to its size or its hour is over. It may have grown past
-    /// its size while another commit was under way: fewer, larger commits when the lake is slow.
+    /// Seals the open batch if it is large enough or its hour is over. It may have grown larger during the
+    /// previous commit: a slow lake gets fewer and larger commits.
     fn seal_if_due(&mut self, config: &Config, now: Now) {
         let batch_size_changes = config.limits.batch_size_changes;
         let hour_is_over = self.hour_end_in_ms(now) == Some(0);
@@ -144,58 +133,48 @@ impl Lane {
         Some(hour_ms.max(grace_ms))
     }
 
-    /// The file that a batch goes to, and what that is now.
+    /// The file that a batch goes to, and its state.
     ///
-    /// Whether a file is full follows from the file and the limits, never from the batch at hand.
-    /// Else two writers with the same changes in different batches (or one whose commit lands late)
-    /// could put them into two files, and only commits to the same file fence each other off.
-    fn place(&self, batch: &Batch, config: &Config) -> (HourFileName, Option<HourFile>) {
-        let limits = &config.limits;
-        let format = config.format;
-        match &self.file {
-            Some(file) if file.name.hour == batch.hour => {
-                let chunk_limit_bytes =
-                    layout::chunk_limit_bytes(limits.batch_seal_bytes(), format.compression);
-                let has_room = file.len_bytes + chunk_limit_bytes <= limits.file_limit_bytes
-                    && file.commits < limits.file_limit_commits;
-                if has_room && file.name.format == format {
-                    (file.name, Some(file.clone()))
-                } else {
-                    let part = file.name.part + 1;
-                    (
-                        HourFileName {
-                            hour: batch.hour,
-                            part,
-                            format,
-                        },
-                        None,
-                    )
-                }
-            }
-            _ => (
-                HourFileName {
-                    hour: batch.hour,
-                    part: 1,
-                    format,
-                },
-                None,
-            ),
+    /// Whether a file is full follows from the file and the limits, never from the batch. Otherwise two writers
+    /// with the same changes in different batches (or one whose commit lands late) could write them to two
+    /// files, and only commits to the same file fence each other off.
+    fn place(&self, batch: &Batch, config: &Config) -> (HourFileName, Option<Tail>) {
+        let (limits, format) = (&config.limits, config.format);
+        let first = HourFileName {
+            hour: batch.hour,
+            part: 1,
+            format,
+        };
+        let Some(tail) = self.tail.as_ref() else {
+            return (first, None);
+        };
+        let file = &tail.file;
+        if file.name.hour != batch.hour {
+            return (first, None);
         }
+        let chunk_limit_bytes =
+            layout::chunk_limit_bytes(limits.batch_seal_bytes(), format.compression);
+        let has_room = file.len_bytes + chunk_limit_bytes <= limits.file_limit_bytes
+            && file.commits < limits.file_limit_commits;
+        if has_room && file.name.format == format {
+            return (file.name, Some(tail.clone()));
+        }
+        let part = file.name.part + 1;
+        (HourFileName { part, ..first }, None)
     }
 
     pub(super) fn committed(
         &mut self,
-        result: Result<HourFile, Failure>,
+        result: Result<Tail, Failure>,
         config: &Config,
         now: Now,
         reporter: &mut Reporter<'_>,
     ) -> CommitEnd {
-        let CommitState::Running(order) = std::mem::replace(&mut self.commit, CommitState::Idle)
-        else {
+        let CommitState::Running(order) = self.commit.take() else {
             return CommitEnd::Open;
         };
         match result {
-            Ok(file) => self.commit_done(&order, file, reporter),
+            Ok(tail) => self.commit_done(&order, tail, reporter),
             Err(failure) => self.commit_failed(order, &failure, config, now, reporter),
         }
     }
@@ -203,18 +182,18 @@ impl Lane {
     fn commit_done(
         &mut self,
         order: &WriteOrder,
-        file: HourFile,
+        tail: Tail,
         reporter: &mut Reporter<'_>,
     ) -> CommitEnd {
-        reporter.recovered(&mut self.commit_backoff, &mut self.commit_trouble);
-        self.file = Some(file);
+        self.commit.operation.succeeded(reporter);
+        self.tail = Some(tail);
         self.archived.note(&order.batch);
         self.last_change = Some(order.batch.last.clone());
         self.last_number = order.batch.numbers.1;
         CommitEnd::Done(Arc::clone(&order.batch))
     }
 
-    /// Nothing is lost by a failure: the batch is kept until the lake is known to have it.
+    /// A failure loses nothing: the batch is kept until the lake is known to have it.
     fn commit_failed(
         &mut self,
         order: WriteOrder,
@@ -223,10 +202,9 @@ impl Lane {
         now: Now,
         reporter: &mut Reporter<'_>,
     ) -> CommitEnd {
-        let trouble = &mut self.commit_trouble;
-        let inspect = reporter.failed(failure, &mut self.commit_backoff, trouble, now);
-        self.commit = CommitState::Uncertain { order, inspect };
-        if self.commit_backoff.failures() == config.limits.retry_attempts
+        self.commit.operation.failed(failure, now, reporter);
+        self.commit.state = CommitState::Uncertain(order);
+        if self.commit.operation.failures() == config.limits.retry_attempts
             && failure.disposition != Disposition::Halt
         {
             let (message, changes) = (failure.message.clone(), self.buffered_changes());
@@ -235,57 +213,65 @@ impl Lane {
         CommitEnd::Open
     }
 
-    /// An unknown outcome is looked up, not guessed.
+    /// The tail was read again after a commit had failed, to learn its outcome.
     pub(super) fn inspected(
         &mut self,
-        result: Result<Tail, Failure>,
+        result: Result<Option<Tail>, Failure>,
         config: &Config,
         now: Now,
         reporter: &mut Reporter<'_>,
     ) -> CommitEnd {
-        let CommitState::Uncertain { order, .. } =
-            std::mem::replace(&mut self.commit, CommitState::Idle)
-        else {
+        let CommitState::Uncertain(mut order) = self.commit.take() else {
             return CommitEnd::Open;
         };
         let tail = match result {
             Ok(tail) => tail,
             Err(failure) => return self.commit_failed(order, &failure, config, now, reporter),
         };
-        let is_ours = tail
-            .as_ref()
-            .is_some_and(|file| file.name == order.name && file.last == order.batch.last);
-        if is_ours && let Some(file) = tail {
-            reporter.notify(Notice::CommitConfirmed(file.name));
-            return self.commit_done(&order, file, reporter);
-        }
-        let is_untouched = match (&tail, &self.file) {
-            (Some(there), Some(known)) => {
-                there.name == known.name
-                    && there.last == known.last
-                    && there.len_bytes == known.len_bytes
+        self.commit.operation.finish();
+        match tail {
+            Some(tail) if is_result_of(&tail, &order) => {
+                reporter.notify(Notice::CommitConfirmed(tail.file.name));
+                self.commit_done(&order, tail, reporter)
             }
-            (None, None) => true,
-            _ => false,
-        };
-        if is_untouched {
-            self.commit = CommitState::Running(order.clone());
-            reporter.act(Action::Commit(self.id, order));
-            return CommitEnd::Open;
+            tail if is_same(tail.as_ref(), self.tail.as_ref()) => {
+                // Its version may have changed nevertheless.
+                order.base = order.base.and(tail.clone());
+                self.tail = tail;
+                self.run_commit(order, reporter);
+                CommitEnd::Open
+            }
+            tail => {
+                // Kept until the reload, so that a drain counts it as given up.
+                self.commit.state = CommitState::Uncertain(order);
+                CommitEnd::Stale(stale(tail.as_ref()))
+            }
         }
-        // Held until the reload, so that a drain counts it among what it lets go.
-        self.commit = CommitState::Uncertain {
-            order,
-            inspect: Attempt::Ready,
-        };
-        CommitEnd::Stale(stale(tail))
     }
 }
 
-fn stale(tail: Tail) -> Failure {
+/// Whether the tail is what a commit makes.
+fn is_result_of(tail: &Tail, order: &WriteOrder) -> bool {
+    tail.file.name == order.name && tail.file.last == order.batch.last
+}
+
+/// Whether nobody has written since the tail was known.
+fn is_same(tail: Option<&Tail>, known: Option<&Tail>) -> bool {
+    match (tail, known) {
+        (Some(tail), Some(known)) => {
+            tail.file.name == known.file.name
+                && tail.file.last == known.file.last
+                && tail.file.len_bytes == known.file.len_bytes
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn stale(tail: Option<&Tail>) -> Failure {
     let message = match tail {
-        Some(file) => format!("another writer has moved {} on", file.name),
-        None => "the collection's files are gone from the lake".to_owned(),
+        Some(tail) => format!("another writer has appended to {}", tail.file.name),
+        None => "the collection's files were removed from the lake".to_owned(),
     };
     Failure {
         disposition: Disposition::Reload,

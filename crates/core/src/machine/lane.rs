@@ -1,64 +1,55 @@
-//! One collection's way from the stream into the lake: what waits, what is committed, where the lake
-//! ends.
+//! The path of one collection's changes from the stream into the lake: the overlap, the batches, the tail.
 
 use std::collections::VecDeque;
 
-use super::commits::CommitState;
-use super::messages::Reporter;
+use super::attempt::Operation;
+use super::commits::Committing;
+use super::reporter::Reporter;
 use super::resume_point::{self, ResumePoint};
-use super::{Action, Archived, Attempt, Config, LaneId, Notice, Now, Tail, Trouble};
-use crate::backoff::Backoff;
+use super::{Action, Archived, Config, LaneId, Notice, Now, Tail, Trouble};
 use crate::batch::{Batch, Change, FlushReason};
 use crate::failure::Failure;
-use crate::file::hour_file::{Hour, HourFile};
+use crate::file::hour_file::Hour;
 use crate::limits::Limits;
 use crate::namespace::Namespace;
 use crate::position::LastChange;
 
-/// Changes that the lake holds already are passed over up to here, as they are read again.
+/// Changes that the lake already holds: they are read again, and dropped up to the tail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Overlap {
-    /// The lake's last change.
+    /// The tail's last change.
     pub until: LastChange,
     /// The pipeline has changed since, and may leave that change out.
     pub may_be_filtered: bool,
-    /// It is an `invalidate`, and the only change of its time that another stream doesn't have: whatever else has
-    /// that time lies before it.
+    /// It is an `invalidate`, the only change of its time that another stream doesn't have: every other change
+    /// of that time is before it.
     pub is_invalidate: bool,
-    /// Changes passed over so far.
+    /// Changes dropped so far.
     pub skipped: u64,
-    /// The number of the first of them that had the last change's time and may lie behind it: if the last
-    /// change doesn't come, nobody can tell.
+    /// The number of the first dropped change that has the last change's time, and that may be after it: if
+    /// the last change doesn't come, this can't be decided.
     pub uncertain_since: Option<u64>,
 }
 
-/// What became of a change.
+/// Where a change went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placement {
-    /// It waits in a batch that began with it.
+    /// Into a new batch.
     OpensBatch,
-    /// It waits in the batch of others.
+    /// Into the open batch.
     JoinsBatch,
     /// The lake holds it.
     InOverlap,
-    /// The lake seems to hold it: the position must not pass it yet.
+    /// The lake probably holds it. The position that is saved must stay before it.
     MaybeInOverlap,
 }
 
-/// What is known of a collection's newest hour file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TailState {
-    /// It is to be looked up before the collection's changes are taken.
-    Unknown(Attempt),
-    Known,
-}
-
-/// What kept a change from being taken. The stream is to be closed.
+/// Why a change was refused. The stream is to be closed.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The lake's last change isn't in the stream.
+    /// The tail's last change isn't in the stream.
     TailMissing(Failure),
-    /// It came from an hour that is past already.
+    /// The change is from an earlier hour than the tail.
     TimeWentBack(Failure),
 }
 
@@ -67,17 +58,13 @@ pub(super) enum Refusal {
 pub(super) struct Lane {
     pub id: LaneId,
     pub namespace: Namespace,
-    tail_state: TailState,
-    tail_backoff: Backoff,
-    pub tail_trouble: Option<Trouble>,
+    is_tail_known: bool,
+    tail_load: Operation,
     pub overlap: Option<Overlap>,
     pub queue: VecDeque<Batch>,
-    pub commit: CommitState,
-    pub commit_backoff: Backoff,
-    pub commit_trouble: Option<Trouble>,
-    /// The newest hour file.
-    pub file: Option<HourFile>,
-    /// The last change that the lake is known to hold, and its number if this feed read it.
+    pub commit: Committing,
+    pub tail: Option<Tail>,
+    /// The last change that the lake is known to hold, and its number if this feed has read it.
     pub last_change: Option<LastChange>,
     pub last_number: u64,
     pub archived: Archived,
@@ -86,99 +73,95 @@ pub(super) struct Lane {
 impl Lane {
     pub fn new(id: LaneId, namespace: Namespace, config: &Config) -> Self {
         let salt = id.0 as u64 * 8;
-        let backoff = |own: u64| {
+        let operation = |own: u64| {
             let seed = config.seed.wrapping_add(salt).wrapping_add(own);
-            Backoff::new(config.limits.retry_delay_ms, seed)
+            Operation::new(&config.limits, seed)
         };
         Self {
             id,
             namespace,
-            tail_state: TailState::Unknown(Attempt::Ready),
-            tail_backoff: backoff(6),
-            tail_trouble: None,
+            is_tail_known: false,
+            tail_load: operation(6),
             overlap: None,
             queue: VecDeque::new(),
-            commit: CommitState::Idle,
-            commit_backoff: backoff(3),
-            commit_trouble: None,
-            file: None,
+            commit: Committing::new(operation(3)),
+            tail: None,
             last_change: None,
             last_number: 0,
             archived: Archived::default(),
         }
     }
 
-    /// Whether it may take changes.
-    pub fn is_known(&self) -> bool {
-        self.tail_state == TailState::Known
+    /// Whether it can take changes.
+    pub fn is_tail_known(&self) -> bool {
+        self.is_tail_known
     }
 
     pub fn is_loading_tail(&self) -> bool {
-        self.tail_state == TailState::Unknown(Attempt::Running)
+        self.tail_load.is_running()
     }
 
-    /// Whether there is something that it may have to do.
+    /// Whether there may be something to do.
     pub fn is_busy(&self) -> bool {
-        !self.is_known() || !self.queue.is_empty() || !self.commit.is_idle()
+        !self.is_tail_known || !self.queue.is_empty() || !self.commit.is_idle()
     }
 
-    /// Whether all that it read is in the lake.
+    /// Whether all that it has read is in the lake.
     pub fn is_archived(&self) -> bool {
         self.queue.is_empty() && self.commit.is_idle()
     }
 
-    /// Looks up where the lake ends, when that may be done.
+    pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
+        let operations = [&self.tail_load, &self.commit.operation];
+        operations.into_iter().filter_map(Operation::trouble)
+    }
+
+    /// Loads the tail, when that may be started.
     pub fn advance_tail(&mut self, now: Now, reporter: &mut Reporter<'_>) {
-        if let TailState::Unknown(state) = self.tail_state
-            && state.may_start(now)
-        {
-            self.tail_state = TailState::Unknown(Attempt::Running);
+        if !self.is_tail_known && self.tail_load.may_start(now) {
+            self.tail_load.start();
             reporter.act(Action::LoadTail(self.id));
         }
     }
 
     pub fn tail_loaded(
         &mut self,
-        result: Result<Tail, Failure>,
+        result: Result<Option<Tail>, Failure>,
         resume_point: &ResumePoint,
         now: Now,
         reporter: &mut Reporter<'_>,
     ) {
         let joined = result.and_then(|tail| self.join(tail, resume_point, reporter));
-        let trouble = &mut self.tail_trouble;
         match joined {
-            Ok(()) => reporter.recovered(&mut self.tail_backoff, trouble),
-            Err(failure) => {
-                let state = reporter.failed(&failure, &mut self.tail_backoff, trouble, now);
-                self.tail_state = TailState::Unknown(state);
-            }
+            Ok(()) => self.tail_load.succeeded(reporter),
+            Err(failure) => self.tail_load.failed(&failure, now, reporter),
         }
     }
 
-    /// Learns where the lake ends, and what of the stream it holds already.
+    /// Takes the tail, and determines which changes of the stream the lake already holds.
     pub fn join(
         &mut self,
-        tail: Tail,
+        tail: Option<Tail>,
         resume_point: &ResumePoint,
         reporter: &mut Reporter<'_>,
     ) -> Result<(), Failure> {
-        let watermark = resume_point.mark(&self.namespace);
-        let joined = resume_point::reconcile_lane(watermark, tail.as_ref(), resume_point)?;
-        self.last_change = tail
-            .as_ref()
-            .map(|file| file.last.clone())
-            .or_else(|| watermark.map(|watermark| watermark.last_change.clone()));
+        let watermark = resume_point.watermark(&self.namespace);
+        let file = tail.as_ref().map(|tail| &tail.file);
+        self.overlap = resume_point.overlap(watermark, file)?;
+        self.last_change = file
+            .map(|file| &file.last)
+            .or(watermark.map(|watermark| &watermark.last_change))
+            .cloned();
         self.last_number = 0;
-        self.file = tail;
-        self.overlap = joined;
-        self.tail_state = TailState::Known;
+        self.tail = tail;
+        self.is_tail_known = true;
         if self.overlap.is_some() {
             reporter.notify(Notice::OverlapFound);
         }
         Ok(())
     }
 
-    /// Takes a change: passes over what the lake holds, and lets the rest wait for a commit.
+    /// Takes a change: drops it if it is in the overlap, or else adds it to a batch.
     pub fn take(
         &mut self,
         change: &Change<'_>,
@@ -188,9 +171,9 @@ impl Lane {
         reporter: &mut Reporter<'_>,
     ) -> Result<Placement, Refusal> {
         if let Some(overlap) = self.overlap.take() {
-            let passed = self.match_overlap(overlap, change, number, reporter);
-            if let Some(passed) = passed.map_err(Refusal::TailMissing)? {
-                return Ok(passed);
+            let placement = self.match_overlap(overlap, change, number, reporter);
+            if let Some(placement) = placement.map_err(Refusal::TailMissing)? {
+                return Ok(placement);
             }
         }
         self.refuse_earlier_hour(change)
@@ -198,7 +181,7 @@ impl Lane {
         Ok(self.buffer(change, number, limits, now))
     }
 
-    /// Passes a change over, or answers with nothing if it lies behind what the lake holds.
+    /// Drops a change that is in the overlap. Returns `None` if it is after it.
     fn match_overlap(
         &mut self,
         mut overlap: Overlap,
@@ -207,11 +190,11 @@ impl Lane {
         reporter: &mut Reporter<'_>,
     ) -> Result<Option<Placement>, Failure> {
         let is_last = overlap.until.token.as_extended_json() == change.token;
-        let is_behind = !is_last && change.cluster_time > overlap.until.cluster_time;
-        let may_stay_away = overlap.is_invalidate || overlap.may_be_filtered;
-        let must_come = !may_stay_away || overlap.uncertain_since.is_some();
-        if is_behind && must_come {
-            let file = self.file.as_ref().map(|file| file.name.to_string());
+        let is_after = !is_last && change.cluster_time > overlap.until.cluster_time;
+        let may_be_missing = overlap.is_invalidate || overlap.may_be_filtered;
+        let must_come = !may_be_missing || overlap.uncertain_since.is_some();
+        if is_after && must_come {
+            let file = self.tail.as_ref().map(|tail| tail.file.name.to_string());
             let file = file.unwrap_or_default();
             return Err(resume_point::lake_older(
                 &overlap.until,
@@ -219,8 +202,8 @@ impl Lane {
                 &file,
             ));
         }
-        overlap.skipped += u64::from(!is_behind);
-        if is_last || is_behind {
+        overlap.skipped += u64::from(!is_after);
+        if is_last || is_after {
             let skipped = overlap.skipped;
             reporter.notify(Notice::OverlapPassed { skipped });
             self.last_change = Some(overlap.until);
@@ -228,8 +211,8 @@ impl Lane {
             return Ok(is_last.then_some(Placement::InOverlap));
         }
         let has_its_time = change.cluster_time == overlap.until.cluster_time;
-        let may_lie_behind = overlap.may_be_filtered && !overlap.is_invalidate;
-        let is_uncertain = may_lie_behind && has_its_time && overlap.uncertain_since.is_none();
+        let may_be_after = overlap.may_be_filtered && !overlap.is_invalidate;
+        let is_uncertain = may_be_after && has_its_time && overlap.uncertain_since.is_none();
         if is_uncertain {
             overlap.uncertain_since = Some(number);
         }
@@ -242,8 +225,7 @@ impl Lane {
     }
 
     fn refuse_earlier_hour(&self, change: &Change<'_>) -> Result<(), Failure> {
-        let newest = self.newest_hour();
-        match newest {
+        match self.newest_hour() {
             Some(newest) if Hour::of(change.cluster_time) < newest => {
                 Err(resume_point::time_went_back(change.cluster_time, newest))
             }
@@ -260,12 +242,9 @@ impl Lane {
     }
 
     fn newest_hour(&self) -> Option<Hour> {
-        let buffered = self
-            .queue
-            .back()
-            .map(|batch| batch.hour)
-            .or(self.commit.hour());
-        buffered.or(self.file.as_ref().map(|file| file.name.hour))
+        let waiting = self.queue.back().or(self.commit.batch());
+        let archived = self.tail.as_ref().map(|tail| tail.file.name.hour);
+        waiting.map(|batch| batch.hour).or(archived)
     }
 
     fn buffer(&mut self, change: &Change<'_>, number: u64, limits: &Limits, now: Now) -> Placement {
@@ -279,7 +258,7 @@ impl Lane {
                 open.sealed.get_or_insert(FlushReason::Bytes);
             }
         }
-        let (taken, open) = match self.queue.back_mut() {
+        let (placement, open) = match self.queue.back_mut() {
             Some(open) if open.sealed.is_none() => {
                 open.add(change);
                 open.numbers.1 = number;
@@ -294,7 +273,7 @@ impl Lane {
         if open.len_bytes() >= seal_bytes {
             open.sealed = Some(FlushReason::Bytes);
         }
-        taken
+        placement
     }
 
     /// Seals the open batch, if there is one.
@@ -304,37 +283,33 @@ impl Lane {
         }
     }
 
-    /// Tries at once what waits for its next try.
+    /// Retries at once whatever waits for its next attempt.
     pub fn hurry(&mut self) {
-        self.commit.hurry();
-        if let TailState::Unknown(state) = &mut self.tail_state {
-            state.hurry();
-        }
+        self.commit.operation.hurry();
+        self.tail_load.hurry();
     }
 
     /// When there may be something to do, in monotonic milliseconds. A tail is only loaded for changes that need it.
     pub fn wake_at_ms(&self, now: Now, loads_tail: bool) -> Option<u64> {
-        let look = match self.tail_state {
-            TailState::Unknown(state) if loads_tail => state.wake_at_ms(),
-            _ => None,
+        let tail = self.tail_load.wake_at_ms().filter(|_| loads_tail);
+        let commit = if self.commit.is_idle() {
+            self.hour_end_in_ms(now)
+                .map(|in_ms| now.monotonic_ms + in_ms)
+        } else {
+            self.commit.operation.wake_at_ms()
         };
-        let commit = match &self.commit {
-            CommitState::Idle => self
-                .hour_end_in_ms(now)
-                .map(|in_ms| now.monotonic_ms + in_ms),
-            unfinished => unfinished.wake_at_ms(),
-        };
-        look.into_iter().chain(commit).min()
+        tail.into_iter().chain(commit).min()
     }
 
-    /// Encoded bytes that it holds in memory.
+    /// Encoded bytes in memory.
     pub fn buffered_bytes(&self) -> u64 {
-        self.queue.iter().map(Batch::len_bytes).sum::<u64>() + self.commit.len_bytes()
+        let commit = self.commit.batch().map_or(0, Batch::len_bytes);
+        self.queue.iter().map(Batch::len_bytes).sum::<u64>() + commit
     }
 
-    /// Changes that it holds in memory.
+    /// Changes in memory.
     pub fn buffered_changes(&self) -> u64 {
-        let queued = self.queue.iter().map(|batch| u64::from(batch.changes));
-        queued.sum::<u64>() + self.commit.changes()
+        let batches = self.queue.iter().chain(self.commit.batch());
+        batches.map(|batch| u64::from(batch.changes)).sum()
     }
 }

@@ -1,4 +1,4 @@
-//! All lanes of a feed: one for a feed of one collection, else one for each that had a change.
+//! The lanes of a feed: one for each collection whose tail it has loaded.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Index, IndexMut};
@@ -11,24 +11,19 @@ use crate::position::ClusterTime;
 
 /// A lane of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneId(pub(super) usize);
-
-impl LaneId {
-    /// The lane of a feed of one collection.
-    pub const ONLY: Self = Self(0);
-}
+pub struct LaneId(pub(crate) usize);
 
 /// The lanes.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     all: Vec<Lane>,
     by_namespace: HashMap<Namespace, LaneId>,
-    /// Those that may have something to do. Of hundreds of collections most are idle.
+    /// The lanes that may have something to do. Of hundreds of collections most are idle.
     busy: BTreeSet<LaneId>,
 }
 
 impl Lanes {
-    /// The lane of a collection, made if it is new.
+    /// The lane of a collection, created if it is new.
     pub fn of(&mut self, namespace: &Namespace, config: &Config) -> LaneId {
         if let Some(id) = self.by_namespace.get(namespace) {
             return *id;
@@ -45,8 +40,8 @@ impl Lanes {
     }
 
     /// The lane of a collection, if it has one.
-    pub fn find(&self, namespace: &Namespace) -> Option<&Lane> {
-        self.by_namespace.get(namespace).map(|id| &self[*id])
+    pub fn find(&self, namespace: &Namespace) -> Option<LaneId> {
+        self.by_namespace.get(namespace).copied()
     }
 
     pub fn clear(&mut self) {
@@ -87,7 +82,7 @@ impl Lanes {
         }
     }
 
-    /// What was to be passed over up to a change before this time is lost.
+    /// Discards the overlaps that end before this time: the rest of them is lost.
     pub fn drop_overlaps_before(&mut self, time: ClusterTime) {
         for lane in &mut self.all {
             lane.overlap
@@ -95,7 +90,7 @@ impl Lanes {
         }
     }
 
-    /// The time of the first change that was passed over and isn't sure to be in the lake.
+    /// The time of the first dropped change that may not be in the lake.
     pub fn uncertain_time(&self) -> Option<ClusterTime> {
         let overlaps = self.all.iter().filter_map(|lane| lane.overlap.as_ref());
         let uncertain = overlaps.filter(|overlap| overlap.uncertain_since.is_some());
@@ -107,9 +102,14 @@ impl Lanes {
         self.busy().all(Lane::is_archived)
     }
 
-    /// Whether what a lane holds is passed over as it is read again.
+    /// Whether changes that the lake holds are being read again.
     pub fn have_overlap(&self) -> bool {
         self.iter().any(|lane| lane.overlap.is_some())
+    }
+
+    /// Changes in memory.
+    pub fn buffered_changes(&self) -> u64 {
+        self.busy().map(Lane::buffered_changes).sum()
     }
 
     pub fn committing(&self) -> usize {

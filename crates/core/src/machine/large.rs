@@ -1,8 +1,10 @@
-//! A change that the server can't send, being larger than BSON allows: recorded in the lake, and then the
-//! feed goes on behind it, if the operator asked for that.
+//! A change that is too large for the server to send: it is recorded in the lake, and the feed resumes after it
+//! if it is configured to.
 
-use super::messages::Reporter;
-use super::{Action, Actions, Attempt, Feed, Notice, Now, Stream, StreamPoint};
+use super::progress::StreamPoint;
+use super::reporter::Reporter;
+use super::stream::StreamState;
+use super::{Action, Actions, Feed, Notice, Now};
 use crate::failure::Failure;
 use crate::gap::Record;
 use crate::large_event::LargeEvent;
@@ -10,25 +12,25 @@ use crate::position::Position;
 
 impl Feed {
     pub(super) fn too_large(&mut self, event: LargeEvent, out: &mut Actions) {
-        if self.stream == Stream::Open && self.reload.is_none() {
+        if self.stream.is_open() && self.reload.is_none() {
             self.stream_responded(out);
-            self.stream = Stream::TooLarge(event, Attempt::Ready);
+            self.stream.state = StreamState::TooLarge(event);
         }
     }
 
     pub(super) fn advance_large(&mut self, now: Now, out: &mut Actions) {
-        if let Stream::TooLarge(event, state) = &mut self.stream
+        if let StreamState::TooLarge(event) = &self.stream.state
             && !self.draining
-            && state.may_start(now)
+            && self.stream.operation.may_start(now)
         {
-            *state = Attempt::Running;
             let record = (event.origin.clone(), Record::TooLarge(event.clone()));
             out.push(Action::Record(vec![record]));
+            self.stream.operation.start();
         }
     }
 
-    /// What became of the record. What was read before may still wait for its commit: that holds the
-    /// position back as ever.
+    /// The record was written, or not. Earlier changes may still wait for their commit, which holds the
+    /// position back as usual.
     pub(super) fn large_recorded(
         &mut self,
         event: LargeEvent,
@@ -36,21 +38,20 @@ impl Feed {
         now: Now,
         out: &mut Actions,
     ) {
-        let (backoff, trouble) = (&mut self.stream_backoff, &mut self.troubles.stream);
         let mut reporter = Reporter::of_feed(out);
         match result {
             Ok(()) => {
-                reporter.recovered(backoff, trouble);
+                self.stream.operation.succeeded(&mut reporter);
                 reporter.notify(Notice::LargeEventRecorded(event.clone()));
                 self.progress.set_read(StreamPoint {
                     position: Position::After(event.token),
                     read_until: Some(event.cluster_time),
                 });
-                self.stream = Stream::Closed(Attempt::Ready);
+                self.stream.state = StreamState::Closed;
             }
             Err(failure) => {
-                let state = reporter.failed(&failure, backoff, trouble, now);
-                self.stream = Stream::TooLarge(event, state);
+                self.stream.operation.failed(&failure, now, &mut reporter);
+                self.stream.state = StreamState::TooLarge(event);
             }
         }
     }

@@ -1,113 +1,61 @@
-//! What goes into the machine and what comes out of it.
+//! The inputs and outputs of the state machine.
 
 use std::sync::Arc;
 
-use super::{Actions, Attempt, LaneId};
-use crate::backoff::Backoff;
+use super::LaneId;
 use crate::batch::{Batch, Changes, FlushReason};
-use crate::failure::{Disposition, Failure};
-use crate::file::format::FileFormat;
+use crate::failure::Failure;
 use crate::file::hour_file::{HourFile, HourFileName};
+use crate::file::version::Version;
 use crate::gap::{Gap, Record};
+use crate::handover::Handover;
 use crate::large_event::LargeEvent;
-use crate::limits::Limits;
 use crate::namespace::Namespace;
-use crate::namespace::selection::Watched;
-use crate::position::{Checkpoint, ClusterTime, Position, ResumeToken, Stored, Watermark};
+use crate::position::{Checkpoint, ClusterTime, Position, ResumeToken, Stored};
 
 /// The time of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Milliseconds on a clock that never runs back.
+    /// Milliseconds on a monotonic clock.
     pub monotonic_ms: u64,
     /// Milliseconds since 1970 on the wall clock.
     pub unix_ms: i64,
 }
 
-/// Where a feed without a checkpoint starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartAt {
-    /// Behind the cluster's time at the start.
-    Now,
-    /// At this time, inclusive.
-    Time(ClusterTime),
+/// A collection's newest hour file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The file.
+    pub file: HourFile,
+    /// Its state at the lake, which the next commit to it names.
+    pub version: Version,
 }
-
-/// What a feed does whose position is no longer in the oplog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnHistoryLost {
-    /// It needs a person.
-    Halt,
-    /// It records the gap in the lake and goes on behind it.
-    Restart,
-}
-
-/// What a feed does about a change that the server can't send, being larger than BSON allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLargeEvent {
-    /// It needs a person.
-    Halt,
-    /// It records the change's identity in the lake and goes on behind it.
-    Record,
-}
-
-/// What a feed is to do.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Whose changes.
-    pub watched: Watched,
-    /// How new files are written.
-    pub format: FileFormat,
-    /// Where to start without a checkpoint.
-    pub start_at: StartAt,
-    /// What to do where the position is no longer in the oplog.
-    pub on_history_lost: OnHistoryLost,
-    /// The limits.
-    pub limits: Limits,
-    /// Fingerprint of the stream's pipeline and options.
-    pub stream_hash: String,
-    /// Seed of the backoff's jitter.
-    pub seed: u64,
-}
-
-impl Config {
-    /// The collection, of a feed that watches one alone.
-    #[must_use]
-    pub fn only_namespace(&self) -> Option<&Namespace> {
-        match &self.watched {
-            Watched::Collection(namespace) => Some(namespace),
-            Watched::Many { .. } => None,
-        }
-    }
-}
-
-/// What a lake says of a collection.
-pub type Tail = Option<HourFile>;
 
 /// What a feed finds at its start.
 #[derive(Clone, Debug, Default)]
 pub struct StartState {
     /// Its checkpoint.
     pub stored: Option<Stored>,
-    /// The newest hour file, for a feed of one collection.
-    pub tail: Tail,
-    /// Where it is to go on instead of at its checkpoint, because others carried its collections.
+    /// The tails that were loaded with the checkpoint: that of the collection, if the feed carries one alone.
+    /// The others are loaded when their first change comes.
+    pub tails: Vec<(Namespace, Option<Tail>)>,
+    /// Where it is to resume instead of at its checkpoint, because other feeds carried its collections.
     pub handover: Option<Handover>,
-    /// A file of changes of its collections that is in the lake although a feed of many has no checkpoint.
+    /// An hour file of one of its collections, although a feed of many collections has no checkpoint.
     pub orphan: Option<String>,
-    /// Where the oplog begins, if that can be seen and a feed of many is to go on elsewhere.
+    /// The beginning of the oplog, if it can be seen and the feed takes over collections.
     pub oldest: Option<ClusterTime>,
 }
 
-/// Where a feed takes over what another one carried: behind what that one has archived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handover {
-    /// The changes of an earlier cluster time are in the lake.
-    pub at: ClusterTime,
-    /// The feed that tells.
-    pub from: String,
-    /// The last changes that it and others brought into the same files, as far as they know.
-    pub watermarks: Vec<Watermark>,
+impl StartState {
+    /// The tail, if one collection's was loaded and it has a file.
+    pub(super) fn tail(&self) -> Option<&HourFile> {
+        let tails = self.tails.iter();
+        tails
+            .filter_map(|(_, tail)| tail.as_ref())
+            .map(|tail| &tail.file)
+            .next()
+    }
 }
 
 /// Something that happened.
@@ -115,54 +63,57 @@ pub struct Handover {
 pub enum Input {
     /// The first input.
     Start,
-    /// Time went by.
+    /// Time has passed.
     Tick,
     /// [`Action::Load`] ended.
     Loaded(Result<Box<StartState>, Failure>),
     /// [`Action::LoadTail`] ended.
-    TailLoaded(LaneId, Result<Tail, Failure>),
+    TailLoaded(LaneId, Result<Option<Tail>, Failure>),
     /// [`Action::AskClusterTime`] ended.
     ClusterTime(Result<ClusterTime, Failure>),
     /// [`Action::Open`] ended.
     Opened(Result<(), Failure>),
-    /// The stream gave changes.
+    /// The stream returned changes.
     Changes(Changes),
-    /// The server has looked as far as this post-batch resume token.
+    /// The stream has no changes up to this post-batch resume token.
     Idle(ResumeToken),
-    /// The stream ended: by an error, or after an invalidate without one.
+    /// The stream ended: by an error, or without one after an invalidate.
     Closed(Option<Failure>),
-    /// The stream ended before a change that the server can't send, and the operator wants to go on
-    /// behind it.
+    /// The stream ended before a change that the server can't send, and the feed is to resume after it.
     TooLarge(LargeEvent),
-    /// Flush what waits.
+    /// Flush all batches.
     Flush(FlushReason),
     /// [`Action::Commit`] ended.
-    Committed(LaneId, Result<HourFile, Failure>),
+    Committed(LaneId, Result<Tail, Failure>),
     /// [`Action::Inspect`] ended.
-    Inspected(LaneId, Result<Tail, Failure>),
+    Inspected(LaneId, Result<Option<Tail>, Failure>),
     /// [`Action::Save`] ended.
     Saved(Result<(), Failure>),
     /// [`Action::Record`] ended.
     Recorded(Result<(), Failure>),
-    /// Read no more, flush, save, finish.
+    /// Stop reading, flush, save, finish.
     Drain,
 }
 
 impl Input {
-    /// The lane that it tells of, if it is one alone.
+    /// The lane that it concerns, if it concerns one.
     #[must_use]
     pub fn lane(&self) -> Option<LaneId> {
         match self {
             Self::TailLoaded(lane, _) | Self::Committed(lane, _) | Self::Inspected(lane, _) => {
                 Some(*lane)
             }
-            // That of a feed of one collection is loaded with its checkpoint.
-            Self::Loaded(_) | Self::ClusterTime(_) => Some(LaneId::ONLY),
             _ => None,
         }
     }
 
-    /// The failure that it tells of.
+    /// Whether it may begin a new view of all lanes.
+    #[must_use]
+    pub fn is_of_start(&self) -> bool {
+        matches!(self, Self::Loaded(_) | Self::ClusterTime(_))
+    }
+
+    /// The failure that it reports.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match self {
@@ -198,11 +149,11 @@ impl Input {
 /// A commit to make.
 #[derive(Clone, Debug)]
 pub struct WriteOrder {
-    /// The file as it is, or `None` if it isn't there yet.
-    pub base: Option<HourFile>,
+    /// The file as it is, or `None` if it doesn't exist yet.
+    pub base: Option<Tail>,
     /// The file to write.
     pub name: HourFileName,
-    /// What to add to it.
+    /// The changes to append.
     pub batch: Arc<Batch>,
     /// Why it is written now.
     pub reason: FlushReason,
@@ -211,185 +162,108 @@ pub struct WriteOrder {
 /// Something to do.
 #[derive(Debug)]
 pub enum Action {
-    /// Read the checkpoint and then, of a feed of one collection, the lake's tail; answer with
-    /// [`Input::Loaded`]. The other way round, with another writer at work, the lake could seem to be
-    /// behind its checkpoint.
+    /// Read the checkpoint and then, for a feed of one collection, its tail; answer with [`Input::Loaded`].
+    /// In the other order the tail could seem older than the checkpoint while another writer is active.
     Load,
-    /// Read the lake's tail of one of many collections; answer with [`Input::TailLoaded`].
+    /// Read the tail of one collection; answer with [`Input::TailLoaded`].
     LoadTail(LaneId),
     /// Ask the cluster for its time; answer with [`Input::ClusterTime`].
     AskClusterTime,
     /// Open the stream; answer with [`Input::Opened`], then changes, then [`Input::Closed`].
     Open(Position),
-    /// Close the stream and forget what it gave and wasn't handled.
+    /// Close the stream and discard what it returned and wasn't handled.
     Close,
     /// Make a commit; answer with [`Input::Committed`].
     Commit(LaneId, WriteOrder),
-    /// Read the lake's tail; answer with [`Input::Inspected`].
+    /// Read the tail again; answer with [`Input::Inspected`].
     Inspect(LaneId),
-    /// Save a checkpoint in place of this revision (0: there is none); answer with [`Input::Saved`].
+    /// Save a checkpoint that replaces this revision (0: there is none); answer with [`Input::Saved`].
     Save {
         /// What to save.
         checkpoint: Checkpoint,
         /// The revision that it replaces.
         replaces: u64,
     },
-    /// Keep records in the lake, each in its collection's folder; answer with [`Input::Recorded`].
+    /// Write records to the lake, each to its collection's folder; answer with [`Input::Recorded`].
     Record(Vec<(Namespace, Record)>),
-    /// Say something, of one collection or of the whole feed.
+    /// Log a notice about one collection or about the whole feed.
     Notify(Option<LaneId>, Notice),
     /// The feed is drained.
     Finish,
-    /// The process can't do its job, for this reason.
+    /// The process can't continue, for this reason.
     Exit(String),
 }
 
-/// What is wrong with a part of a feed.
+/// The current failure of a part of a feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What happened and what mends it.
+    /// What happened and how to fix it.
     pub message: String,
-    /// How often in a row.
+    /// Failures in a row.
     pub failures: u32,
-    /// Whether it needs a person.
+    /// Whether manual action is required.
     pub is_halt: bool,
 }
 
-/// Something worth a line in the log.
+/// An event that is worth a log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The stream is open and read from here.
+    /// The stream is open, from this position.
     Watching(Position),
-    /// The starting position was decided without a checkpoint.
+    /// The starting position was chosen without a checkpoint.
     StartsAt {
-        /// Where.
+        /// The position.
         position: Position,
-        /// Whether the lake's tail decided it.
+        /// Whether it is the collection's tail.
         from_tail: bool,
     },
-    /// The feed goes on where another one stood that carried its collections, or one of them.
+    /// The feed takes over collections that another feed carried.
     TakingOver(Handover),
-    /// The checkpoint belongs to a stream with another pipeline or other options. The stream is opened at
-    /// a time, since the token may not be one of it, and what the lake holds is passed over.
+    /// The checkpoint belongs to a stream with another pipeline or other options. Its token may not occur in
+    /// the new stream, so that is opened at a time, and the overlap is dropped.
     StreamChanged {
         /// Fingerprint in the checkpoint.
         stored: String,
         /// Fingerprint now.
         current: String,
-        /// Where it goes on; `None` if the token must do, since it tells no time.
+        /// Where the stream is opened; `None` if the token contains no time and has to do.
         at: Option<ClusterTime>,
     },
-    /// The lake is ahead of the checkpoint: changes up to its tail are dropped.
+    /// The lake already holds changes after the position: they are dropped, up to the tail.
     OverlapFound,
-    /// The stream has passed the lake's tail.
+    /// The stream has reached the tail.
     OverlapPassed {
         /// Changes that the lake already held.
         skipped: u64,
     },
-    /// An operation failed and is tried again.
+    /// An operation failed and will be retried.
     Retrying {
         /// Why.
         message: String,
         /// Failures in a row.
         failures: u32,
-        /// Until the next try.
+        /// The delay before the next attempt.
         delay_ms: u64,
     },
-    /// Flushes fail. The changes are held and tried on.
+    /// Flushes are failing. The changes are kept in memory and retried.
     FlushFailing {
         /// Why.
         message: String,
         /// Changes in memory.
         changes: u64,
     },
-    /// The feed needs a person.
+    /// Manual action is required.
     Halted(String),
-    /// The position is gone from the oplog, and the feed is to go on behind the gap.
+    /// The position is no longer in the oplog. The feed will resume after the gap.
     HistoryLost(String),
-    /// The gap is on record, and the feed goes on behind it.
+    /// The gap is recorded, and the feed resumes after it.
     Restarted(Gap),
-    /// A change that the server can't send is on record, and the feed goes on behind it.
+    /// A change that the server can't send is recorded, and the feed resumes after it.
     LargeEventRecorded(LargeEvent),
     /// A part works again.
     Recovered(Trouble),
-    /// The outcome of a commit was unknown and turned out to be success.
+    /// A commit whose outcome was unknown had succeeded.
     CommitConfirmed(HourFileName),
-    /// Somebody else has moved on; the feed starts again from the checkpoint and the tail.
+    /// Another writer has changed the lake or the checkpoint. The feed starts again from them.
     Reloading(String),
-}
-
-/// Where a part of the machine puts its actions, and whose notices they are.
-pub(super) struct Reporter<'a> {
-    out: &'a mut Actions,
-    lane: Option<LaneId>,
-}
-
-impl<'a> Reporter<'a> {
-    /// That of the whole feed.
-    pub fn of_feed(out: &'a mut Actions) -> Self {
-        Self { out, lane: None }
-    }
-
-    /// That of one collection.
-    pub fn of_lane(out: &'a mut Actions, lane: LaneId) -> Self {
-        Self {
-            out,
-            lane: Some(lane),
-        }
-    }
-
-    pub fn act(&mut self, action: Action) {
-        self.out.push(action);
-    }
-
-    pub fn notify(&mut self, notice: Notice) {
-        self.out.push(Action::Notify(self.lane, notice));
-    }
-
-    /// Notes a failure: the delay before the next try, and what is to be said about it.
-    pub fn failed(
-        &mut self,
-        failure: &Failure,
-        backoff: &mut Backoff,
-        trouble: &mut Option<Trouble>,
-        now: Now,
-    ) -> Attempt {
-        let delay_ms = backoff.failed(failure.disposition);
-        match failure.disposition {
-            Disposition::Exit => self.act(Action::Exit(failure.message.clone())),
-            Disposition::Reload => {}
-            Disposition::Retry { .. } | Disposition::Halt | Disposition::HistoryLost { .. } => {
-                let is_halt = !matches!(failure.disposition, Disposition::Retry { .. });
-                let next = Trouble {
-                    message: failure.message.clone(),
-                    failures: backoff.failures(),
-                    is_halt,
-                };
-                let is_news = trouble
-                    .as_ref()
-                    .is_none_or(|old| old.message != next.message);
-                if is_halt && is_news {
-                    self.notify(Notice::Halted(failure.message.clone()));
-                } else if !is_halt {
-                    self.notify(Notice::Retrying {
-                        message: next.message.clone(),
-                        failures: next.failures,
-                        delay_ms,
-                    });
-                }
-                *trouble = Some(next);
-            }
-        }
-        Attempt::Waiting {
-            until_ms: now.monotonic_ms + delay_ms,
-        }
-    }
-
-    /// Notes that a part works again.
-    pub fn recovered(&mut self, backoff: &mut Backoff, trouble: &mut Option<Trouble>) {
-        backoff.succeeded();
-        if let Some(past) = trouble.take() {
-            self.notify(Notice::Recovered(past));
-        }
-    }
 }

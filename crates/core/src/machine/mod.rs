@@ -1,15 +1,17 @@
 //! The state machine of one feed.
 //!
-//! [`Feed::handle`] takes what happened and the time, and returns what to do. It has four parts
-//! that go their own way: the start (load, anchor), the stream, the commits, the save. Whatever
-//! happens, each part only notes it; [`Feed::advance`] then asks each part in turn what can be done
-//! now. So a rule stands in one place, and no order of events is special.
+//! [`Feed::handle`] takes what happened and the time, and returns what to do. It has four parts that proceed
+//! independently: the start, the stream, the commits and the saves. An input only changes the state of its
+//! part; [`Feed::advance`] then asks each part in turn what can be done now. So each rule stands in one place,
+//! and no order of events is special.
 //!
-//! A feed carries one collection or many. Each has a [`lane::Lane`]: its batches, its commits, its end in
-//! the lake. The stream and its position are the feed's: [`progress::Progress`] knows which position may
-//! be saved while the lanes' commits end in any order.
+//! A feed carries one collection or many. Each has a [`lane::Lane`]: its batches, its commits, its tail. The
+//! stream and its position belong to the feed: [`progress::Progress`] knows which position may be saved while
+//! the lanes' commits end in any order.
 
+mod attempt;
 mod commits;
+mod config;
 mod dropped;
 mod history;
 mod intake;
@@ -18,78 +20,46 @@ mod lanes;
 mod large;
 mod messages;
 mod progress;
+mod reporter;
 mod resume_point;
 mod saves;
 mod start;
+mod stream;
 mod view;
 
+pub use config::{Config, OnHistoryLost, OnLargeEvent, StartAt};
 pub use lanes::LaneId;
-pub use messages::{
-    Action, Config, Handover, Input, Notice, Now, OnHistoryLost, OnLargeEvent, StartAt, StartState,
-    Tail, Trouble, WriteOrder,
-};
+pub use messages::{Action, Input, Notice, Now, StartState, Tail, Trouble, WriteOrder};
+pub use resume_point::{refuse_older_lake, refuse_older_tail};
+pub use start::{checkpoint_missing, effective_handover};
+pub use view::{Activity, Archived};
 
 use crate::backoff::Backoff;
-use crate::batch::{Changes, FlushReason};
+use crate::batch::FlushReason;
 use crate::failure::{Disposition, Failure};
-use crate::gap::Gap;
-use crate::large_event::LargeEvent;
-use crate::position::{Checkpoint, ClusterTime, Departure};
+use crate::position::ClusterTime;
+use attempt::Operation;
 use commits::CommitEnd;
 use dropped::Dropped;
 use lane::Lane;
 use lanes::Lanes;
-use messages::Reporter;
 use progress::{Progress, StreamPoint};
-use resume_point::ResumePoint;
-pub use resume_point::{refuse_older_lake, refuse_older_tail, restart_time};
-pub use start::{checkpoint_missing, effective_handover};
-pub use view::{Activity, Archived};
+use reporter::Reporter;
+use saves::Saves;
+use start::Start;
+use stream::Stream;
 
-/// An operation at an edge that is tried until it works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt {
-    /// May be started.
-    Ready,
-    /// Under way.
-    Running,
-    /// Failed; may be started again at this monotonic time.
-    Waiting { until_ms: u64 },
-}
-
-impl Attempt {
-    fn may_start(self, now: Now) -> bool {
-        match self {
-            Self::Ready => true,
-            Self::Running => false,
-            Self::Waiting { until_ms } => now.monotonic_ms >= until_ms,
-        }
-    }
-
-    fn hurry(&mut self) {
-        if matches!(self, Self::Waiting { .. }) {
-            *self = Self::Ready;
-        }
-    }
-
-    fn wake_at_ms(self) -> Option<u64> {
-        match self {
-            Self::Waiting { until_ms } => Some(until_ms),
-            Self::Ready | Self::Running => None,
-        }
-    }
-}
-
-/// Where the feed is on its way.
+/// The phases of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The checkpoint and the lake's tail are being read.
+    /// The checkpoint and the tail are being read.
     Loading,
-    /// The cluster's time is asked for, to start at now.
+    /// The cluster is asked for its time, which the start depends on.
     AskingTime,
-    /// The starting position is being saved; nothing is read before that is done.
+    /// The starting position is being saved. Nothing is read before that is done.
     SavingStart,
-    /// The oplog lost the position: the gap is being recorded; nothing is read before that is done.
+    /// The position is no longer in the oplog, and the gap is being recorded. Nothing is read before that is
+    /// done.
     RecordingGap,
     /// The stream is read.
     Running,
@@ -102,19 +72,8 @@ enum Stage {
 enum Reload {
     /// Its view was stale.
     Stale,
-    /// Somebody is to put the lake or the checkpoint right.
+    /// The lake or the checkpoint must be repaired.
     Halted(Failure),
-}
-
-/// The stream as the feed knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Stream {
-    Closed(Attempt),
-    Open,
-    /// The oplog lost the position, and the feed is to go on behind the gap.
-    Lost(Gap),
-    /// The server can't send the next change, and the feed is to go on behind it once that is on record.
-    TooLarge(LargeEvent, Attempt),
 }
 
 /// The state of one feed.
@@ -123,55 +82,19 @@ pub struct Feed {
     config: Config,
     stage: Stage,
     draining: bool,
-    /// When nothing is under way, the feed starts again from [`Stage::Loading`].
+    /// As soon as no operation is in progress, the feed starts again from [`Stage::Loading`].
     reload: Option<Reload>,
-
-    load: Attempt,
-    load_backoff: Backoff,
     /// Two writers that fence each other off must not do so as fast as they can.
     reload_backoff: Backoff,
-    /// What the start found, until the cluster's time is known that it needs.
-    found: Option<StartState>,
-    /// What each lane is reconciled with.
-    resume_point: ResumePoint,
-
+    start: Start,
     stream: Stream,
-    stream_backoff: Backoff,
     progress: Progress,
-    /// Changes that came, and wait until it is known where the lake ends for each of their collections.
-    waiting: Option<Changes>,
-    /// The feed went on behind a gap, and nothing was read since.
-    has_restarted: bool,
-
     lanes: Lanes,
     /// Changes that were read and dropped, until they are read again.
     dropped: Option<Dropped>,
-
-    save: Attempt,
-    save_backoff: Backoff,
-    /// What was saved last, and its revision.
-    saved: Option<Checkpoint>,
-    /// What a failed save may have saved nevertheless.
-    uncertain_save: Option<Checkpoint>,
-    revision: u64,
-    saved_at_ms: u64,
-    /// Whether the lake got on since, so that the position is worth saving at once.
-    is_save_urgent: bool,
-    restarted_at: Option<ClusterTime>,
-    refiltered_at: Option<ClusterTime>,
-    departed: Vec<Departure>,
-
+    saves: Saves,
     archived: Archived,
     last_change_time: Option<ClusterTime>,
-    troubles: Troubles,
-}
-
-/// What is wrong now, for each part but the lanes.
-#[derive(Debug, Default)]
-struct Troubles {
-    start: Option<Trouble>,
-    stream: Option<Trouble>,
-    save: Option<Trouble>,
 }
 
 /// What one call of [`Feed::handle`] collects.
@@ -181,8 +104,8 @@ impl Feed {
     /// A feed that has done nothing yet. Its first action comes with the first input.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let backoff =
-            |salt| Backoff::new(config.limits.retry_delay_ms, config.seed.wrapping_add(salt));
+        let limits = &config.limits;
+        let seed = |salt| config.seed.wrapping_add(salt);
         let nowhere = StreamPoint::at(ClusterTime {
             seconds: 0,
             increment: 0,
@@ -191,31 +114,15 @@ impl Feed {
             stage: Stage::Loading,
             draining: false,
             reload: None,
-            load: Attempt::Ready,
-            load_backoff: backoff(1),
-            reload_backoff: backoff(5),
-            found: None,
-            resume_point: ResumePoint::default(),
-            stream: Stream::Closed(Attempt::Ready),
-            stream_backoff: backoff(2),
+            reload_backoff: Backoff::new(limits.retry_delay_ms, seed(5)),
+            start: Start::new(Operation::new(limits, seed(1))),
+            stream: Stream::new(Operation::new(limits, seed(2))),
             progress: Progress::from(nowhere),
-            waiting: None,
-            has_restarted: false,
             lanes: Lanes::default(),
             dropped: None,
-            save: Attempt::Ready,
-            save_backoff: backoff(4),
-            saved: None,
-            uncertain_save: None,
-            revision: 0,
-            saved_at_ms: 0,
-            is_save_urgent: false,
-            restarted_at: None,
-            refiltered_at: None,
-            departed: Vec::new(),
+            saves: Saves::new(Operation::new(limits, seed(4))),
             archived: Archived::default(),
             last_change_time: None,
-            troubles: Troubles::default(),
             config,
         }
     }
@@ -228,7 +135,7 @@ impl Feed {
         }
         match input {
             Input::Start | Input::Tick => {}
-            Input::Loaded(result) => self.loaded(result.map(|found| *found), now, &mut out),
+            Input::Loaded(result) => self.loaded(result.map(|state| *state), now, &mut out),
             Input::TailLoaded(lane, result) => self.tail_loaded(lane, result, now, &mut out),
             Input::ClusterTime(result) => self.cluster_time(result, now, &mut out),
             Input::Opened(result) => self.opened(result, now, &mut out),
@@ -267,7 +174,7 @@ impl Feed {
             CommitEnd::Done(batch) => {
                 self.reload_backoff.succeeded();
                 self.progress.end(batch.numbers.0, lane);
-                self.is_save_urgent = true;
+                self.saves.is_urgent = true;
                 let time = Some(batch.last.cluster_time);
                 self.last_change_time = self.last_change_time.max(time);
                 self.archived.note(&batch);
@@ -275,7 +182,7 @@ impl Feed {
         }
     }
 
-    /// Does what can be done now.
+    /// Starts what can be started now.
     fn advance(&mut self, now: Now, out: &mut Actions) {
         if self.reload.is_some() && !self.advance_reload(now, out) {
             return;
@@ -304,7 +211,7 @@ impl Feed {
         for id in self.lanes.busy_ids() {
             let reporter = &mut Reporter::of_lane(out, id);
             let lane = &mut self.lanes[id];
-            if !self.draining || self.waiting.is_some() {
+            if !self.draining || self.stream.waiting.is_some() {
                 lane.advance_tail(now, reporter);
             }
             lane.advance_commit(&self.config, now, reporter);
@@ -312,8 +219,8 @@ impl Feed {
         }
     }
 
-    /// A collection with few changes must not keep the position back for long: what was read since is
-    /// read again after a crash.
+    /// A collection with few changes must not hold the position back for long: everything that was read since
+    /// is read again after a crash.
     fn seal_what_holds_back(&mut self) {
         if let Some((lane, changes_since)) = self.progress.oldest()
             && changes_since > self.config.limits.hold_limit_changes
@@ -322,35 +229,29 @@ impl Feed {
         }
     }
 
-    /// Goes back to the checkpoint and the tail once nothing is under way. Returns whether it did.
+    /// Starts again from the checkpoint and the tail once no operation is in progress. Returns whether it did.
     fn advance_reload(&mut self, now: Now, out: &mut Actions) -> bool {
         let is_busy = |lane: &Lane| lane.commit.is_running() || lane.is_loading_tail();
-        let is_recording = matches!(self.stream, Stream::TooLarge(_, Attempt::Running));
-        if self.save == Attempt::Running || is_recording || self.lanes.busy().any(is_busy) {
+        let is_waiting = self.saves.operation.is_running() || self.stream.is_recording();
+        if is_waiting || self.lanes.busy().any(is_busy) {
             return false;
         }
-        if self.stream != Stream::Closed(Attempt::Ready) {
+        if !self.stream.is_at_rest() {
             out.push(Action::Close);
         }
-        self.stage = Stage::Loading;
-        self.stream = Stream::Closed(Attempt::Ready);
         self.note_all_dropped();
-        self.waiting = None;
-        self.has_restarted = false;
+        self.stage = Stage::Loading;
+        self.stream.clear();
         self.progress.clear();
         self.lanes.clear();
-        self.save = Attempt::Ready;
-        self.saved = None;
-        // What was in trouble is given up; what still is will show again.
-        self.troubles = Troubles::default();
-        self.save_backoff.succeeded();
+        // Troubles are discarded; what still fails will be reported again.
+        self.start.operation.discard();
+        self.saves.clear();
         if let Some(Reload::Halted(failure)) = self.reload.take() {
             self.start_failed(&failure, now, out);
         } else {
             let delay_ms = self.reload_backoff.failed(Disposition::RETRY);
-            self.load = Attempt::Waiting {
-                until_ms: now.monotonic_ms + delay_ms,
-            };
+            self.start.operation.wait_until(now.monotonic_ms + delay_ms);
         }
         true
     }
@@ -360,10 +261,9 @@ impl Feed {
             return;
         }
         self.draining = true;
-        let is_recording = matches!(self.stream, Stream::TooLarge(_, Attempt::Running));
-        if self.stage == Stage::Running && !is_recording {
+        if self.stage == Stage::Running && !self.stream.is_recording() {
             out.push(Action::Close);
-            self.stream = Stream::Closed(Attempt::Ready);
+            self.stream.close();
         }
         // Changes that wait for a tail are still taken: they were read.
         self.lanes.seal_open(FlushReason::Drain);
@@ -371,53 +271,51 @@ impl Feed {
         self.hurry();
     }
 
-    /// Tries at once what waits for its next try: a person has mended something, or it is the end.
+    /// Retries at once whatever waits for its next attempt: an operator has fixed something, or it is the end.
     fn hurry(&mut self) {
         self.lanes.hurry();
-        self.load.hurry();
-        self.save.hurry();
-        if let Stream::Closed(state) | Stream::TooLarge(_, state) = &mut self.stream {
-            state.hurry();
-        }
+        self.start.operation.hurry();
+        self.saves.operation.hurry();
+        self.stream.operation.hurry();
     }
 
-    /// Whether a drained feed has nothing left that could be done.
+    /// Whether a draining feed has nothing left that could be done.
     fn is_drained(&self) -> bool {
+        let is_saving = self.saves.operation.is_running();
         match self.stage {
             Stage::Loading | Stage::AskingTime | Stage::RecordingGap => {
-                self.load != Attempt::Running && self.save != Attempt::Running
+                !self.start.operation.is_running() && !is_saving
             }
-            Stage::SavingStart => self.save != Attempt::Running,
+            Stage::SavingStart => !is_saving,
             Stage::Running => {
                 self.lanes.are_archived()
-                    && self.waiting.is_none()
+                    && self.stream.waiting.is_none()
                     && !self.lanes.busy().any(Lane::is_loading_tail)
-                    && !matches!(self.stream, Stream::TooLarge(_, Attempt::Running))
-                    && self.save != Attempt::Running
+                    && !self.stream.is_recording()
+                    && !is_saving
                     && !self.is_unsaved()
             }
             Stage::Finished => true,
         }
     }
 
-    /// When [`Input::Tick`] is due at the latest, in monotonic milliseconds. Always later than `now`
-    /// when asked behind [`Feed::handle`] at the same time: what can't be done yet sets no alarm.
+    /// When [`Input::Tick`] is due at the latest, in monotonic milliseconds. Always later than `now` if called
+    /// after [`Feed::handle`] at the same time: what can't be started yet sets no alarm.
     #[must_use]
     pub fn wake_at_ms(&self, now: Now) -> Option<u64> {
         if self.reload.is_some() {
             return None;
         }
+        let start = &self.start.operation;
+        let saves = &self.saves.operation;
         match self.stage {
-            Stage::Loading | Stage::AskingTime if self.save == Attempt::Running => None,
-            Stage::Loading | Stage::AskingTime | Stage::RecordingGap => self.load.wake_at_ms(),
-            Stage::SavingStart => self.save.wake_at_ms(),
+            Stage::Loading | Stage::AskingTime if saves.is_running() => None,
+            Stage::Loading | Stage::AskingTime | Stage::RecordingGap => start.wake_at_ms(),
+            Stage::SavingStart => saves.wake_at_ms(),
             Stage::Running => {
-                let stream = match &self.stream {
-                    Stream::Closed(state) | Stream::TooLarge(_, state) => state.wake_at_ms(),
-                    _ => None,
-                };
+                let stream = self.stream.operation.wake_at_ms();
                 let lanes = self.lanes.busy();
-                let loads_tails = !self.draining || self.waiting.is_some();
+                let loads_tails = !self.draining || self.stream.waiting.is_some();
                 let lanes = lanes.filter_map(|lane| lane.wake_at_ms(now, loads_tails));
                 let save = self.save_at_ms();
                 stream.into_iter().chain(lanes).chain(save).min()

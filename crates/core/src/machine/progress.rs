@@ -6,16 +6,12 @@ use super::LaneId;
 use crate::batch::{Change, Changes};
 use crate::position::{ClusterTime, Position, ResumeToken};
 
-/// What a feed of one collection passes over holds its position back as a batch would that began before
-/// the first change: there is nothing to save before the lake's end is met.
-pub(super) const OVERLAP: u64 = 0;
-
-/// A place in the stream.
+/// A point between two changes of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StreamPoint {
     /// Where a stream can be opened.
     pub position: Position,
-    /// All changes of an earlier cluster time lie before it, if that is known.
+    /// All changes of an earlier cluster time are before it, if that is known.
     pub read_until: Option<ClusterTime>,
 }
 
@@ -39,9 +35,9 @@ impl StreamPoint {
     }
 }
 
-/// The changes of a stream are numbered as they are read. Those of several collections come to the lake
-/// in another order than they were read in: the position that may be saved is the one before the oldest
-/// batch that the lake isn't known to have.
+/// How far the stream has been read. Its changes are numbered. Those of several collections reach the lake in
+/// another order than they are read in: the position that may be saved is the one before the oldest batch that the
+/// lake isn't known to have.
 #[derive(Debug)]
 pub(super) struct Progress {
     read: StreamPoint,
@@ -60,7 +56,7 @@ impl Progress {
         }
     }
 
-    /// All that was read lies before this.
+    /// Everything that was read is before this point.
     pub fn read(&self) -> &StreamPoint {
         &self.read
     }
@@ -69,7 +65,7 @@ impl Progress {
         self.read = read;
     }
 
-    /// All that lies before this is in the lake.
+    /// Everything before this point is in the lake.
     pub fn safe(&self) -> &StreamPoint {
         let oldest = self.open.first_key_value();
         oldest.map_or(&self.read, |(_, before)| before)
@@ -91,13 +87,13 @@ impl Progress {
         self.open.remove(&(number, lane));
     }
 
-    /// Nothing waits any more: it is in the lake, or is read again.
+    /// No batch is left: each is in the lake, or will be read again.
     pub fn clear(&mut self) {
         self.open.clear();
     }
 
-    /// The oldest batch that the lake isn't known to have: whose it is, and how many changes were read
-    /// since it began.
+    /// The oldest batch that the lake isn't known to have: its lane, and how many changes were read since it
+    /// began.
     pub fn oldest(&self) -> Option<(LaneId, u64)> {
         let ((number, lane), _) = self.open.first_key_value()?;
         Some((*lane, self.changes - number))

@@ -1,4 +1,4 @@
-//! Where a feed comes into its stream, and how that and the end of a collection in the lake go together.
+//! Where a feed resumes its stream, and which changes after that the lake already holds.
 
 use std::collections::BTreeMap;
 
@@ -8,53 +8,45 @@ use crate::file::hour_file::{Hour, HourFile};
 use crate::namespace::Namespace;
 use crate::position::{Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Watermark};
 
-/// Where a feed came in, which tells of each collection whether the lake is ahead of it.
+/// Where a feed resumes. For each collection it tells whether the lake holds changes after the position.
 #[derive(Debug, Default)]
 pub(super) struct ResumePoint {
-    /// Where each collection ended, by database and name.
+    /// The collections' last changes, by database and collection.
     watermarks: BTreeMap<(String, String), Watermark>,
-    /// All changes of an earlier cluster time lie before the position.
+    /// All changes of an earlier cluster time are before the position.
     read_until: Option<ClusterTime>,
-    /// The token that the stream begins behind. Without one it begins with that time: what has it or a later one
-    /// lies behind the position.
+    /// The token after which the stream begins. Without one it begins at `read_until`: changes of that time or
+    /// later are after the position.
     after: Option<ResumeToken>,
     restarted_at: Option<ClusterTime>,
     refiltered_at: Option<ClusterTime>,
 }
 
 impl ResumePoint {
-    /// That of a feed that goes on from a checkpoint.
-    pub(super) fn of(checkpoint: &Checkpoint, only: Option<&Namespace>) -> Self {
-        let mut watermarks = checkpoint.collections.clone();
-        if let Some(namespace) = only {
-            let last_change = checkpoint.last_change_in(&namespace.folder());
-            let watermark = last_change.map(|last_change| Watermark {
-                database: namespace.database.clone(),
-                collection: namespace.collection.clone(),
-                last_change: last_change.clone(),
-                is_after_position: false,
-            });
-            watermarks = watermark.into_iter().collect();
-        }
-        let key =
-            |watermark: &Watermark| (watermark.database.clone(), watermark.collection.clone());
-        let after = match &checkpoint.position {
-            Position::At(_) => None,
-            Position::After(token) => Some(token.clone()),
+    /// That of a feed that resumes from a checkpoint.
+    pub(super) fn of(checkpoint: &Checkpoint) -> Self {
+        let key = |watermark: &Watermark| {
+            let Watermark {
+                database,
+                collection,
+                ..
+            } = watermark;
+            (database.clone(), collection.clone())
         };
+        let watermarks = checkpoint.collections.iter();
         Self {
-            watermarks: watermarks
-                .into_iter()
-                .map(|watermark| (key(&watermark), watermark))
-                .collect(),
-            read_until: restart_time(checkpoint),
-            after,
+            watermarks: watermarks.map(|it| (key(it), it.clone())).collect(),
+            read_until: checkpoint.restart_time(),
+            after: match &checkpoint.position {
+                Position::At(_) => None,
+                Position::After(token) => Some(token.clone()),
+            },
             restarted_at: checkpoint.restarted_at,
             refiltered_at: checkpoint.refiltered_at,
         }
     }
 
-    /// The same, for a stream that is opened at a time instead.
+    /// The same for a stream that is opened at a time instead.
     pub(super) fn at(mut self, time: ClusterTime) -> Self {
         for watermark in self.watermarks.values_mut() {
             watermark.is_after_position = watermark.last_change.cluster_time >= time;
@@ -64,7 +56,7 @@ impl ResumePoint {
         self
     }
 
-    pub(super) fn mark(&self, namespace: &Namespace) -> Option<&Watermark> {
+    pub(super) fn watermark(&self, namespace: &Namespace) -> Option<&Watermark> {
         let key = (namespace.database.clone(), namespace.collection.clone());
         self.watermarks.get(&key)
     }
@@ -73,19 +65,40 @@ impl ResumePoint {
         self.watermarks.values()
     }
 
-    /// What is to be passed over up to this change.
-    fn overlap(&self, until: LastChange) -> Overlap {
+    /// The changes of a collection that the lake holds after the position.
+    ///
+    /// # Errors
+    ///
+    /// The tail is older than the checkpoint.
+    pub(super) fn overlap(
+        &self,
+        watermark: Option<&Watermark>,
+        tail: Option<&HourFile>,
+    ) -> Result<Option<Overlap>, Failure> {
+        let Some(file) = tail else {
+            // Lifecycle rules delete old files. What they held is not archived again.
+            let deleted = watermark.filter(|watermark| watermark.is_after_position);
+            return Ok(deleted.map(|watermark| self.overlap_until(&watermark.last_change)));
+        };
+        if let Some(watermark) = watermark {
+            refuse_older_tail(&watermark.last_change, file)?;
+        }
+        let is_after = self.is_before(&file.last, watermark);
+        Ok(is_after.then(|| self.overlap_until(&file.last)))
+    }
+
+    fn overlap_until(&self, last: &LastChange) -> Overlap {
         Overlap {
-            may_be_filtered: Some(until.cluster_time) <= self.refiltered_at,
-            is_invalidate: until.token.is_of_invalidate(),
-            until,
+            may_be_filtered: Some(last.cluster_time) <= self.refiltered_at,
+            is_invalidate: last.token.is_of_invalidate(),
+            until: last.clone(),
             skipped: 0,
             uncertain_since: None,
         }
     }
 
-    /// Whether the lake's last change lies behind the feed's position.
-    fn is_ahead(&self, last: &LastChange, watermark: Option<&Watermark>) -> bool {
+    /// Whether the position is before a tail's last change.
+    fn is_before(&self, last: &LastChange, watermark: Option<&Watermark>) -> bool {
         let is_late = Some(last.cluster_time) >= self.read_until;
         let Some(after) = &self.after else {
             return is_late;
@@ -94,69 +107,38 @@ impl ResumePoint {
             Some(watermark) if watermark.last_change.token == last.token => {
                 watermark.is_after_position
             }
-            // It lies in the gap that the position stands behind.
+            // It is in the gap that the position is after.
             _ if Some(last.cluster_time) < self.restarted_at => false,
-            // It was committed after the watermark was saved, when all that lies before the position was in
-            // the lake already.
+            // It was committed after the watermark had been saved, when all changes before the position were
+            // already in the lake.
             Some(_) => true,
             None => is_late && *after != last.token,
         }
     }
 }
 
-/// What of the stream a collection's files hold already.
+/// Refuses a lake whose tail is older than the checkpoint of its feed: it was restored from a backup or has
+/// lost files. A collection without files is accepted, since lifecycle rules delete old ones.
 ///
 /// # Errors
 ///
-/// The lake is behind the checkpoint.
-pub(super) fn reconcile_lane(
-    watermark: Option<&Watermark>,
-    tail: Option<&HourFile>,
-    resume_point: &ResumePoint,
-) -> Result<Option<Overlap>, Failure> {
-    let Some(file) = tail else {
-        // Lifecycle rules delete old files. What was read stays read.
-        let ahead = watermark.filter(|watermark| watermark.is_after_position);
-        return Ok(ahead.map(|watermark| resume_point.overlap(watermark.last_change.clone())));
-    };
-    if let Some(watermark) = watermark {
-        refuse_older_tail(&watermark.last_change, file)?;
-    }
-    let is_ahead = resume_point.is_ahead(&file.last, watermark);
-    Ok(is_ahead.then(|| resume_point.overlap(file.last.clone())))
-}
-
-/// Where a stream is to begin that can't go on with the checkpoint's token: nothing before that is
-/// missing in the lake.
-#[must_use]
-pub fn restart_time(checkpoint: &Checkpoint) -> Option<ClusterTime> {
-    checkpoint
-        .read_until
-        .max(checkpoint.position.cluster_time())
-}
-
-/// A lake whose tail is older than the checkpoint's last change was restored or lost files. No file
-/// at all is no such case: lifecycle rules delete old ones.
-///
-/// # Errors
-///
-/// The halt of a feed.
+/// The failure that the feed halts with.
 pub fn refuse_older_lake(
     checkpoint: &Checkpoint,
     namespace: &Namespace,
     tail: Option<&HourFile>,
 ) -> Result<(), Failure> {
-    match (checkpoint.last_change_in(&namespace.folder()), tail) {
-        (Some(last_change), Some(file)) => refuse_older_tail(last_change, file),
+    match (checkpoint.watermark(namespace), tail) {
+        (Some(watermark), Some(file)) => refuse_older_tail(&watermark.last_change, file),
         _ => Ok(()),
     }
 }
 
-/// The same of one collection's last change and newest file.
+/// The same for a collection's last change and its newest file.
 ///
 /// # Errors
 ///
-/// The halt of its lane.
+/// The failure that the lane halts with.
 pub fn refuse_older_tail(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
     if file.last.token == last_change.token || file.last.cluster_time >= last_change.cluster_time {
         return Ok(());
@@ -188,7 +170,7 @@ pub(super) fn time_went_back(time: ClusterTime, newest: Hour) -> Failure {
         disposition: Disposition::Halt,
         cause: "mongodb_time_ran_back",
         message: format!(
-            "cluster time ran back: a change of {time} came behind the hour {newest}. Was the cluster \
+            "cluster time ran back: a change of {time} follows changes of the hour {newest}. Was the cluster \
              restored from a backup? Archive it into a new lake or prefix (LAKE_URL)"
         ),
     }
@@ -209,20 +191,20 @@ mod tests {
     }
 
     #[test]
-    fn an_end_without_a_mark_is_judged_by_its_token_and_its_time() {
+    fn a_tail_without_a_watermark_is_judged_by_its_token_and_its_time() {
         let read = last("8250", 50);
         let checkpoint = Checkpoint {
             read_until: Some(read.cluster_time),
             ..Checkpoint::new(Position::After(read.token.clone()), "hash")
         };
-        let resume_point = ResumePoint::of(&checkpoint, None);
-        for (end, is_ahead) in [
+        let resume_point = ResumePoint::of(&checkpoint);
+        for (end, is_before) in [
             (read, false),
             (last("8250FF", 50), true),
             (last("8260", 60), true),
             (last("8240", 40), false),
         ] {
-            assert_eq!(resume_point.is_ahead(&end, None), is_ahead, "{end:?}");
+            assert_eq!(resume_point.is_before(&end, None), is_before, "{end:?}");
         }
     }
 }

@@ -1,29 +1,52 @@
-//! The start: checkpoint and lake are read and reconciled, the starting position is anchored.
+//! The start: the checkpoint and the tail are read and reconciled, and the starting position is saved.
 
 use std::collections::BTreeMap;
 
-use super::messages::Reporter;
-use super::progress::{OVERLAP, Progress, StreamPoint};
-use super::resume_point::{ResumePoint, refuse_older_tail, restart_time};
+use super::attempt::Operation;
+use super::progress::{Progress, StreamPoint};
+use super::reporter::Reporter;
+use super::resume_point::{ResumePoint, refuse_older_tail};
 use super::{
-    Action, Actions, Attempt, Feed, Handover, LaneId, Notice, Now, OnHistoryLost, Stage, StartAt,
-    StartState,
+    Action, Actions, Feed, LaneId, Notice, Now, OnHistoryLost, Stage, StartAt, StartState, Tail,
 };
 use crate::failure::{Disposition, Failure};
+use crate::handover::Handover;
+use crate::namespace::Namespace;
 use crate::namespace::selection::Watched;
 use crate::position::{
     Checkpoint, ClusterTime, Departure, LastChange, Position, Stored, Watermark,
 };
 
+/// The start as far as it has come.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// Loads, asks for the cluster's time, or records a gap.
+    pub operation: Operation,
+    /// What was loaded, until the cluster's time is known.
+    state: Option<StartState>,
+    /// Where the feed has resumed.
+    pub resume_point: ResumePoint,
+}
+
+impl Start {
+    pub fn new(operation: Operation) -> Self {
+        Self {
+            operation,
+            state: None,
+            resume_point: ResumePoint::default(),
+        }
+    }
+}
+
 impl Feed {
     pub(super) fn advance_start(&mut self, now: Now, out: &mut Actions) {
-        // A save may still be under way where the lake turned out to be behind; what is loaded
-        // beside it may be older than it.
-        let is_saving = self.save == Attempt::Running;
-        if self.draining || is_saving || !self.load.may_start(now) {
+        // A save may still be in progress if the tail turned out to be older than the checkpoint; what is
+        // loaded meanwhile may be older than the save.
+        let is_saving = self.saves.operation.is_running();
+        if self.draining || is_saving || !self.start.operation.may_start(now) {
             return;
         }
-        self.load = Attempt::Running;
+        self.start.operation.start();
         out.push(match self.stage {
             Stage::AskingTime => Action::AskClusterTime,
             _ => Action::Load,
@@ -36,68 +59,70 @@ impl Feed {
         now: Now,
         out: &mut Actions,
     ) {
-        let outcome = result.and_then(|found| self.reconcile(found, out));
+        let outcome = result.and_then(|state| self.reconcile(state, out));
         if let Err(failure) = outcome {
             self.start_failed(&failure, now, out);
         }
     }
 
     pub(super) fn start_failed(&mut self, failure: &Failure, now: Now, out: &mut Actions) {
-        let (backoff, trouble) = (&mut self.load_backoff, &mut self.troubles.start);
-        self.load = Reporter::of_feed(out).failed(failure, backoff, trouble, now);
+        let mut reporter = Reporter::of_feed(out);
+        self.start.operation.failed(failure, now, &mut reporter);
     }
 
     pub(super) fn start_succeeded(&mut self, out: &mut Actions) {
-        self.load = Attempt::Ready;
-        Reporter::of_feed(out).recovered(&mut self.load_backoff, &mut self.troubles.start);
+        let mut reporter = Reporter::of_feed(out);
+        self.start.operation.succeeded(&mut reporter);
     }
 
-    /// The lake is the truth, the checkpoint follows.
-    fn reconcile(&mut self, mut found: StartState, out: &mut Actions) -> Result<(), Failure> {
+    /// The lake decides, the checkpoint follows.
+    fn reconcile(&mut self, mut state: StartState, out: &mut Actions) -> Result<(), Failure> {
         let (watched, start_at) = (&self.config.watched, self.config.start_at);
-        found.handover = found.handover.take().and_then(|it| {
-            effective_handover(it, watched, start_at, found.stored.as_ref(), found.oldest)
-        });
-        if let Some(handover) = found.handover.clone() {
-            self.refuse_lost(&handover, &found)?;
-            // What a feed with other filters left in the lake may not be in this stream: the cluster's
-            // time is needed, to know it by.
+        if let Some(stored) = &mut state.stored {
+            stored.checkpoint.keep_watermarks_in(watched.layout());
+        }
+        let (stored, oldest) = (state.stored.as_ref(), state.oldest);
+        let handover = state.handover.take();
+        state.handover =
+            handover.and_then(|it| effective_handover(it, watched, start_at, stored, oldest));
+        if let Some(handover) = state.handover.clone() {
+            self.refuse_lost(&handover, &state)?;
+            // Changes that a feed with other filters left in the lake may not be in this stream. They are
+            // recognised by the cluster's time.
             self.start_succeeded(out);
-            self.ask_time(found);
+            self.ask_time(state);
             Reporter::of_feed(out).notify(Notice::TakingOver(handover));
             return Ok(());
         }
-        match &found.stored {
+        match &state.stored {
             Some(Stored { checkpoint, .. })
                 if checkpoint.stream_hash != self.config.stream_hash =>
             {
-                self.stream_changed(found, out)
+                self.stream_changed(state, out)
             }
-            Some(_) => self.resume(found, None, out),
-            None => self.begin(found, out),
+            Some(_) => self.resume(state, None, out),
+            None => self.begin(state, out),
         }
     }
 
-    /// Before the position is saved, while the settings can still be set back.
-    fn refuse_lost(&self, handover: &Handover, found: &StartState) -> Result<(), Failure> {
-        let is_meant = self.config.on_history_lost == OnHistoryLost::Restart;
-        let own_time = found
-            .stored
-            .as_ref()
-            .and_then(|stored| restart_time(&stored.checkpoint));
-        let is_back = own_time.is_none_or(|own_time| handover.at < own_time);
-        let lost = found.oldest.filter(|oldest| handover.at < *oldest);
-        let Some(oldest) = lost.filter(|_| is_back && !is_meant) else {
+    /// Halts before the position is saved, so that the settings can still be restored.
+    fn refuse_lost(&self, handover: &Handover, state: &StartState) -> Result<(), Failure> {
+        let is_accepted = self.config.on_history_lost == OnHistoryLost::Restart;
+        let stored = state.stored.as_ref();
+        let own_time = stored.and_then(|stored| stored.checkpoint.restart_time());
+        let goes_back = own_time.is_none_or(|own_time| handover.at < own_time);
+        let lost = state.oldest.filter(|oldest| handover.at < *oldest);
+        let Some(oldest) = lost.filter(|_| goes_back && !is_accepted) else {
             return Ok(());
         };
         Err(Failure {
             disposition: Disposition::Halt,
             cause: "handover_lost",
             message: format!(
-                "the shared stream is to go on where {from} stood, at {at}, which the oplog no longer holds: it \
-                 begins at {oldest}. Leave that collection out (!name in MONGODB_COLLECTIONS), or delete its \
-                 checkpoint, {from}, to have it from where the stream stands; what lies between is lost. \
-                 Nothing was saved: set back, silt goes on as before",
+                "the shared stream has to resume where {from} was, at {at}, which the oplog no longer holds: it \
+                 begins at {oldest}. Exclude that collection (!name in MONGODB_COLLECTIONS), or delete its \
+                 checkpoint, {from}, to archive it from the shared stream's position on; the changes in between \
+                 are lost. Nothing was saved: with the previous settings silt continues as before",
                 from = handover.from,
                 at = handover.at,
             ),
@@ -105,36 +130,48 @@ impl Feed {
     }
 
     /// A feed without a checkpoint.
-    fn begin(&mut self, found: StartState, out: &mut Actions) -> Result<(), Failure> {
-        let start_at = match self.config.start_at {
-            StartAt::Time(time) => Some(time),
-            StartAt::Now => None,
-        };
-        if let Some(file) = &found.tail {
-            let last = file.last.clone();
-            let position = Position::After(last.token.clone());
-            let checkpoint = Checkpoint {
-                read_until: Some(last.cluster_time),
-                last_change: Some(last),
-                ..self.blank(position)
-            };
-            return self.save_start(&checkpoint, 0, found, out);
+    fn begin(&mut self, state: StartState, out: &mut Actions) -> Result<(), Failure> {
+        if let Some(file) = state.tail() {
+            let checkpoint = self.checkpoint_at_tail(&state, &file.last.clone());
+            return self.save_start(&checkpoint, 0, state, out);
         }
-        if let (Some(path), None) = (&found.orphan, start_at) {
-            return Err(checkpoint_missing(path));
-        }
-        if let (Some(time), Some(_)) = (start_at, self.config.only_namespace()) {
-            let checkpoint = self.blank(Position::At(time));
-            return self.save_start(&checkpoint, 0, found, out);
+        match self.config.start_at {
+            // The lake is known to hold nothing that another stream could have left.
+            StartAt::Time(time) if !state.tails.is_empty() => {
+                let checkpoint = self.blank(Position::At(time));
+                return self.save_start(&checkpoint, 0, state, out);
+            }
+            StartAt::Time(_) => {}
+            StartAt::Now => {
+                if let Some(path) = &state.orphan {
+                    return Err(checkpoint_missing(path));
+                }
+            }
         }
         self.start_succeeded(out);
-        self.ask_time(found);
+        self.ask_time(state);
         Ok(())
     }
 
+    /// That of a feed that begins after the tail.
+    fn checkpoint_at_tail(&self, state: &StartState, last: &LastChange) -> Checkpoint {
+        let namespaces = state.tails.iter().map(|(namespace, _)| namespace);
+        let watermarks = namespaces.map(|namespace| Watermark {
+            database: namespace.database.clone(),
+            collection: namespace.collection.clone(),
+            last_change: last.clone(),
+            is_after_position: false,
+        });
+        Checkpoint {
+            read_until: Some(last.cluster_time),
+            collections: watermarks.collect(),
+            ..self.blank(Position::After(last.token.clone()))
+        }
+    }
+
     /// The cluster's time is needed first.
-    fn ask_time(&mut self, found: StartState) {
-        self.found = Some(found);
+    fn ask_time(&mut self, state: StartState) {
+        self.start.state = Some(state);
         self.stage = Stage::AskingTime;
     }
 
@@ -142,23 +179,23 @@ impl Feed {
         Checkpoint::new(position, &self.config.stream_hash)
     }
 
-    /// The token belongs to a stream with another pipeline, and may be none of this one: the server could
-    /// refuse it. So the stream is opened at the token's time, and what the lake holds is passed over.
-    fn stream_changed(&mut self, found: StartState, out: &mut Actions) -> Result<(), Failure> {
-        let Some(Stored { checkpoint, .. }) = &found.stored else {
+    /// The token belongs to a stream with another pipeline and may not occur in this one: the server could refuse
+    /// it. So the stream is opened at the token's time, and the overlap is dropped.
+    fn stream_changed(&mut self, state: StartState, out: &mut Actions) -> Result<(), Failure> {
+        let Some(Stored { checkpoint, .. }) = &state.stored else {
             return Ok(());
         };
-        let at = restart_time(checkpoint);
+        let at = checkpoint.restart_time();
         let notice = Notice::StreamChanged {
             stored: checkpoint.stream_hash.clone(),
             current: self.config.stream_hash.clone(),
             at,
         };
         if at.is_none() {
-            self.resume(found, None, out)?;
+            self.resume(state, None, out)?;
         } else {
             self.start_succeeded(out);
-            self.ask_time(found);
+            self.ask_time(state);
         }
         Reporter::of_feed(out).notify(notice);
         Ok(())
@@ -174,7 +211,7 @@ impl Feed {
             Ok(time) => time,
             Err(failure) => return self.start_failed(&failure, now, out),
         };
-        // `startAtOperationTime` is inclusive, and what happened at this time is past.
+        // `startAtOperationTime` is inclusive, and this time is in the past.
         let next = ClusterTime {
             increment: time.increment.saturating_add(1),
             ..time
@@ -182,72 +219,76 @@ impl Feed {
         if self.stage == Stage::RecordingGap {
             return self.gap_ends(next, now, out);
         }
-        let Some(found) = self.found.take() else {
+        let Some(state) = self.start.state.take() else {
             return;
         };
-        let outcome = match (&found.stored, &found.handover) {
-            (Some(_), _) => self.resume(found, Some(time), out),
-            (None, Some(handover)) => {
-                let checkpoint = Checkpoint {
-                    refiltered_at: Some(time),
-                    collections: joined(Vec::new(), Some(handover.clone()), None),
-                    ..self.blank(Position::At(takes_over_at(handover, &found)))
-                };
-                self.save_start(&checkpoint, 0, found, out)
-            }
-            (None, None) => {
-                let checkpoint = match self.config.start_at {
-                    // Streams with other filters may have been there before.
-                    StartAt::Time(at) => Checkpoint {
-                        refiltered_at: Some(time),
-                        ..self.blank(Position::At(at))
-                    },
-                    StartAt::Now => self.blank(Position::At(next)),
-                };
-                self.save_start(&checkpoint, 0, found, out)
-            }
+        let outcome = if state.stored.is_some() {
+            self.resume(state, Some(time), out)
+        } else {
+            let checkpoint = self.first_checkpoint(&state, time, next);
+            self.save_start(&checkpoint, 0, state, out)
         };
         if let Err(failure) = outcome {
-            // What was found may have been put right by then.
+            // The lake or the checkpoint may have been repaired by the next attempt.
             self.stage = Stage::Loading;
             self.start_failed(&failure, now, out);
         }
     }
 
-    /// Takes a starting position that is to be saved before anything is read.
+    /// That of a feed that begins at a time. Streams with other filters may have been there before, unless it
+    /// begins now.
+    fn first_checkpoint(
+        &self,
+        state: &StartState,
+        time: ClusterTime,
+        next: ClusterTime,
+    ) -> Checkpoint {
+        match (&state.handover, self.config.start_at) {
+            (Some(handover), _) => {
+                let is_usable = !is_lake_older(handover, state);
+                Checkpoint {
+                    refiltered_at: Some(time),
+                    collections: joined(Vec::new(), Some(handover).filter(|_| is_usable), None),
+                    ..self.blank(Position::At(takes_over_at(handover, state)))
+                }
+            }
+            (None, StartAt::Time(at)) => Checkpoint {
+                refiltered_at: Some(time),
+                ..self.blank(Position::At(at))
+            },
+            (None, StartAt::Now) => self.blank(Position::At(next)),
+        }
+    }
+
+    /// Takes a starting position, which is saved before anything is read.
     fn save_start(
         &mut self,
         checkpoint: &Checkpoint,
         revision: u64,
-        found: StartState,
+        state: StartState,
         out: &mut Actions,
     ) -> Result<(), Failure> {
-        let from_tail = checkpoint.last_change.is_some() && revision == 0;
-        let resume_point = ResumePoint::of(checkpoint, self.config.only_namespace());
+        let resume_point = ResumePoint::of(checkpoint);
         let resume_point = match checkpoint.position {
             Position::At(time) => resume_point.at(time),
             Position::After(_) => resume_point,
         };
-        self.resume_at(checkpoint, resume_point, found, out)?;
+        self.resume_at(checkpoint, revision, resume_point, state.tails, out)?;
         if revision == 0 {
-            out.push(Action::Notify(
-                None,
-                Notice::StartsAt {
-                    position: checkpoint.position.clone(),
-                    from_tail,
-                },
-            ));
+            Reporter::of_feed(out).notify(Notice::StartsAt {
+                position: checkpoint.position.clone(),
+                from_tail: matches!(checkpoint.position, Position::After(_)),
+            });
         }
-        self.revision = revision;
-        self.saved = None;
+        self.saves.saved = None;
         self.stage = Stage::SavingStart;
         Ok(())
     }
 
-    /// Goes on from a checkpoint; `refiltered_at` is the cluster's time, if the stream has changed.
+    /// Resumes from a checkpoint. `refiltered_at` is the cluster's time if the stream has changed.
     fn resume(
         &mut self,
-        mut found: StartState,
+        mut state: StartState,
         refiltered_at: Option<ClusterTime>,
         out: &mut Actions,
     ) -> Result<(), Failure> {
@@ -255,42 +296,38 @@ impl Feed {
             mut checkpoint,
             revision,
             ..
-        }) = found.stored.take()
+        }) = state.stored.take()
         else {
             return Ok(());
         };
-        // What it has lost of what others wrote, it makes up for by itself.
-        let handover = found
-            .handover
-            .take()
-            .filter(|it| !is_lake_older(it, &found));
+        // Changes of other feeds that the lake has lost are read again.
+        let handover = state.handover.take();
+        let handover = handover.filter(|it| !is_lake_older(it, &state));
         let handed_over_at = handover.as_ref().map(|handover| handover.at);
-        checkpoint.collections = joined(checkpoint.collections, handover, checkpoint.refiltered_at);
+        checkpoint.collections = joined(
+            checkpoint.collections,
+            handover.as_ref(),
+            checkpoint.refiltered_at,
+        );
         if let Some(refiltered_at) = refiltered_at
-            && let Some(time) = handed_over_at.or(restart_time(&checkpoint))
+            && let Some(time) = handed_over_at.or(checkpoint.restart_time())
         {
             self.note_departures(&mut checkpoint);
             checkpoint.refiltered_at = Some(refiltered_at);
-            // What lies behind a gap is judged as all else, if it is read again from before that.
+            // If the stream is read again from before a gap, changes after the gap are judged like all others.
             checkpoint.restarted_at.take_if(|it| *it > time);
-            let resume_point = ResumePoint::of(&checkpoint, self.config.only_namespace()).at(time);
             checkpoint.position = Position::At(time);
             checkpoint.read_until = Some(time);
-            self.resume_at(&checkpoint, resume_point, found, out)?;
-            self.revision = revision;
-            self.saved = None;
-            self.stage = Stage::SavingStart;
-            return Ok(());
+            return self.save_start(&checkpoint, revision, state, out);
         }
-        let resume_point = ResumePoint::of(&checkpoint, self.config.only_namespace());
-        self.resume_at(&checkpoint, resume_point, found, out)?;
-        self.revision = revision;
-        self.saved = Some(checkpoint);
+        let resume_point = ResumePoint::of(&checkpoint);
+        self.resume_at(&checkpoint, revision, resume_point, state.tails, out)?;
+        self.saves.saved = Some(checkpoint);
         self.stage = Stage::Running;
         Ok(())
     }
 
-    /// Notes where each collection stands that leaves a feed of many for a stream of its own.
+    /// Notes the position of each collection that leaves a shared stream for a stream of its own.
     fn note_departures(&self, checkpoint: &mut Checkpoint) {
         let Some(selection) = self.config.watched.selection() else {
             return;
@@ -298,7 +335,8 @@ impl Feed {
         checkpoint
             .departed
             .retain(|it| !selection.matches(&it.database, &it.collection));
-        let (Some(earlier), Some(until)) = (&checkpoint.selection, restart_time(checkpoint)) else {
+        let (Some(earlier), Some(until)) = (&checkpoint.selection, checkpoint.restart_time())
+        else {
             return;
         };
         for (database, collection) in &selection.apart {
@@ -312,68 +350,58 @@ impl Feed {
         }
     }
 
-    /// Takes a position, and learns where the lake ends if that is one collection's.
+    /// Takes a position, and the tails that were loaded with it.
     fn resume_at(
         &mut self,
         checkpoint: &Checkpoint,
+        revision: u64,
         resume_point: ResumePoint,
-        found: StartState,
+        tails: Vec<(Namespace, Option<Tail>)>,
         out: &mut Actions,
     ) -> Result<(), Failure> {
         self.lanes.clear();
-        if let Some(namespace) = self.config.only_namespace().cloned() {
+        for (namespace, tail) in tails {
             let lane = self.lanes.of(&namespace, &self.config);
             let reporter = &mut Reporter::of_lane(out, lane);
-            self.lanes[lane].join(found.tail, &resume_point, reporter)?;
+            self.lanes[lane].join(tail, &resume_point, reporter)?;
             self.lanes.settle(lane);
         }
         self.start_succeeded(out);
-        let watermarks = resume_point
-            .watermarks()
-            .map(|watermark| watermark.last_change.cluster_time);
-        let tails = self
-            .lanes
-            .iter()
-            .filter_map(|lane| lane.last_change.as_ref());
-        let times = watermarks.chain(tails.map(|last| last.cluster_time));
-        self.last_change_time = times.max();
-        self.resume_point = resume_point;
-        self.restarted_at = checkpoint.restarted_at;
-        self.refiltered_at = checkpoint.refiltered_at;
-        self.departed.clone_from(&checkpoint.departed);
-        self.uncertain_save = None;
-        self.is_save_urgent = false;
-        let point = StreamPoint {
+        let watermarks = resume_point.watermarks().map(|it| &it.last_change);
+        let tails = self.lanes.iter();
+        let tails = tails.filter_map(|lane| lane.last_change.as_ref());
+        let last_changes = watermarks.chain(tails);
+        self.last_change_time = last_changes.map(|last| last.cluster_time).max();
+        self.start.resume_point = resume_point;
+        self.saves.resume_from(checkpoint, revision);
+        self.progress = Progress::from(StreamPoint {
             position: checkpoint.position.clone(),
             read_until: checkpoint.read_until,
-        };
-        self.progress = Progress::from(point.clone());
-        if self.config.only_namespace().is_some() && self.lanes.have_overlap() {
-            self.progress.begin(OVERLAP, LaneId::ONLY, point);
-        }
+        });
         Ok(())
     }
 
-    /// A collection's end in the lake was looked up.
+    /// A collection's tail was loaded.
     pub(super) fn tail_loaded(
         &mut self,
         id: LaneId,
-        result: Result<super::Tail, Failure>,
+        result: Result<Option<Tail>, Failure>,
         now: Now,
         out: &mut Actions,
     ) {
         let reporter = &mut Reporter::of_lane(out, id);
-        self.lanes[id].tail_loaded(result, &self.resume_point, now, reporter);
+        self.lanes[id].tail_loaded(result, &self.start.resume_point, now, reporter);
         self.lanes.settle(id);
         self.take_waiting(now, out);
     }
 }
 
-/// What remains of a handover once it is known what else says where to begin.
+/// The handover that is left after all else that determines where the feed begins.
 ///
-/// `START_AT` decides where a feed of many without a checkpoint begins, unless the oplog is seen to have lost that:
-/// it may be left from the single feeds' own first start. One that has a checkpoint goes on with it
-/// until the oplog is seen to have lost it, whoever is further: what happened to a whole database only it has.
+/// A shared stream without a checkpoint begins at `START_AT`, unless the oplog is known not to reach back to it:
+/// the setting may be left from the first start of single feeds. With a checkpoint it resumes there, even if
+/// others are further, unless the oplog is known not to reach back to it: only its own stream has the events that
+/// concern a whole database.
 #[must_use]
 pub fn effective_handover(
     mut handover: Handover,
@@ -386,7 +414,7 @@ pub fn effective_handover(
         return Some(handover);
     }
     let is_lost = |time| oldest.is_some_and(|oldest| oldest > time);
-    let own_time = stored.map(|stored| restart_time(&stored.checkpoint));
+    let own_time = stored.map(|stored| stored.checkpoint.restart_time());
     match (own_time, start_at) {
         (None, StartAt::Time(time)) if !is_lost(time) || time > handover.at => return None,
         (Some(Some(own_time)), _) if handover.at > own_time && !is_lost(own_time) => {
@@ -398,21 +426,21 @@ pub fn effective_handover(
 }
 
 /// Where a feed without a checkpoint takes over: its lake may be further, or have lost files.
-fn takes_over_at(handover: &Handover, found: &StartState) -> ClusterTime {
-    let Some(file) = &found.tail else {
+fn takes_over_at(handover: &Handover, state: &StartState) -> ClusterTime {
+    let Some(file) = state.tail() else {
         return handover.at;
     };
     let end = file.last.cluster_time;
-    if is_lake_older(handover, found) {
+    if is_lake_older(handover, state) {
         return end;
     }
     end.max(handover.at)
 }
 
-/// Whether a collection's files end before what another feed knows that it brought there, or might: of a
-/// transaction's changes, which have one time, some may be missing.
-fn is_lake_older(handover: &Handover, found: &StartState) -> bool {
-    let Some(file) = &found.tail else {
+/// Whether the tail is, or may be, older than what another feed has committed there: a transaction's changes have
+/// one time, and some of them may be missing.
+fn is_lake_older(handover: &Handover, state: &StartState) -> bool {
+    let Some(file) = state.tail() else {
         return false;
     };
     let is_cut = |last: &LastChange| {
@@ -422,27 +450,25 @@ fn is_lake_older(handover: &Handover, found: &StartState) -> bool {
             && last.token != file.last.token
             && !file.last.token.is_of_invalidate()
     };
-    let mut lasts = handover
-        .watermarks
-        .iter()
-        .map(|watermark| &watermark.last_change);
+    let mut lasts = handover.watermarks.iter().map(|it| &it.last_change);
     lasts.any(|last| is_cut(last) || refuse_older_tail(last, file).is_err())
 }
 
-/// A feed's watermarks, and those of others that are newer. Those from before the streams last changed were judged then.
+/// The watermarks of a feed, or those of other feeds that are newer. Others from before the stream last changed
+/// were considered then.
 fn joined(
     own: Vec<Watermark>,
-    handover: Option<Handover>,
+    handover: Option<&Handover>,
     refiltered_at: Option<ClusterTime>,
 ) -> Vec<Watermark> {
-    let mut others = handover
-        .map(|handover| handover.watermarks)
-        .unwrap_or_default();
-    others.retain(|watermark| Some(watermark.last_change.cluster_time) > refiltered_at);
+    let others = handover.map_or(&[][..], |handover| &handover.watermarks);
+    let others = others
+        .iter()
+        .filter(|it| Some(it.last_change.cluster_time) > refiltered_at);
     let mut newest = BTreeMap::<(String, String), Watermark>::new();
-    for watermark in own.into_iter().chain(others) {
-        let known = newest.entry((watermark.database.clone(), watermark.collection.clone()));
-        let known = known.or_insert_with(|| watermark.clone());
+    for watermark in own.into_iter().chain(others.cloned()) {
+        let key = (watermark.database.clone(), watermark.collection.clone());
+        let known = newest.entry(key).or_insert_with(|| watermark.clone());
         if known.last_change.cluster_time < watermark.last_change.cluster_time {
             *known = watermark;
         }
@@ -450,8 +476,8 @@ fn joined(
     newest.into_values().collect()
 }
 
-/// A feed of many without a checkpoint can't tell by its lake where it stood: a quiet collection's file ends
-/// long before that.
+/// The halt of a shared stream without a checkpoint. Its lake can't tell where it stopped: a quiet collection's file
+/// ends long before that.
 #[must_use]
 pub fn checkpoint_missing(path: &str) -> Failure {
     Failure {
@@ -459,10 +485,10 @@ pub fn checkpoint_missing(path: &str) -> Failure {
         cause: "checkpoint_missing",
         message: format!(
             "the shared stream has no checkpoint, but the lake holds changes of its collections, such as {path}. \
-             Starting now could lose what happened since. If CHECKPOINT_STORE, CHECKPOINT_DATABASE or \
-             CHECKPOINT_COLLECTION was changed, set the old one again. Else set START_AT to a time before which all \
-             changes are in the lake (what it holds from then on is passed over), or to the present time to \
-             start there"
+             Starting now could lose the changes since. If CHECKPOINT_STORE, CHECKPOINT_DATABASE or \
+             CHECKPOINT_COLLECTION was changed, restore the old value. Otherwise set START_AT to a time before \
+             which all changes are in the lake (later ones that it already holds are dropped), or to the present \
+             time to start there"
         ),
     }
 }

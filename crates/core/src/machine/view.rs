@@ -1,7 +1,7 @@
-//! What a feed shows of itself.
+//! What can be seen of a feed.
 
 use super::lane::Lane;
-use super::{Attempt, Feed, LaneId, Stage, Stream, Trouble, Troubles};
+use super::{Feed, LaneId, Stage, Trouble};
 use crate::batch::{Batch, Changes};
 use crate::file::hour_file::HourFile;
 use crate::namespace::Namespace;
@@ -10,22 +10,22 @@ use crate::position::ClusterTime;
 /// What a feed is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Activity {
-    /// It reads checkpoint and tail, or saves where it starts.
+    /// It reads the checkpoint and the tail, or saves its starting position.
     #[default]
     Starting,
     /// It reads its stream.
     Watching,
     /// Its stream is closed and will be opened again.
     Reconnecting,
-    /// It needs a person.
+    /// Manual action is required.
     Halted,
-    /// It reads no more, flushes and saves.
+    /// It has stopped reading, and flushes and saves.
     Draining,
     /// It is done.
     Stopped,
 }
 
-/// What a feed or one of its lanes has brought into the lake since it was made.
+/// What a feed or one of its lanes has committed to the lake since it was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Archived {
     /// Commits.
@@ -48,23 +48,24 @@ impl Feed {
     /// What it is doing.
     #[must_use]
     pub fn activity(&self) -> Activity {
-        match (self.stage, &self.stream) {
-            (Stage::Finished, _) => Activity::Stopped,
+        let is_halted = self.trouble().is_some_and(|trouble| trouble.is_halt);
+        match self.stage {
+            Stage::Finished => Activity::Stopped,
             _ if self.draining => Activity::Draining,
-            _ if self.trouble().is_some_and(|trouble| trouble.is_halt) => Activity::Halted,
-            (Stage::Running, Stream::Open) => Activity::Watching,
-            (Stage::Running, _) => Activity::Reconnecting,
+            _ if is_halted => Activity::Halted,
+            Stage::Running if self.is_watching() => Activity::Watching,
+            Stage::Running => Activity::Reconnecting,
             _ => Activity::Starting,
         }
     }
 
-    /// What it has brought into the lake.
+    /// What it has committed to the lake.
     #[must_use]
     pub fn archived(&self) -> Archived {
         self.archived
     }
 
-    /// What a lane has brought into the lake.
+    /// What a lane has committed to the lake.
     #[must_use]
     pub fn archived_by(&self, lane: Option<LaneId>) -> Archived {
         let lane = lane.and_then(|lane| self.lanes.get(lane));
@@ -77,10 +78,16 @@ impl Feed {
         self.lanes.get(lane).map(|lane| &lane.namespace)
     }
 
+    /// All lanes.
+    pub fn lanes(&self) -> impl Iterator<Item = LaneId> {
+        self.lanes.iter().map(|lane| lane.id)
+    }
+
     /// The newest hour file of a lane.
     #[must_use]
     pub fn file(&self, lane: LaneId) -> Option<&HourFile> {
-        self.lanes.get(lane).and_then(|lane| lane.file.as_ref())
+        let tail = self.lanes.get(lane)?.tail.as_ref()?;
+        Some(&tail.file)
     }
 
     /// The cluster time of the last change that the lake is known to hold.
@@ -96,7 +103,7 @@ impl Feed {
         Some(last.cluster_time)
     }
 
-    /// Whether a lane's commit is under way or waits for its next try.
+    /// Whether a lane's commit is in progress or waits for its next attempt.
     #[must_use]
     pub fn is_lane_committing(&self, lane: LaneId) -> bool {
         self.lanes
@@ -121,37 +128,37 @@ impl Feed {
     /// The cluster time of the saved position; `None` while that is uncertain.
     #[must_use]
     pub fn saved_until(&self) -> Option<ClusterTime> {
-        let is_certain = self.save != Attempt::Running && self.uncertain_save.is_none();
-        let saved = self.saved.as_ref().filter(|_| is_certain)?;
-        saved.position.cluster_time()
+        let saved = self.saves.saved.as_ref()?;
+        let is_certain = self.saves.is_certain();
+        saved.position.cluster_time().filter(|_| is_certain)
     }
 
-    /// Whether all that was read is in the lake.
+    /// Whether everything that was read is in the lake.
     #[must_use]
     pub fn is_all_archived(&self) -> bool {
-        let nothing_waits = self.lanes.are_archived() && self.waiting.is_none();
+        let nothing_waits = self.lanes.are_archived() && self.stream.waiting.is_none();
         self.stage == Stage::Running && nothing_waits && !self.lanes.have_overlap()
     }
 
-    /// Whether changes came that wait until it is known where the lake ends for their collections:
-    /// nothing more is to be read until then.
+    /// Whether changes wait until the tails of their collections are known. Nothing more is to be read until
+    /// then.
     #[must_use]
     pub fn has_waiting_changes(&self) -> bool {
-        self.waiting.is_some()
+        self.stream.waiting.is_some()
     }
 
-    /// Encoded bytes that the feed holds in memory.
+    /// Encoded bytes in memory.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
-        let held = self.waiting.as_ref().map_or(0, Changes::len_bytes);
-        held + self.lanes.busy().map(Lane::buffered_bytes).sum::<u64>()
+        let waiting = self.stream.waiting.as_ref().map_or(0, Changes::len_bytes);
+        waiting + self.lanes.busy().map(Lane::buffered_bytes).sum::<u64>()
     }
 
-    /// Changes that the feed holds in memory.
+    /// Changes in memory.
     #[must_use]
     pub fn buffered_changes(&self) -> u64 {
-        let held = self.waiting.as_ref().map_or(0, |held| held.len() as u64);
-        held + self.lanes.busy().map(Lane::buffered_changes).sum::<u64>()
+        let waiting = self.stream.waiting.as_ref().map_or(0, Changes::len);
+        waiting as u64 + self.lanes.buffered_changes()
     }
 
     /// Changes that were read and dropped without knowing that the lake has them, and that weren't read again since.
@@ -161,41 +168,42 @@ impl Feed {
         self.dropped.as_ref().map_or(0, |dropped| dropped.changes)
     }
 
-    /// Whether a commit is under way or waits for its next try.
+    /// Whether a commit is in progress or waits for its next attempt.
     #[must_use]
     pub fn is_committing(&self) -> bool {
         self.lanes.committing() > 0
     }
 
-    /// What is wrong now, the worst first.
+    /// The current trouble; a halt takes precedence.
     #[must_use]
     pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble_and_its_collection()
             .map(|(trouble, _)| trouble)
     }
 
-    /// The same, and the collection, if it is one's alone.
+    /// The same, and the collection if only that is concerned.
     #[must_use]
     pub fn trouble_and_its_collection(&self) -> Option<(&Trouble, Option<&Namespace>)> {
-        let Troubles {
-            start,
-            stream,
-            save,
-        } = &self.troubles;
         let lanes = self.lanes.busy();
-        let lanes = lanes.flat_map(|lane| {
-            let troubles = [&lane.tail_trouble, &lane.commit_trouble].into_iter();
+        let of_lanes = lanes.flat_map(|lane| {
+            let troubles = lane.troubles();
             troubles.map(|trouble| (trouble, Some(&lane.namespace)))
         });
-        let all = std::iter::once((start, None)).chain(lanes);
-        let all = all.chain([(save, None), (stream, None)]);
-        let all = all.filter_map(|(trouble, namespace)| Some((trouble.as_ref()?, namespace)));
-        all.max_by_key(|(trouble, _)| trouble.is_halt)
+        let start = self
+            .start
+            .operation
+            .trouble()
+            .map(|trouble| (trouble, None));
+        let rest = [&self.saves.operation, &self.stream.operation];
+        let rest = rest.into_iter().filter_map(|operation| operation.trouble());
+        let all = start.into_iter().chain(of_lanes);
+        all.chain(rest.map(|trouble| (trouble, None)))
+            .max_by_key(|(trouble, _)| trouble.is_halt)
     }
 
     /// Whether the feed reads its stream.
     #[must_use]
     pub fn is_watching(&self) -> bool {
-        self.stream == Stream::Open
+        self.stream.is_open()
     }
 }

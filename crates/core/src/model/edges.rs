@@ -9,6 +9,7 @@ use super::plan::{Fate, Fault};
 use super::store::Save;
 use super::world::{Late, World};
 use crate::failure::Disposition;
+use crate::file::commit::tests::origin as namespace;
 use crate::gap::Gap;
 use crate::machine::{Input, LaneId, StartState, WriteOrder};
 use crate::position::{Position, Stored};
@@ -57,7 +58,7 @@ impl Master {
             (Pending::Record(_), Some(failure)) => self.give(world, Input::Recorded(Err(failure))),
             (Pending::Inspect, failed) => {
                 let answer = failed.map_or(Ok(world.lake.tail(&world.source)), Err);
-                self.give(world, Input::Inspected(LaneId::ONLY, answer))
+                self.give(world, Input::Inspected(LaneId(0), answer))
             }
             (Pending::Commit(_) | Pending::Save(_) | Pending::PutRecord(..), _) => Ok(()),
         }
@@ -73,8 +74,8 @@ impl Master {
 
     fn end_load(&mut self, world: &World, stored: Option<Stored>) -> Result<()> {
         let tail = world.lake.tail(&world.source);
-        let in_lake = tail.as_ref().map(|file| {
-            let last = Position::After(file.last.token.clone());
+        let in_lake = tail.as_ref().map(|tail| {
+            let last = Position::After(tail.file.last.token.clone());
             world.source.place(&last).changes
         });
         let in_store = stored
@@ -83,7 +84,7 @@ impl Master {
         self.next_held = in_lake.max(in_store);
         let found = StartState {
             stored,
-            tail,
+            tails: vec![(namespace(), tail)],
             ..StartState::default()
         };
         self.give(world, Input::Loaded(Ok(Box::new(found))))
@@ -139,7 +140,7 @@ impl Master {
         if answer.is_ok() {
             self.forget_order();
         }
-        self.give(world, Input::Committed(LaneId::ONLY, answer))
+        self.give(world, Input::Committed(LaneId(0), answer))
     }
 
     fn end_save(&mut self, world: &mut World, save: Save, fault: Fault) -> Result<()> {

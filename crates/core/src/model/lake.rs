@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::failure::{Disposition, Failure};
 use crate::file::format::{Compression, FileFormat, OutputFormat};
 use crate::file::hour_file::{Hour, HourFile, HourFileName};
+use crate::file::version::Version;
 use crate::machine::{Tail, WriteOrder};
 
 pub(super) const FORMAT: FileFormat = FileFormat {
@@ -52,8 +53,8 @@ impl Lake {
     }
 
     /// What the feeds know of a file.
-    fn describe(source: &Source, file: &File) -> HourFile {
-        HourFile {
+    fn describe(source: &Source, file: &File) -> Tail {
+        let described = HourFile {
             name: file.name,
             len_bytes: file.len_bytes,
             head_len_bytes: 0,
@@ -62,16 +63,20 @@ impl Lake {
             changes: file.changes.len() as u64,
             first_cluster_time: None,
             last: source.last_change(*file.changes.last().unwrap()),
+        };
+        Tail {
+            file: described,
+            version: Version::new(&format!("{:?}", file.changes)),
         }
     }
 
-    pub fn tail(&self, source: &Source) -> Tail {
+    pub fn tail(&self, source: &Source) -> Option<Tail> {
         let newest = self.files.values().next_back();
         newest.map(|file| Self::describe(source, file))
     }
 
     /// A commit: refused unless the file is what the order says it is.
-    pub fn commit(&mut self, source: &Source, order: &WriteOrder) -> Result<HourFile, Failure> {
+    pub fn commit(&mut self, source: &Source, order: &WriteOrder) -> Result<Tail, Failure> {
         let key = Self::key(order.name);
         let there = self.files.get(&key);
         let is_as_known = match (there, &order.base) {
@@ -111,7 +116,7 @@ impl Lake {
 }
 
 pub(super) fn summary(order: &WriteOrder) -> String {
-    let base = order.base.as_ref().map(|base| base.commits);
+    let base = order.base.as_ref().map(|base| base.file.commits);
     let changes = indexes(&order.batch);
-    format!("{changes:?} to {} behind {base:?}", order.name)
+    format!("{changes:?} to {} after {base:?}", order.name)
 }

@@ -4,6 +4,7 @@
 use super::faults::history_lost;
 use crate::batch::Changes;
 use crate::failure::Failure;
+use crate::file::commit::tests::origin as namespace;
 use crate::position::{ClusterTime, LastChange, Position, ResumeToken};
 
 /// The cluster time of the beginning: 2024-01-15T13:56:40Z.
@@ -197,8 +198,9 @@ impl Source {
 
     pub fn read(&self, range: std::ops::Range<usize>) -> Changes {
         let mut changes = Changes::default();
+        let namespace = changes.add_namespace(namespace());
         for index in range {
-            self.push(&mut changes, 0, index);
+            self.push(&mut changes, namespace, index);
         }
         changes
     }

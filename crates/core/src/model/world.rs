@@ -139,15 +139,19 @@ impl World {
             place.changes <= end,
             "{place:?} is ahead of the lake, which ends before {end}"
         );
-        let last_change = checkpoint.last_change.as_ref();
-        let last_change = last_change.map_or(start, Source::end);
+        let watermark = checkpoint.collections.first();
+        let last_change = watermark.map_or(start, |it| Source::end(&it.last_change));
+        if watermark.is_some_and(|it| it.is_after_position) {
+            ensure!(
+                place.changes < last_change,
+                "the last change ends before {last_change}, the position is {place:?}"
+            );
+            return Ok(());
+        }
         let restarted_at = checkpoint.restarted_at.map(Position::At);
         let restart = restarted_at.map(|at| self.source.place(&at).changes);
-        // A changed stream begins with the time of its checkpoint, of which the lake holds changes.
-        let is_led_back = checkpoint.position.cluster_time() <= checkpoint.refiltered_at
-            && place.changes < last_change;
         ensure!(
-            is_led_back || Some(place.changes) == restart.max(Some(last_change)),
+            Some(place.changes) == restart.max(Some(last_change)),
             "the last change ends before {last_change}, the position is {place:?}"
         );
         Ok(())

@@ -275,6 +275,27 @@ impl Watched {
         }
     }
 
+    /// How the folders of its collections are laid out.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        match self {
+            Self::Collection(namespace) => namespace.layout,
+            Self::Many { layout, .. } => *layout,
+        }
+    }
+
+    /// The namespace of events that can't be attributed to a collection: the only collection, or the whole
+    /// database, or none.
+    #[must_use]
+    pub fn enclosing_namespace(&self) -> Namespace {
+        match self {
+            Self::Collection(namespace) => namespace.clone(),
+            Self::Many { selection, layout } => {
+                Namespace::with_layout(selection.only_database().unwrap_or(""), "", *layout)
+            }
+        }
+    }
+
     /// The name of a feed in lists: its collection, or its selection.
     #[must_use]
     pub fn namespace(&self) -> Namespace {

@@ -6,7 +6,8 @@ use super::super::plan::Plan;
 use super::rules::{first_save, plan};
 use super::run::config;
 use super::world::World;
-use crate::machine::{Action, Feed, Handover, Input, Notice, OnHistoryLost, StartAt, StartState};
+use crate::handover::Handover;
+use crate::machine::{Action, Feed, Input, Notice, OnHistoryLost, StartAt, StartState};
 use crate::position::{Checkpoint, ClusterTime, Departure, Position, Stored};
 
 fn at(seconds: u32) -> ClusterTime {

@@ -11,9 +11,8 @@ use super::super::store::Save;
 use super::world::{Late, World, is_odd, is_of, namespaces_of};
 use crate::batch::Changes;
 use crate::failure::{Disposition, Failure};
-use crate::file::hour_file::HourFile;
 use crate::gap::Record;
-use crate::machine::{Action, Config, Feed, Input, LaneId, Notice, StartState, WriteOrder};
+use crate::machine::{Action, Config, Feed, Input, LaneId, Notice, StartState, Tail, WriteOrder};
 use crate::namespace::Namespace;
 use crate::position::Position;
 
@@ -317,7 +316,7 @@ fn tail(
     world: &World,
     namespace: &Namespace,
     failed: Option<Failure>,
-) -> Result<Option<HourFile>, Failure> {
+) -> Result<Option<Tail>, Failure> {
     if world.is_refused(namespace) {
         return Err(failure(Disposition::Halt));
     }
@@ -331,7 +330,7 @@ fn commit(
     namespace: Namespace,
     order: WriteOrder,
     fault: Fault,
-) -> Result<HourFile, Failure> {
+) -> Result<Tail, Failure> {
     if world.is_refused(&namespace) {
         return Err(failure(Disposition::Halt));
     }

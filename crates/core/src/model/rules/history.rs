@@ -174,7 +174,10 @@ fn what_was_read_is_archived_then_the_gap_recorded_then_the_position_saved() -> 
     assert_eq!(bench.gaps(), std::slice::from_ref(&gap));
     let checkpoint = bench.world.store.load().unwrap().checkpoint;
     assert_eq!(checkpoint.position, Position::At(gap.until.unwrap()));
-    assert_eq!(checkpoint.last_change, gap.last_change);
+    assert_eq!(
+        Some(checkpoint.collections[0].last_change.clone()),
+        gap.last_change
+    );
     let notices = bench.said();
     let lost = format!("injected: history lost; {gap}");
     assert!(notices.contains(&Notice::HistoryLost(lost)));

@@ -68,7 +68,7 @@ fn an_idle_position_is_saved_at_drain() -> Result<()> {
 }
 
 #[test]
-fn an_idle_position_is_not_saved_while_the_lake_is_ahead() -> Result<()> {
+fn an_idle_position_within_the_overlap_is_saved_with_the_tail_after_it() -> Result<()> {
     let mut bench = Bench::watching(&limits())?;
     bench.read(3)?;
     bench.give(Input::Flush(FlushReason::Cron))?;
@@ -78,8 +78,14 @@ fn an_idle_position_is_not_saved_while_the_lake_is_ahead() -> Result<()> {
     bench.master.deliver(&bench.world, 1)?;
     bench.idle()?;
     bench.pass(300_000)?;
-    assert!(bench.save().is_none());
+    let save = bench.save().unwrap();
+    assert_eq!(bench.world.source.place(&save.position).changes, 1);
+    assert!(save.collections[0].is_after_position, "{save:?}");
+    bench.settle()?;
+    bench.restart()?;
+    bench.settle()?;
     bench.deliver()?;
+    assert!(bench.said().contains(&Notice::OverlapPassed { skipped: 2 }));
     bench.settle()?;
     bench.check_complete()
 }

@@ -22,7 +22,7 @@ fn other_commits(bench: &mut Bench, indexes: Range<usize>) {
         format: FORMAT,
     };
     let order = WriteOrder {
-        base: lake.tail(source).filter(|file| file.name == name),
+        base: lake.tail(source).filter(|tail| tail.file.name == name),
         name,
         batch: Arc::new(batch),
         reason: FlushReason::Cron,
@@ -56,7 +56,7 @@ fn another_writers_commit_leads_back_to_its_end() -> Result<()> {
     bench.settle()?;
     assert!(has_said(&bench.said(), |notice| matches!(
         notice,
-        Notice::Reloading(why) if why.contains("another writer has moved 2024-01-15-13.ndjson on")
+        Notice::Reloading(why) if why.contains("another writer has appended to 2024-01-15-13.ndjson")
     )));
     assert_eq!(bench.master.feed.buffered_changes(), 0);
     bench.wake()?;
@@ -82,7 +82,7 @@ fn another_writers_file_is_not_taken_for_the_one_that_was_there() -> Result<()> 
     bench.work(Fault::None)?;
     assert!(has_said(&bench.said(), |notice| matches!(
         notice,
-        Notice::Reloading(why) if why.contains("another writer has moved 2024-01-15-14.ndjson on")
+        Notice::Reloading(why) if why.contains("another writer has appended to 2024-01-15-14.ndjson")
     )));
     finish(bench)
 }
