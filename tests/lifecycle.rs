@@ -57,13 +57,44 @@ async fn a_drain_archives_all_that_was_read_and_saves_the_token() {
             (&"drain".into(), &50.into())
         );
         assert_eq!(tokens(&scene.archived("users")), expected);
-        let checkpoint = scene.checkpoint().await.unwrap();
-        let watermark = checkpoint.get_array("collections").unwrap()[0]
-            .as_document()
-            .unwrap();
-        let last = watermark.get_document("last_change").unwrap();
+        let last = scene.last_change().await;
         let token = last.get_document("token").unwrap();
         assert_eq!(token.get_str("_data").unwrap(), expected[49]);
+    }
+}
+
+/// The checkpoint in the form in which silt 0.1 stored that of a feed of one collection.
+async fn store_as_schema_1(scene: &Scene) {
+    let stored = scene.checkpoint().await.unwrap();
+    let last = scene.last_change().await;
+    let update = doc! {
+        "$set": { "last_change": last, "schema": 1 },
+        "$unset": { "collections": "" },
+    };
+    let id = doc! { "_id": stored.get("_id") };
+    let result = scene.checkpoints().update_one(id, update).await.unwrap();
+    assert_eq!(result.modified_count, 1);
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_schema_1_is_resumed_from_and_replaced() {
+    let scene = Scene::new().await;
+    let mut witness = scene.witness("users").await;
+    let mut archived = 0;
+    for round in 0..3_i32 {
+        if round == 1 {
+            store_as_schema_1(&scene).await;
+        }
+        let mut silt = Silt::watching(&scene.settings, &["users"]);
+        archived += 5;
+        insert(&scene.users(), round * 5..round * 5 + 5).await;
+        scene.flush_until(&mut silt, "users", archived).await;
+        silt.drain();
+        let stored = scene.checkpoint().await.unwrap();
+        assert_eq!(stored.get_i32("schema").unwrap(), 2, "{stored}");
+        assert_eq!(stored.get("last_change"), None);
+        let expected = witness.tokens(archived).await;
+        assert_eq!(tokens(&scene.archived("users")), expected);
     }
 }
 
@@ -131,7 +162,7 @@ async fn a_second_signal_exits_at_once_without_moving_a_token() {
     assert!(silt.text().contains("a second signal"), "{}", silt.text());
     let checkpoint = scene.checkpoint().await.unwrap();
     assert!(
-        checkpoint.get_array("collections").unwrap().is_empty(),
+        checkpoint.get_document("collections").unwrap().is_empty(),
         "no token moved"
     );
     std::fs::rename(scene.folder.path().join("away"), scene.lake()).unwrap();
@@ -275,5 +306,5 @@ async fn an_idle_feeds_position_is_saved_at_the_drain() {
         after.is_ok(),
         "a token in place of the starting time: {last}"
     );
-    assert!(last.get_array("collections").unwrap().is_empty());
+    assert!(last.get_document("collections").unwrap().is_empty());
 }

@@ -16,6 +16,7 @@ mod harness;
 mod canary;
 mod check;
 mod checkpoint_conformance;
+mod checkpoint_cost;
 mod command_line;
 mod events;
 mod extjson_corpus;

@@ -109,7 +109,9 @@ impl Checkpoints for LakeCheckpoints {
             Some((there, _)) if there.is_same_save(&record) => return Ok(()),
             _ => return Err(conflict()),
         };
-        let bytes = json::to_document(&record).map_err(|error| CheckpointError::Unreadable {
+        let json = record.to_json();
+        let bytes = json.and_then(|json| json::to_document(&json));
+        let bytes = bytes.map_err(|error| CheckpointError::Unreadable {
             feed: feed.to_string(),
             reason: error.to_string(),
         })?;

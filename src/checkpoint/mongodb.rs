@@ -1,6 +1,8 @@
 //! Checkpoints in a MongoDB collection, one document a feed.
 
+use std::collections::HashMap;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +14,7 @@ use mongodb::options::{
     CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 
-use super::record::{Record, writer_name};
+use super::record::{COLLECTIONS, Record, writer_name};
 use super::{CheckpointError, Checkpoints, FeedId, Probed};
 use crate::source::{Deployment, SourceError, without_command};
 use silt_core::position::{Checkpoint, Stored};
@@ -27,6 +29,84 @@ pub struct MongoCheckpoints {
     request_limit: Duration,
     writer: String,
     lake: Option<String>,
+    known: Known,
+}
+
+/// The documents that are known to be stored, by feed. A save sends only what differs from them: otherwise the marks
+/// of a thousand collections would go through the oplog each time.
+#[derive(Clone, Debug, Default)]
+struct Known(Arc<Mutex<HashMap<String, Document>>>);
+
+impl Known {
+    fn set(&self, id: &str, document: Document) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(id.to_owned(), document);
+    }
+
+    /// The document if it has this revision. It is unknown from now on, until it is set again.
+    fn take(&self, id: &str, revision: u64) -> Option<Document> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_revision = |it: &Document| it.get("revision") == Some(&to_long(revision).into());
+        known.remove(id).filter(has_revision)
+    }
+}
+
+/// A request that replaces a document by another one.
+#[derive(Debug)]
+enum Replacement {
+    Whole(Document),
+    /// What differs from the document that this writer stored.
+    Update {
+        writer: String,
+        update: Document,
+    },
+}
+
+impl Replacement {
+    fn of(known: Option<Document>, document: &Document) -> Self {
+        let writer = known.as_ref().and_then(|it| it.get_str("writer").ok());
+        match (&known, writer.map(ToOwned::to_owned)) {
+            (Some(known), Some(writer)) => Self::Update {
+                writer,
+                update: difference(known, document),
+            },
+            _ => Self::Whole(document.clone()),
+        }
+    }
+}
+
+/// The update that makes the second document out of the first one, watermark by watermark.
+fn difference(from: &Document, to: &Document) -> Document {
+    let (mut set, mut unset) = (Document::new(), Document::new());
+    let mut compare = |prefix: &str, from: &Document, to: &Document| {
+        let is_nested = |name: &str| prefix.is_empty() && name == COLLECTIONS;
+        for (name, value) in to.iter().filter(|(name, _)| !is_nested(name)) {
+            if from.get(name) != Some(value) {
+                set.insert(format!("{prefix}{name}"), value.clone());
+            }
+        }
+        for name in from.keys().filter(|name| !to.contains_key(name)) {
+            unset.insert(format!("{prefix}{name}"), "");
+        }
+    };
+    compare("", from, to);
+    match (from.get(COLLECTIONS), to.get(COLLECTIONS)) {
+        (Some(Bson::Document(from)), Some(Bson::Document(to))) => {
+            compare(&format!("{COLLECTIONS}."), from, to);
+        }
+        (from, Some(to)) if from != Some(to) => {
+            set.insert(COLLECTIONS, to.clone());
+        }
+        _ => {}
+    }
+    let operators = [("$set", set), ("$unset", unset)];
+    // Servers before 5.0 refuse an operator without fields.
+    let operators = operators
+        .into_iter()
+        .filter(|(_, fields)| !fields.is_empty());
+    operators
+        .map(|(name, fields)| (name.to_owned(), fields.into()))
+        .collect()
 }
 
 impl MongoCheckpoints {
@@ -45,6 +125,7 @@ impl MongoCheckpoints {
             request_limit: deployment.request_limit(),
             writer: writer_name(),
             lake: None,
+            known: Known::default(),
         }
     }
 
@@ -57,23 +138,58 @@ impl MongoCheckpoints {
         }
     }
 
-    async fn find(&self, feed: &FeedId) -> Result<Option<Record>, CheckpointError> {
+    async fn find(&self, feed: &FeedId) -> Result<Option<(Record, Document)>, CheckpointError> {
         let id = doc! { "_id": feed.to_string() };
         let Some(mut document) = self.bounded(self.collection.find_one(id)).await? else {
             return Ok(None);
         };
         document.remove("_id");
-        Record::parse(feed, Bson::Document(document).into_relaxed_extjson()).map(Some)
+        let json = Bson::Document(document.clone()).into_relaxed_extjson();
+        Ok(Some((Record::parse(feed, json)?, document)))
     }
 
-    /// Replaces the record that the filter finds. Returns whether there was one.
-    async fn replace(&self, filter: Document, document: Document) -> Result<bool, CheckpointError> {
-        // Schema 1 had the last change in a field of its own.
-        let update = doc! { "$set": document, "$unset": { "last_change": "" } };
-        let result = self
-            .bounded(self.collection.update_one(filter, update))
-            .await?;
+    /// Replaces the feed's document if it has this revision. Returns whether it had.
+    async fn replace(
+        &self,
+        id: &str,
+        revision: u64,
+        replacement: Replacement,
+    ) -> Result<bool, CheckpointError> {
+        let mut filter = doc! { "_id": id, "revision": to_long(revision) };
+        let result = match replacement {
+            Replacement::Whole(document) => {
+                let replacing = self.collection.replace_one(filter, document);
+                self.bounded(replacing).await?
+            }
+            Replacement::Update { writer, update } => {
+                // With the revision, this makes sure that it is the document which the update was made from.
+                filter.insert("writer", writer);
+                let updating = self.collection.update_one(filter, update);
+                self.bounded(updating).await?
+            }
+        };
         Ok(result.matched_count == 1)
+    }
+
+    /// Saves the document in place of this revision. Returns whether that was there.
+    async fn try_save(
+        &self,
+        id: &str,
+        document: &Document,
+        replaces: u64,
+    ) -> Result<bool, CheckpointError> {
+        let known = self.known.take(id, replaces);
+        if replaces > 0 {
+            let replacement = Replacement::of(known, document);
+            return self.replace(id, replaces, replacement).await;
+        }
+        let mut first = doc! { "_id": id };
+        first.extend(document.clone());
+        match self.bounded(self.collection.insert_one(first)).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_duplicate(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn bounded<T>(
@@ -123,7 +239,9 @@ fn to_document(feed: &FeedId, record: &Record) -> Result<Document, CheckpointErr
         feed: feed.to_string(),
         reason: error,
     };
-    let json = serde_json::to_value(record).map_err(|error| unreadable(error.to_string()))?;
+    let json = record
+        .to_json()
+        .map_err(|error| unreadable(error.to_string()))?;
     match Bson::try_from(json).map_err(|error| unreadable(error.to_string()))? {
         Bson::Document(mut document) => {
             // One type for people and filters, whatever its size.
@@ -141,7 +259,11 @@ fn to_long(revision: u64) -> i64 {
 #[async_trait]
 impl Checkpoints for MongoCheckpoints {
     async fn load(&self, feed: &FeedId) -> Result<Option<Stored>, CheckpointError> {
-        Ok(self.find(feed).await?.map(Record::into_stored))
+        let Some((record, document)) = self.find(feed).await? else {
+            return Ok(None);
+        };
+        self.known.set(&feed.to_string(), document);
+        Ok(Some(record.into_stored()))
     }
 
     async fn list(&self) -> Result<Vec<(FeedId, Stored)>, CheckpointError> {
@@ -171,25 +293,16 @@ impl Checkpoints for MongoCheckpoints {
         let record = Record::new(&self.writer, self.lake.as_deref(), checkpoint, replaces + 1);
         let document = to_document(feed, &record)?;
         let id = feed.to_string();
-        if replaces == 0 {
-            let mut first = doc! { "_id": &id };
-            first.extend(document.clone());
-            match self.bounded(self.collection.insert_one(first)).await {
-                Ok(_) => return Ok(()),
-                Err(error) if is_duplicate(&error) => {}
-                Err(error) => return Err(error),
-            }
-        } else {
-            let filter = doc! { "_id": &id, "revision": to_long(replaces) };
-            if self.replace(filter, document.clone()).await? {
-                return Ok(());
+        let is_saved = self.try_save(&id, &document, replaces).await?;
+        if !is_saved {
+            // Perhaps an earlier attempt of the same save succeeded and its answer was lost.
+            match self.find(feed).await? {
+                Some((there, _)) if there.is_same_save(&record) => {}
+                _ => return Err(CheckpointError::Conflict { feed: id }),
             }
         }
-        // Perhaps an earlier try of the same save got through and its answer did not.
-        match self.find(feed).await? {
-            Some(there) if there.is_same_save(&record) => Ok(()),
-            _ => Err(CheckpointError::Conflict { feed: id }),
-        }
+        self.known.set(&id, document);
+        Ok(())
     }
 
     async fn probe(&self) -> Result<Probed, CheckpointError> {

@@ -19,7 +19,7 @@ use crate::settings::{
 };
 use silt_core::file::format::FileFormat;
 use silt_core::file::gzip::GzipLevel;
-use silt_core::limits::{HOLD_LIMIT_CHANGES, Limits};
+use silt_core::limits::Limits;
 use silt_core::machine::{OnHistoryLost, OnLargeEvent, StartAt};
 use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
@@ -268,7 +268,7 @@ fn limits(values: &mut Values, buffer_limit_bytes: Option<u64>) -> Option<Limits
         retry_attempts: retry_attempts?,
         retry_delay_ms: retry_delay_ms?,
         idle_checkpoint_ms: idle_checkpoint_seconds?.saturating_mul(1000),
-        hold_limit_changes: HOLD_LIMIT_CHANGES,
+        ..Limits::default()
     })
 }
 

@@ -54,12 +54,7 @@ async fn a_damaged_one_and_one_of_another_database_fail() {
 #[tokio::test]
 async fn one_that_is_older_than_the_checkpoint_fails_and_none_is_fine() {
     for scene in archived().await {
-        let known = scene.checkpoint().await.unwrap();
-        let mut last_change = known.get_array("collections").unwrap()[0]
-            .as_document()
-            .and_then(|watermark| watermark.get_document("last_change").ok())
-            .unwrap()
-            .clone();
+        let mut last_change = scene.last_change().await;
         last_change.insert("token", doc! { "_data": "8299" });
         last_change.insert(
             "cluster_time",
@@ -72,7 +67,7 @@ async fn one_that_is_older_than_the_checkpoint_fails_and_none_is_fine() {
             .checkpoints()
             .update_one(
                 doc! {},
-                doc! { "$set": { "collections.0.last_change": last_change } },
+                doc! { "$set": { format!("collections.{}.last_change", scene.watermark_name()): last_change } },
             )
             .await
             .unwrap();

@@ -109,9 +109,9 @@ async fn what_replaces_a_collection_is_archived_with_it_and_leaves_nothing_else(
         .await
         .unwrap()
         .unwrap();
-    let marks = checkpoint.get_array("collections").unwrap();
+    let marks = checkpoint.get_document("collections").unwrap();
     let marks: BTreeSet<&str> = marks
-        .iter()
+        .values()
         .map(|mark| mark.as_document().unwrap().get_str("collection").unwrap())
         .collect();
     assert_eq!(marks, expected.keys().map(String::as_str).collect());

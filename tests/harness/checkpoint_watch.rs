@@ -181,8 +181,8 @@ fn place<'a>(document: &'a mut Document, path: &'a str) -> (&'a mut Document, &'
 impl Seen {
     /// That of the collection, if a change of it is known.
     fn watermark(&self) -> Option<&Document> {
-        let all = self.checkpoint.get_array("collections").unwrap();
-        all.first().map(|it| it.as_document().unwrap())
+        let all = self.checkpoint.get_document("collections").unwrap();
+        all.values().next().map(|it| it.as_document().unwrap())
     }
 
     /// Whether the last change is after the position.

@@ -169,6 +169,19 @@ impl Scene {
             .unwrap()
     }
 
+    /// The last change of the collection that the checkpoint in MongoDB knows of.
+    pub async fn last_change(&self) -> Document {
+        let checkpoint = self.checkpoint().await.unwrap();
+        let watermarks = checkpoint.get_document("collections").unwrap();
+        let watermark = watermarks.get_document(self.watermark_name()).unwrap();
+        watermark.get_document("last_change").unwrap().clone()
+    }
+
+    /// The field of the collection's watermark.
+    pub fn watermark_name(&self) -> String {
+        format!("{}:users", self.database.name())
+    }
+
     /// The length of a collection's files in Azurite.
     pub async fn len_on_azurite(&self, collection: &str) -> u64 {
         let files = self.azurite().list(collection).await.unwrap();
@@ -188,7 +201,8 @@ impl Scene {
     /// The last change that the checkpoint in Azurite knows of.
     pub async fn checkpointed_on_azurite(&self) -> Option<String> {
         let checkpoint = self.checkpoint_on_azurite().await?;
-        let token = checkpoint["collections"][0]["last_change"]["token"]["_data"].as_str();
+        let watermark = checkpoint["collections"].as_object()?.values().next()?;
+        let token = watermark["last_change"]["token"]["_data"].as_str();
         token.map(str::to_owned)
     }
 

@@ -299,6 +299,12 @@ impl Checkpoint {
         })
     }
 
+    /// Puts the watermarks into the order of their names.
+    pub fn sort_collections(&mut self) {
+        let name = |it: &Watermark| (it.database.clone(), it.collection.clone());
+        self.collections.sort_by_cached_key(name);
+    }
+
     /// Drops the watermarks of files in other folders.
     pub fn keep_watermarks_in(&mut self, layout: Layout) {
         let mut watermarks = std::mem::take(&mut self.collections);

@@ -33,7 +33,11 @@ impl Feed {
 
     /// Notes that all changes are dropped that the feed holds.
     pub(super) fn note_all_dropped(&mut self) {
-        let waiting = self.stream.waiting.as_ref().and_then(StreamPoint::after_last);
+        let waiting = self
+            .stream
+            .waiting
+            .as_ref()
+            .and_then(StreamPoint::after_last);
         let until = waiting.unwrap_or_else(|| self.progress.read().clone());
         self.note_dropped(self.buffered_changes(), until);
     }

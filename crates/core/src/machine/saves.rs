@@ -100,7 +100,7 @@ impl Feed {
             position: safe.position.clone(),
             read_until: safe.read_until,
             folder: self.config.only_namespace().map(Namespace::folder),
-            collections: self.watermarks(),
+            collections: self.watermarks_to_save(),
             stream_hash: self.config.stream_hash.clone(),
             restarted_at: self.saves.restarted_at,
             refiltered_at: self.saves.refiltered_at,
@@ -129,7 +129,21 @@ impl Feed {
         let lanes = self.lanes.iter().filter(|lane| lane.is_tail_known());
         let of_lanes = lanes.filter_map(|lane| self.watermark(lane));
         let newest: BTreeMap<_, _> = known.chain(of_lanes).map(key).collect();
-        within_limit(newest.into_values().collect())
+        newest.into_values().collect()
+    }
+
+    /// The watermarks that a checkpoint needs.
+    fn watermarks_to_save(&self) -> Vec<Watermark> {
+        let mut watermarks = self.watermarks();
+        if watermarks.len() > self.config.limits.watermarks_max {
+            // Without a watermark, a tail is judged by its time. That is exact if it is before `read_until`. A gap's
+            // record names the newest change.
+            let time = |it: &Watermark| Some(it.last_change.cluster_time);
+            let newest = watermarks.iter().filter_map(time).max();
+            let since = self.progress.safe().read_until.min(newest);
+            watermarks.retain(|it| time(it) >= since);
+        }
+        within_limit(watermarks)
     }
 
     /// Whether the store lacks something that could be saved.

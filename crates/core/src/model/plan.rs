@@ -186,17 +186,21 @@ fn limits() -> impl Strategy<Value = Limits> {
         1_u32..9,
         1_u32..4,
         hold,
+        0_usize..4,
     )
         .prop_map(
-            |(batch_size, batch_limit, file_limit, file_commits, attempts, hold)| Limits {
-                batch_size_changes: batch_size,
-                batch_limit_bytes: batch_limit,
-                file_limit_bytes: file_limit,
-                file_limit_commits: file_commits,
-                retry_attempts: attempts,
-                retry_delay_ms: 1000,
-                idle_checkpoint_ms: 60_000,
-                hold_limit_changes: hold,
+            |(batch_size, batch_limit, file_limit, file_commits, attempts, hold, watermarks)| {
+                Limits {
+                    batch_size_changes: batch_size,
+                    batch_limit_bytes: batch_limit,
+                    file_limit_bytes: file_limit,
+                    file_limit_commits: file_commits,
+                    retry_attempts: attempts,
+                    retry_delay_ms: 1000,
+                    idle_checkpoint_ms: 60_000,
+                    hold_limit_changes: hold,
+                    watermarks_max: watermarks,
+                }
             },
         )
 }
