@@ -63,9 +63,9 @@ enum Replacement {
 }
 
 impl Replacement {
-    fn of(known: Option<Document>, document: &Document) -> Self {
-        let writer = known.as_ref().and_then(|it| it.get_str("writer").ok());
-        match (&known, writer.map(ToOwned::to_owned)) {
+    fn of(known: Option<&Document>, document: &Document) -> Self {
+        let writer = known.and_then(|it| it.get_str("writer").ok());
+        match (known, writer.map(ToOwned::to_owned)) {
             (Some(known), Some(writer)) => Self::Update {
                 writer,
                 update: difference(known, document),
@@ -180,7 +180,7 @@ impl MongoCheckpoints {
     ) -> Result<bool, CheckpointError> {
         let known = self.known.take(id, replaces);
         if replaces > 0 {
-            let replacement = Replacement::of(known, document);
+            let replacement = Replacement::of(known.as_ref(), document);
             return self.replace(id, replaces, replacement).await;
         }
         let mut first = doc! { "_id": id };
