@@ -225,7 +225,7 @@ fn classify(error: Error) -> CheckpointError {
 }
 
 fn is_duplicate(error: &CheckpointError) -> bool {
-    let CheckpointError::Deployment(SourceError::Passing { source, .. }) = error else {
+    let CheckpointError::Deployment(SourceError::Rejected { source, .. }) = error else {
         return false;
     };
     matches!(

@@ -127,7 +127,7 @@ async fn a_pipeline_that_the_server_cannot_do_is_named() {
         .map(|(stage, _)| with(|options| options.pipeline = vec![stage.clone()]));
     let failures = failures(&mongod, cases.collect()).await;
     for (failure, (_, words)) in failures.iter().zip(&stages) {
-        is_halt(failure, &["Mend PIPELINE", words]);
+        is_halt(failure, &["Fix PIPELINE", words]);
     }
 }
 

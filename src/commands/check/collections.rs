@@ -104,7 +104,7 @@ const NO_ANSWER: &str = "the deployment gives no answer";
 pub(super) fn unreachable(tried: &Result<(), SourceError>) -> Option<&'static str> {
     let is_gone = matches!(
         tried,
-        Err(SourceError::Unanswered { .. } | SourceError::Passing { .. })
+        Err(SourceError::Unanswered { .. } | SourceError::Transient { .. })
     );
     is_gone.then_some(NO_ANSWER)
 }

@@ -314,7 +314,7 @@ fn no_login(address: &Address, greeting: &Greeting, error: &SourceError) -> Row 
             Row::failure("login", message)
                 .mended_by("the server asks for a login: mongodb://USER:PASSWORD@… in MONGODB_URI")
         }
-        SourceError::Passing { .. } | SourceError::Unanswered { .. }
+        SourceError::Transient { .. } | SourceError::Unanswered { .. }
             if !greeting.members.is_empty() && !address.is_direct() =>
         {
             row.mended_by(format!(
