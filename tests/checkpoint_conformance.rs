@@ -5,6 +5,7 @@ use std::sync::Arc;
 use silt::checkpoint::{
     CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints, Probed,
 };
+use silt::lake::LakePath;
 use silt_core::position::{
     Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored, Watermark,
 };
@@ -109,6 +110,53 @@ async fn what_is_saved_comes_back() {
         }
         assert_eq!(reader.load(&self::feed("other")).await.unwrap(), None);
     }
+}
+
+/// The name of a file has room for fewer bytes than MongoDB has for a namespace.
+#[tokio::test]
+async fn feeds_with_long_names_are_kept_apart() {
+    for store in Store::all() {
+        let store = store.open().await;
+        let feeds = ["a", "b"].map(|end| feed(&("x/".repeat(110) + end)));
+        for (number, feed) in (1..).zip(&feeds) {
+            store.save(feed, &checkpoint(number), 0).await.unwrap();
+            store.save(feed, &checkpoint(number), 1).await.unwrap();
+        }
+        let mut listed: Vec<_> = store.list().await.unwrap();
+        listed.sort_by_key(|(feed, _)| feed.to_string());
+        assert_eq!(listed.len(), 2);
+        for ((number, feed), (listed_feed, listed)) in (1..).zip(&feeds).zip(listed) {
+            let stored = store.load(feed).await.unwrap().unwrap();
+            assert_eq!((&listed_feed, &listed), (feed, &stored));
+            assert_eq!(
+                (&stored.checkpoint, stored.revision),
+                (&checkpoint(number), 2)
+            );
+        }
+    }
+}
+
+/// Earlier versions wrote any name in full, for which Azure has room.
+#[tokio::test]
+async fn a_checkpoint_under_a_long_name_is_continued() {
+    let place = Place::all()
+        .into_iter()
+        .find(|place| matches!(place, Place::Azurite { .. }));
+    let lake = place.unwrap().prepared().await;
+    let store = LakeCheckpoints::new(Arc::clone(&lake));
+    let (short, long) = (feed("users"), feed(&"x".repeat(240)));
+    store.save(&short, &checkpoint(7), 0).await.unwrap();
+    let path = |feed: &FeedId| LakePath {
+        folder: "_silt/checkpoints".to_owned(),
+        name: format!("{feed}.json"),
+    };
+    let record = lake.get(&path(&short)).await.unwrap().unwrap();
+    lake.put(&path(&long), None, record.bytes).await.unwrap();
+    store.save(&long, &checkpoint(8), 1).await.unwrap();
+    let stored = store.load(&long).await.unwrap().unwrap();
+    assert_eq!((stored.checkpoint, stored.revision), (checkpoint(8), 2));
+    assert_eq!(lake.list("_silt/checkpoints").await.unwrap().len(), 2);
+    assert_eq!(store.list().await.unwrap().len(), 2);
 }
 
 #[tokio::test]

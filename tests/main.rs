@@ -25,6 +25,7 @@ mod flushes;
 mod http;
 mod lake_conformance;
 mod lifecycle;
+mod long_names;
 mod ls;
 mod misspelled;
 mod options;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
+use serde::{Deserialize, Serialize};
 
 use super::record::{Record, writer_name};
 use super::{CheckpointError, Checkpoints, FeedId, Probed};
@@ -36,13 +37,18 @@ impl LakeCheckpoints {
         }
     }
 
-    async fn find(&self, feed: &FeedId) -> Result<Option<(Record, Version)>, CheckpointError> {
-        let object = self
-            .lake
-            .get(&path(feed))
-            .await
-            .map_err(CheckpointError::Lake)?;
-        let Some(object) = object else {
+    async fn find(&self, feed: &FeedId) -> Result<Option<Found>, CheckpointError> {
+        let mut path = path(feed);
+        let mut object = self.lake.get(&path).await;
+        if let (Ok(None), Some(former)) = (&object, former_path(feed)) {
+            object = match self.lake.get(&former).await {
+                // This lake never had it.
+                Err(LakeError::Unnameable { .. }) => Ok(None),
+                found => found,
+            };
+            path = former;
+        }
+        let Some(object) = object.map_err(CheckpointError::Lake)? else {
             return Ok(None);
         };
         let json =
@@ -50,18 +56,69 @@ impl LakeCheckpoints {
                 feed: feed.to_string(),
                 reason: error.to_string(),
             })?;
-        Ok(Some((Record::parse(feed, json)?, object.version)))
+        Ok(Some(Found {
+            record: Record::parse(feed, json)?,
+            path,
+            version: object.version,
+        }))
+    }
+
+    /// The feed of a file, which itself says so if its name is shortened.
+    async fn feed(&self, path: &LakePath) -> Result<Option<FeedId>, LakeError> {
+        let Some(stem) = path.name.strip_suffix(SUFFIX) else {
+            return Ok(None);
+        };
+        if !names::is_shortened(stem) {
+            return Ok(names::decode(stem).as_deref().and_then(FeedId::parse));
+        }
+        let object = self.lake.get(path).await?;
+        let name = object.and_then(|object| serde_json::from_slice::<Name>(&object.bytes).ok());
+        Ok(name.and_then(|name| FeedId::parse(&name.feed)))
     }
 }
+
+/// A checkpoint in the lake.
+struct Found {
+    record: Record,
+    path: LakePath,
+    version: Version,
+}
+
+/// A record with the name of its feed, which the name of the file may not tell.
+#[derive(Serialize)]
+struct Named {
+    feed: String,
+    #[serde(flatten)]
+    record: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Name {
+    feed: String,
+}
+
+const SUFFIX: &str = ".json";
+/// The longest name without the suffix that a local lake can write: it adds `.`, `.`, 16 digits and `.new` to the
+/// name of the file for the time of writing.
+const STEM_MAX_BYTES: usize = names::COMPONENT_MAX_BYTES - SUFFIX.len() - 22;
 
 fn folder() -> String {
     format!("{}/checkpoints", names::OWN_FOLDER)
 }
 
 fn path(feed: &FeedId) -> LakePath {
+    named(&names::encode_within(&feed.to_string(), STEM_MAX_BYTES))
+}
+
+/// Where versions of silt that didn't shorten names have put it, if that was elsewhere. It stays there.
+fn former_path(feed: &FeedId) -> Option<LakePath> {
+    names::former(&feed.to_string(), STEM_MAX_BYTES).map(|stem| named(&stem))
+}
+
+fn named(stem: &str) -> LakePath {
     LakePath {
         folder: folder(),
-        name: format!("{}.json", names::encode(&feed.to_string())),
+        name: format!("{stem}{SUFFIX}"),
     }
 }
 
@@ -71,17 +128,17 @@ impl Checkpoints for LakeCheckpoints {
         Ok(self
             .find(feed)
             .await?
-            .map(|(record, _)| record.into_stored()))
+            .map(|found| found.record.into_stored()))
     }
 
     async fn list(&self) -> Result<Vec<(FeedId, Stored)>, CheckpointError> {
         let files = self.lake.list(&folder()).await;
         let files = files.map_err(CheckpointError::Lake)?.into_iter();
-        let feeds = files.filter_map(|file| {
-            let name = file.path.name.strip_suffix(".json").and_then(names::decode);
-            name.as_deref().and_then(FeedId::parse)
-        });
-        let loads = feeds.map(async |feed| {
+        let loads = files.map(async |file| {
+            let feed = self.feed(&file.path).await.map_err(CheckpointError::Lake)?;
+            let Some(feed) = feed else {
+                return Ok(None);
+            };
             let stored = self.load(&feed).await?;
             Ok(stored.map(|stored| (feed, stored)))
         });
@@ -102,20 +159,22 @@ impl Checkpoints for LakeCheckpoints {
             self.lake.sweep(&folder()).await;
         }
         let record = Record::new(&self.writer, None, checkpoint, replaces + 1);
-        let base = match self.find(feed).await? {
-            None if replaces == 0 => None,
-            Some((there, version)) if there.revision == replaces => Some(version),
+        let (path, base) = match self.find(feed).await? {
+            None if replaces == 0 => (path(feed), None),
+            Some(found) if found.record.revision == replaces => (found.path, Some(found.version)),
             // An earlier try got through and its answer did not.
-            Some((there, _)) if there.is_same_save(&record) => return Ok(()),
+            Some(found) if found.record.is_same_save(&record) => return Ok(()),
             _ => return Err(conflict()),
         };
-        let json = record.to_json();
-        let bytes = json.and_then(|json| json::to_document(&json));
-        let bytes = bytes.map_err(|error| CheckpointError::Unreadable {
+        let named = record.to_json().and_then(|record| {
+            let feed = feed.to_string();
+            json::to_document(&Named { feed, record })
+        });
+        let bytes = named.map_err(|error| CheckpointError::Unreadable {
             feed: feed.to_string(),
             reason: error.to_string(),
         })?;
-        match self.lake.put(&path(feed), base.as_ref(), bytes).await {
+        match self.lake.put(&path, base.as_ref(), bytes).await {
             Ok(_) => Ok(()),
             Err(LakeError::Stale { .. }) => Err(conflict()),
             Err(error) => Err(CheckpointError::Lake(error)),

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use silt_core::failure::{Disposition, Failure};
 use silt_core::file::damage::Damage;
 
@@ -98,6 +99,17 @@ pub enum LakeError {
         /// The lock file.
         path: String,
     },
+    /// The lake takes no file of this name or path, however often it is tried.
+    #[error(
+        "{path}: {reason}: the lake can't hold a file of this name; exclude the collection (`!name` in \
+         MONGODB_COLLECTIONS), or use a lake with a shorter path (LAKE_URL)"
+    )]
+    Unnameable {
+        /// The file or folder.
+        path: String,
+        /// The lake's message.
+        reason: String,
+    },
     /// The file system failed.
     #[error("{path}: {source}; {remedy}")]
     Io {
@@ -131,6 +143,7 @@ impl LakeError {
             | Self::Forbidden { .. }
             | Self::Blocked { .. }
             | Self::Damaged { .. }
+            | Self::Unnameable { .. }
             | Self::Refused { .. } => Disposition::Halt,
             Self::Unavailable { after_ms, .. } => Disposition::Retry {
                 after_ms: *after_ms,
@@ -156,6 +169,7 @@ impl LakeError {
             Self::TimedOut { .. } => "lake_timed_out",
             Self::Full { .. } => "lake_full",
             Self::Locked { .. } => "lake_locked",
+            Self::Unnameable { .. } => "lake_unnameable",
             Self::Io { .. } => "lake_io",
             Self::Refused { .. } => "lake_refused",
         }
@@ -173,6 +187,10 @@ impl LakeError {
 
     fn sorted(path: &std::path::Path, source: io::Error, remedy: &'static str) -> Self {
         let path = path.display().to_string();
+        if is_of_name(&source) {
+            let reason = source.to_string();
+            return Self::Unnameable { path, reason };
+        }
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -189,6 +207,15 @@ impl LakeError {
             },
         }
     }
+}
+
+/// Whether the file system refuses a name: it is too long, or has a character that the file system hasn't (`EILSEQ`,
+/// or `EINVAL` as FAT and network file systems answer).
+fn is_of_name(source: &io::Error) -> bool {
+    matches!(
+        source.kind(),
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput
+    ) || source.raw_os_error() == Some(Errno::ILSEQ.raw_os_error())
 }
 
 fn remedy_of(kind: io::ErrorKind) -> &'static str {
@@ -209,6 +236,34 @@ impl From<&LakeError> for Failure {
             disposition: error.disposition(),
             cause: error.cause(),
             message: format!("lake: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_the_file_system_refuses_is_not_tried_again() {
+        let path = std::path::Path::new("/lake/a");
+        for (errno, is_tried) in [
+            (Errno::NAMETOOLONG, false),
+            (Errno::INVAL, false),
+            (Errno::ILSEQ, false),
+            (Errno::IO, true),
+            (Errno::NOTDIR, true),
+        ] {
+            for sort in [LakeError::from_write, LakeError::from_read] {
+                let error = sort(path, errno.into());
+                let expected = if is_tried {
+                    Disposition::RETRY
+                } else {
+                    Disposition::Halt
+                };
+                assert_eq!(error.disposition(), expected, "{error}");
+                assert_eq!(error.to_string().contains("`!name`"), !is_tried, "{error}");
+            }
         }
     }
 }

@@ -58,6 +58,10 @@ pub trait Lake: Send + Sync + fmt::Debug {
     /// [`Walked::Unreadable`]; if the folder itself can't be read, the stream ends with an error.
     fn walk<'a>(&'a self, folder: &str) -> BoxStream<'a, Result<Walked, LakeError>>;
 
+    /// Fails with [`LakeError::Unnameable`] if the path of a file is longer than the lake can hold. Nothing is
+    /// written.
+    async fn expect_holds(&self, path: &LakePath) -> Result<(), LakeError>;
+
     /// The state of a file, or `None` if it doesn't exist.
     async fn open(&self, path: &LakePath) -> Result<Option<FileState>, LakeError>;
 

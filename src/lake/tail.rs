@@ -1,6 +1,6 @@
 //! Finds a collection's newest hour file and reads its last change: the tail.
 
-use super::{FileState, Lake, LakeError, LakePath, Segments, Version};
+use super::{FileInfo, FileState, Lake, LakeError, LakePath, Segments, Version};
 use silt_core::file::damage::Damage;
 use silt_core::file::hour_file::{HourFile, HourFileName};
 use silt_core::file::hour_file_scan::HourFileScan;
@@ -10,6 +10,9 @@ use silt_core::namespace::Namespace;
 
 /// How often a file that is replaced while it is read is read again.
 const ATTEMPTS_MAX: u32 = 5;
+
+/// A name of an hour file that no other is longer than.
+const LONGEST_NAME: &str = "2024-01-15-14.part4294967295.ndjson.gz";
 
 /// Commits of a file that can take no more, whatever the limit.
 const FULL: u32 = u32::MAX;
@@ -23,6 +26,15 @@ pub fn path(origin: &Namespace, name: HourFileName) -> LakePath {
     }
 }
 
+/// The longest path of a file in a collection's folder, but for its snapshots.
+#[must_use]
+pub fn longest_path(origin: &Namespace) -> LakePath {
+    LakePath {
+        folder: origin.folder(),
+        name: LONGEST_NAME.to_owned(),
+    }
+}
+
 /// Reads a collection's newest hour file, and the version to append to it. Changes nothing: a writer calls
 /// [`Lake::sweep`] first.
 ///
@@ -33,12 +45,10 @@ pub async fn load(
     lake: &dyn Lake,
     origin: &Namespace,
 ) -> Result<Option<(HourFile, Version)>, LakeError> {
-    let folder = origin.folder();
     for _ in 0..ATTEMPTS_MAX {
-        let Some(name) = newest_name(lake, &folder).await? else {
+        let Some((path, name)) = newest(lake, origin).await? else {
             return Ok(None);
         };
-        let path = path(origin, name);
         // It may have been removed or replaced since it was listed.
         let Some(state) = lake.open(&path).await? else {
             continue;
@@ -46,19 +56,48 @@ pub async fn load(
         match scan(lake, origin, name, &path, &state).await {
             Ok(mut file) => {
                 file.commits = commits(&state, file.extent()).unwrap_or(file.commits);
+                if path.folder != origin.folder() {
+                    // The next changes go to the next part, in the folder as it is named now.
+                    file.commits = FULL;
+                }
                 return Ok(Some((file, state.version)));
             }
             Err(LakeError::Stale { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Err(LakeError::Stale { path: folder })
+    let path = origin.folder();
+    Err(LakeError::Stale { path })
 }
 
-async fn newest_name(lake: &dyn Lake, folder: &str) -> Result<Option<HourFileName>, LakeError> {
-    let files = lake.list(folder).await?;
-    let names = files.iter().filter_map(|file| file.path.name.parse().ok());
-    Ok(names.max_by_key(HourFileName::age_key))
+async fn newest(
+    lake: &dyn Lake,
+    origin: &Namespace,
+) -> Result<Option<(LakePath, HourFileName)>, LakeError> {
+    let files = files(lake, origin).await?.into_iter();
+    let named = files.filter_map(|file| {
+        let name: HourFileName = file.path.name.parse().ok()?;
+        Some((file.path, name))
+    });
+    Ok(named.max_by_key(|(_, name)| name.age_key()))
+}
+
+/// The files in a collection's folder, and in the one that it had before long names were shortened.
+///
+/// # Errors
+///
+/// The lake's.
+pub(crate) async fn files(lake: &dyn Lake, origin: &Namespace) -> Result<Vec<FileInfo>, LakeError> {
+    let mut files = lake.list(&origin.folder()).await?;
+    if let Some(former) = origin.former_folder() {
+        match lake.list(&former).await {
+            Ok(found) => files.extend(found),
+            // This lake never had it.
+            Err(LakeError::Unnameable { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
 }
 
 async fn scan(

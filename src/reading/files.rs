@@ -2,14 +2,14 @@
 
 use std::ops::RangeBounds;
 
-use crate::lake::{Lake, LakeError};
+use crate::lake::{Lake, LakeError, LakePath, tail};
 use silt_core::file::damage::Damage;
 use silt_core::file::hour_file::{Hour, HourFileName};
 use silt_core::namespace::Namespace;
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::part::PartName;
 
-/// A collection's hour files of these hours, oldest first.
+/// The paths and names of a collection's hour files of these hours, oldest first.
 ///
 /// # Errors
 ///
@@ -18,34 +18,34 @@ pub async fn hour_files(
     lake: &dyn Lake,
     namespace: &Namespace,
     hours: impl RangeBounds<Hour>,
-) -> Result<Vec<HourFileName>, LakeError> {
-    let folder = namespace.folder();
-    let files = lake.list(&folder).await?;
-    let names = files
-        .iter()
-        .filter_map(|file| file.path.name.parse::<HourFileName>().ok());
-    let mut names: Vec<_> = names.filter(|name| hours.contains(&name.hour)).collect();
-    names.sort_by_key(HourFileName::age_key);
+) -> Result<Vec<(LakePath, HourFileName)>, LakeError> {
+    let files = tail::files(lake, namespace).await?.into_iter();
+    let named = files.filter_map(|file| {
+        let name: HourFileName = file.path.name.parse().ok()?;
+        hours.contains(&name.hour).then_some((file.path, name))
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort_by_key(|(_, name)| name.age_key());
     let mut expected = None;
-    for name in &names {
+    for (path, name) in &named {
         let (hour, part) = expected.unwrap_or((name.hour, 1));
         let part = if name.hour == hour { part } else { 1 };
         if name.part != part {
-            return Err(misnumbered(&folder, name, part));
+            return Err(misnumbered(path, name, part));
         }
         expected = Some((name.hour, part.saturating_add(1)));
     }
-    Ok(names)
+    Ok(named)
 }
 
-fn misnumbered(folder: &str, name: &HourFileName, expected: u32) -> LakeError {
+fn misnumbered(path: &LakePath, name: &HourFileName, expected: u32) -> LakeError {
     let what = if name.part < expected {
         "another file has the same hour and part"
     } else {
         "the part before it is missing"
     };
     LakeError::Damaged {
-        path: format!("{folder}/{name}"),
+        path: path.to_string(),
         damage: Damage::Broken(what.to_owned()),
     }
 }

@@ -67,13 +67,9 @@ impl<'a> Reader<'a> {
             bound => bound,
         };
         let hours = (included(hours.0), included(hours.1));
-        let folder = namespace.folder();
-        let names = files::hour_files(lake, &namespace, hours).await?;
-        let planned = names.into_iter().map(|name| Planned {
-            path: LakePath {
-                folder: folder.clone(),
-                name: name.to_string(),
-            },
+        let files = files::hour_files(lake, &namespace, hours).await?;
+        let planned = files.into_iter().map(|(path, name)| Planned {
+            path,
             format: name.format,
             is_trimmed: !(range.contains(&name.hour.first_cluster_time())
                 && range.contains(&name.hour.last_cluster_time())),

@@ -64,6 +64,10 @@ impl Lake for Unsure {
         self.lake.sweep(folder).await;
     }
 
+    async fn expect_holds(&self, path: &LakePath) -> Result<()> {
+        self.lake.expect_holds(path).await
+    }
+
     async fn open(&self, path: &LakePath) -> Result<Option<FileState>> {
         self.lake.open(path).await
     }

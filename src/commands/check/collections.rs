@@ -233,7 +233,12 @@ impl Feed<'_> {
         let Some(lake) = self.lake else {
             return (Row::skipped(&what, "the lake can't be used"), None);
         };
-        let seen = async { Ok(lake::tail::load(lake.as_ref(), self.origin).await) };
+        let seen = async {
+            lake.expect_holds(&lake::tail::longest_path(self.origin))
+                .await?;
+            lake::tail::load(lake.as_ref(), self.origin).await
+        };
+        let seen = async { Ok(seen.await) };
         let tail = match in_time(ROW_LIMIT, seen).await {
             Ok(Ok(tail)) => tail.map(|(file, _)| file),
             Ok(Err(error)) => return (super::lake::failure(&what, &error), None),

@@ -66,7 +66,8 @@ impl Shared<'_> {
         match self.databases().await {
             Ok(databases) => {
                 let found = self.find(&databases, table).await;
-                self.rows(found).into_iter().for_each(add);
+                let unnameable = self.unnameable(&found).await;
+                self.rows(found).into_iter().chain(unnameable).for_each(add);
             }
             Err(error) => {
                 let row = Row::warning("list", words::of_source(&error));
@@ -269,6 +270,20 @@ impl Shared<'_> {
             rows.push(Row::good("passed over", some_of(&each)));
         }
         rows.extend(self.images(&found.carried));
+        rows
+    }
+
+    /// The collections of which the lake can't hold a file.
+    async fn unnameable(&self, found: &Found) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let Some(lake) = self.lake else {
+            return rows;
+        };
+        for (origin, _) in &found.carried {
+            if let Err(error) = lake.expect_holds(&lake::tail::longest_path(origin)).await {
+                rows.push(super::lake::failure(&origin.name(), &error));
+            }
+        }
         rows
     }
 

@@ -9,7 +9,9 @@ mod snapshots;
 mod subject;
 mod table;
 mod tally;
+mod true_names;
 
+use futures::future;
 use futures::stream::{self, BoxStream, StreamExt as _};
 
 use super::Report;
@@ -18,9 +20,9 @@ use crate::edges;
 use crate::lake::{Lake, LakeError, Walked};
 use crate::settings::{LakeSettings, ListSettings};
 use look::Seen;
-use silt_core::namespace::names;
-use subject::Subject;
+use silt_core::namespace::{Layout, Namespace};
 use tally::Tally;
+use true_names::TrueNames;
 
 /// Requests at once.
 const LOOKS_MAX: usize = 12;
@@ -64,7 +66,11 @@ async fn look_through(
         [] => vec![String::new()],
         names => names.iter().flat_map(|name| folders(name)).collect(),
     };
-    let walked = stream::iter(&roots).flat_map(|folder| lake.walk(folder));
+    // A folder that the lake can't hold has no files.
+    let is_held = |walked: &Result<Walked, LakeError>| {
+        future::ready(!matches!(walked, Err(LakeError::Unnameable { .. })))
+    };
+    let walked = stream::iter(&roots).flat_map(|folder| lake.walk(folder).filter(is_held));
     let counts_lines = list.counts_lines;
     read(
         lake.as_ref(),
@@ -80,18 +86,17 @@ async fn look_through(
 
 /// Where what has this name may be: a collection, or a database, or the one in the other.
 fn folders(name: &str) -> Vec<String> {
-    let mut folders = vec![names::encode(name)];
+    let mut origins = vec![Namespace::new("", name)];
     if let Some((database, collection)) = name.split_once('.')
         && !database.is_empty()
         && !collection.is_empty()
     {
-        folders.push(format!(
-            "{}/{}",
-            names::encode(database),
-            names::encode(collection)
-        ));
+        let layout = Layout::DatabaseAndCollection;
+        origins.push(Namespace::with_layout(database, collection, layout));
     }
-    folders
+    let former = origins.iter().filter_map(Namespace::former_folder);
+    let folders = origins.iter().map(Namespace::folder);
+    folders.chain(former).collect()
 }
 
 async fn read(
@@ -101,16 +106,20 @@ async fn read(
     tally: &mut Tally,
     screen: Screen<'_>,
 ) -> Result<(), LakeError> {
+    let names = &TrueNames::new(lake);
     let looks = walked.map(|walked| async move {
         let file = match walked? {
             Walked::File(file) => file,
             Walked::Unreadable(folder) => return Ok(Seen::Unreadable(folder)),
         };
-        match subject::subject(&file) {
-            Some(Subject::Own) => Ok(Seen::Own),
-            None => Ok(Seen::Other),
-            Some(subject) => look::look(lake, file, subject, counts_lines).await,
+        let Some(mut subject) = subject::subject(&file) else {
+            return Ok(Seen::Other);
+        };
+        match subject.whose_mut() {
+            Some(whose) => names.resolve(whose).await?,
+            None => return Ok(Seen::Own),
         }
+        look::look(lake, file, subject, counts_lines).await
     });
     let mut looks = std::pin::pin!(looks.buffer_unordered(LOOKS_MAX));
     let mut count: u64 = 0;

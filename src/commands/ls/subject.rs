@@ -22,6 +22,16 @@ pub(super) enum Subject {
     Own,
 }
 
+impl Subject {
+    /// Whose it is; `None` for silt's own.
+    pub(super) fn whose_mut(&mut self) -> Option<&mut Whose> {
+        match self {
+            Self::Hour(whose, _) | Self::Gap(whose) | Self::Snapshot(whose, _, _) => Some(whose),
+            Self::Own => None,
+        }
+    }
+}
+
 /// A file of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OfSnapshot {
@@ -37,6 +47,9 @@ pub(super) struct Whose {
     pub database: Option<String>,
     /// The collection; empty for what happens to the database as a whole.
     pub collection: String,
+    /// Its folder, if that has a shortened name, which stands in the collection's place until a file tells the
+    /// true one.
+    pub shortened: Option<String>,
 }
 
 impl Whose {
@@ -45,6 +58,7 @@ impl Whose {
         Self {
             database: None,
             collection: name.to_owned(),
+            shortened: None,
         }
     }
 
@@ -62,8 +76,10 @@ impl Whose {
             },
             collection: match collection {
                 names::DATABASE_FOLDER => String::new(),
+                shortened if names::is_shortened(shortened) => shortened.to_owned(),
                 collection => decoded(collection)?,
             },
+            shortened: names::is_shortened(collection).then(|| folder.to_owned()),
         })
     }
 }
@@ -140,6 +156,7 @@ mod tests {
         Whose {
             database: Some(database.to_owned()),
             collection: collection.to_owned(),
+            shortened: None,
         }
     }
 
@@ -173,6 +190,29 @@ mod tests {
         }
         let own = of("_silt/checkpoints", "a.b.json");
         assert_eq!(own, Some(Subject::Own));
+    }
+
+    #[test]
+    fn a_shortened_name_awaits_the_true_one() {
+        let folder = names::encode(&"/".repeat(200));
+        let of_path = |path: &str| Whose {
+            collection: folder.clone(),
+            shortened: Some(path.to_owned()),
+            ..Whose::collection("")
+        };
+        let name = "2024-01-15-14.json";
+        let hour = Subject::Hour(of_path(&folder), name.parse().unwrap());
+        assert_eq!(of(&folder, name), Some(hour));
+        let deep = format!("mydb/{folder}");
+        let gap = Subject::Gap(Whose {
+            database: Some("mydb".to_owned()),
+            ..of_path(&deep)
+        });
+        assert_eq!(of(&format!("{deep}/_gaps"), "2024.json"), Some(gap));
+        // A collection of that name has another folder.
+        let odd = names::encode(&folder);
+        let hour = Subject::Hour(Whose::collection(&folder), name.parse().unwrap());
+        assert_eq!(of(&odd, name), Some(hour));
     }
 
     #[test]

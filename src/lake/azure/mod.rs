@@ -40,6 +40,10 @@ use silt_core::file::layout::Addition;
 /// The most files that Azure returns in one page of a listing.
 pub const PAGE_FILES_MAX: NonZeroU16 = NonZeroU16::new(5000).unwrap();
 
+/// The longest name of a blob
+/// (<https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>).
+const NAME_MAX_CHARACTERS: usize = 1024;
+
 /// Address and credential of a lake.
 #[derive(Clone, Debug)]
 pub struct AzureConfig {
@@ -137,6 +141,19 @@ impl AzureLake {
     fn blob(&self, path: &LakePath) -> BlobClient {
         self.container
             .blob_client(&self.blob_name(&path.folder, &path.name))
+    }
+
+    /// Fails if Azure takes no name of this length.
+    fn expect_name(&self, path: &LakePath) -> Result<(), LakeError> {
+        let name = self.blob_name(&path.folder, &path.name);
+        let len = name.chars().count();
+        if len > NAME_MAX_CHARACTERS {
+            return Err(LakeError::Unnameable {
+                path: name,
+                reason: format!("{len} characters, of which Azure takes {NAME_MAX_CHARACTERS}"),
+            });
+        }
+        Ok(())
     }
 
     fn root(&self) -> Target<'_> {
@@ -249,6 +266,10 @@ impl Lake for AzureLake {
         walk::walk(self, folder)
     }
 
+    async fn expect_holds(&self, path: &LakePath) -> Result<(), LakeError> {
+        self.expect_name(path)
+    }
+
     async fn open(&self, path: &LakePath) -> Result<Option<FileState>, LakeError> {
         blocks::open(self, path).await
     }
@@ -281,6 +302,7 @@ impl Lake for AzureLake {
         base: Option<Base<'_>>,
         addition: &Addition,
     ) -> Result<Version, LakeError> {
+        self.expect_name(path)?;
         blocks::append(self, path, base, addition).await
     }
 
@@ -312,6 +334,7 @@ impl Lake for AzureLake {
         base: Option<&Version>,
         bytes: Vec<u8>,
     ) -> Result<Version, LakeError> {
+        self.expect_name(path)?;
         let mut options = BlobClientUploadOptions {
             blob_content_type: Some(content_type(path).to_owned()),
             ..Default::default()

@@ -1,9 +1,13 @@
 //! File operations in one folder of a local lake. All of them block.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::statvfs;
+use rustix::io::Errno;
 
 use super::super::{
     Base, FileInfo, FileState, LakeError, LakePath, Prepared, Segments, SmallFile, Version,
@@ -20,6 +24,8 @@ use silt_core::namespace::names;
 /// Below silt's own folder: hidden files of all folders whose files readers look for with patterns. The dot keeps
 /// it out of listings.
 const HIDDEN_FOLDER: &str = ".hidden";
+/// Linux takes paths of at most 4,096 bytes with the NUL at their end.
+const PATH_MAX_BYTES: usize = 4095;
 const TWIN_SUFFIX: &str = ".twin";
 const NEW_SUFFIX: &str = ".new";
 
@@ -217,6 +223,22 @@ impl Folder {
             }
         }
         Ok(files)
+    }
+
+    /// Fails if the path of a file or of its twin is too long for the file system.
+    pub(super) fn expect_holds(&self, name: &str) -> Result<()> {
+        let root =
+            statvfs(&self.root).map_err(|errno| self.read_error(&self.root, errno.into()))?;
+        for path in [self.file(name), self.hidden(name, TWIN_SUFFIX)] {
+            let below = path.strip_prefix(&self.root).unwrap_or(&path);
+            let mut lens = below.iter().map(OsStr::len);
+            if path.as_os_str().len() > PATH_MAX_BYTES
+                || lens.any(|len| len as u64 > root.f_namemax)
+            {
+                return Err(self.read_error(&path, Errno::NAMETOOLONG.into()));
+            }
+        }
+        Ok(())
     }
 
     fn open_file(&self, path: &Path) -> Result<Option<File>> {

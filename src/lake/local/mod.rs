@@ -212,6 +212,11 @@ impl Lake for LocalLake {
         walk::walk(self, folder)
     }
 
+    async fn expect_holds(&self, path: &LakePath) -> Result<(), LakeError> {
+        let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
+        self.blocking(move |_| folder.expect_holds(&name)).await
+    }
+
     async fn open(&self, path: &LakePath) -> Result<Option<FileState>, LakeError> {
         let (folder, name) = (self.shared.folder(&path.folder), path.name.clone());
         self.blocking(move |_| folder.open(&name)).await

@@ -5,7 +5,6 @@
 
 use crate::settings::problems::Fault;
 use crate::settings::watched::patterns::{self, Rules};
-use silt_core::namespace::names::{self, COMPONENT_MAX_BYTES};
 use silt_core::namespace::selection::{self, NameSet};
 
 /// Longest name of a database.
@@ -101,9 +100,8 @@ fn fault_of_own_collection(name: &str) -> Option<String> {
 }
 
 fn fault_of_collection_length(name: &str) -> Option<String> {
-    let most = COMPONENT_MAX_BYTES;
-    (names::encode(name).len() > most)
-        .then(|| format!("its folder's name would be longer than {most} bytes"))
+    let most = NAMESPACE_MAX_BYTES;
+    (name.len() > most).then(|| format!("longer than the {most} bytes of a collection's name"))
 }
 
 #[cfg(test)]
@@ -186,9 +184,8 @@ mod tests {
     fn long_names() {
         assert!(parse_collection(&"x".repeat(255)).is_ok());
         assert!(parse_collection(&"x".repeat(256)).is_err());
-        // Each slash takes three bytes of the folder's name.
-        assert!(parse_collection(&"/".repeat(85)).is_ok());
-        assert!(parse_collection(&"/".repeat(86)).is_err());
+        // Its folder has a shortened name.
+        assert!(parse_collection(&"/".repeat(255)).is_ok());
         assert!(check_namespace("db", &"x".repeat(252)).is_ok());
         assert!(check_namespace("db", &"x".repeat(253)).is_err());
     }

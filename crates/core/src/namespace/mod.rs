@@ -60,6 +60,18 @@ impl Namespace {
         } else {
             names::encode(&self.collection)
         };
+        self.below_database(collection)
+    }
+
+    /// Its folder as versions of silt named it that didn't shorten long names. `None` if it is the same. Only a
+    /// lake in Azure could hold it.
+    #[must_use]
+    pub fn former_folder(&self) -> Option<String> {
+        let collection = names::former(&self.collection, names::COMPONENT_MAX_BYTES)?;
+        Some(self.below_database(collection))
+    }
+
+    fn below_database(&self, collection: String) -> String {
         match self.layout {
             Layout::Collection => collection,
             // Events that concern no database in particular.
@@ -98,6 +110,26 @@ mod tests {
         assert_eq!(folder("mydb", "_database", flat), "%5Fdatabase");
         assert_eq!(folder("_silt", "x", deep), "%5Fsilt/x");
         assert_eq!(folder("", "", deep), "_database");
+    }
+
+    /// Azure's names have at most 1,024 characters, and silt's folder may be below a prefix.
+    #[test]
+    fn the_longest_path_leaves_room_for_a_prefix() {
+        let deep = Layout::DatabaseAndCollection;
+        for collection in ["/".repeat(191), "x".repeat(191), "é".repeat(95)] {
+            let folder = Namespace::with_layout(&"%".repeat(63), &collection, deep).folder();
+            let file = "snapshot-2024-01-15-14-15-23/part-4294967295.ndjson.gz";
+            assert!(format!("{folder}/{file}").len() <= 512, "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_silt_named_before_it_shortened_names_is_known() {
+        let deep = Layout::DatabaseAndCollection;
+        let name = "/".repeat(100);
+        let former = Namespace::with_layout("a%", &name, deep).former_folder();
+        assert_eq!(former, Some(format!("a%25/{}", "%2F".repeat(100))));
+        assert_eq!(Namespace::new("mydb", "users").former_folder(), None);
     }
 
     #[test]

@@ -200,6 +200,33 @@ impl Selection {
         self.databases.matches(database) && self.collections.matches(collection) && !is_apart()
     }
 
+    /// Whether a folder with a shortened name may be that of a collection which the stream carries. Patterns can't
+    /// tell without the name.
+    fn may_match_shortened(&self, database: &str, folder: &str) -> bool {
+        let Self {
+            databases,
+            collections,
+            apart,
+        } = self;
+        let is_it = |name: &str| names::encode(name) == folder;
+        let is_matched = |matcher: &Matcher| match matcher {
+            Matcher::Name(name) => is_it(name),
+            Matcher::Pattern { .. } => true,
+        };
+        let is_excluded = |matcher: &Matcher| match matcher {
+            Matcher::Name(name) => is_it(name),
+            Matcher::Pattern { .. } => false,
+        };
+        let is_apart =
+            |(own_database, own): &(String, String)| own_database == database && is_it(own);
+        names::is_shortened(folder)
+            && !is_servers_database(database)
+            && databases.matches(database)
+            && collections.includes.iter().any(is_matched)
+            && !collections.excludes.iter().any(is_excluded)
+            && !apart.iter().any(is_apart)
+    }
+
     /// The only database, if exactly one is named. Otherwise the stream is opened on the whole deployment.
     #[must_use]
     pub fn only_database(&self) -> Option<&str> {
@@ -254,7 +281,10 @@ impl Watched {
                 if collection == names::DATABASE_FOLDER {
                     return selection.databases.matches(database);
                 }
-                names::decode(collection).is_some_and(|name| selection.matches(database, &name))
+                match names::decode(collection) {
+                    Some(name) => selection.matches(database, &name),
+                    None => selection.may_match_shortened(database, collection),
+                }
             })
         };
         match (layout, folder.split_once('/')) {
@@ -404,6 +434,36 @@ mod tests {
         ] {
             assert_eq!(one.carries_folder(folder), of_one, "{folder}");
             assert_eq!(several.carries_folder(folder), of_several, "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_shortened_folder_may_be_the_feeds_unless_its_name_is_known_to_be_another() {
+        let [long, other] = ["a", "b"].map(|end| "/".repeat(100) + end);
+        let folder = names::encode(&long);
+        let named = |names: &[&str]| NameSet::of_names(names);
+        let all_but = |name: &str| NameSet {
+            excludes: vec![Matcher::Name(name.to_owned())],
+            ..all()
+        };
+        for (collections, apart, is_carried) in [
+            (all(), "users", true),
+            (all(), &long, false),
+            (all_but(&long), "users", false),
+            (all_but(&other), "users", true),
+            (named(&["users", &long]), "users", true),
+            (named(&["users", &other]), "users", false),
+        ] {
+            let watched = Watched::Many {
+                selection: Selection {
+                    databases: named(&["shop"]),
+                    collections,
+                    apart: vec![("shop".to_owned(), apart.to_owned())],
+                },
+                layout: Layout::Collection,
+            };
+            assert_eq!(watched.carries_folder(&folder), is_carried, "{watched:?}");
+            assert!(!watched.carries_folder("%zz"));
         }
     }
 
