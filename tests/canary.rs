@@ -274,7 +274,7 @@ async fn a_login_that_fails_lets_no_client_secret_and_no_token_out() {
                 outside.add(&format!("{place}, {command}"), output);
             }
             let mut silt = Silt::start(&settings);
-            silt.wait_for("can't start yet, tries again");
+            silt.wait_for("can't start yet, retrying");
             silt.signal(Signal::TERM);
             outside.add(&format!("{place}, run"), log(&silt.wait().1));
         }
@@ -300,7 +300,7 @@ async fn a_signature_that_works_is_not_let_out() {
     settings.insert("AZURE_STORAGE_ENDPOINT".to_owned(), away());
     settings.insert("LAKE_TIMEOUT_SECONDS".to_owned(), "1".to_owned());
     let mut silt = Silt::start(&settings);
-    silt.wait_for("can't start yet, tries again");
+    silt.wait_for("can't start yet, retrying");
     silt.signal(Signal::TERM);
     outside.add("the log of an outage", log(&silt.wait().1));
     outside.holds_none_of(&[&signature]);

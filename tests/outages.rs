@@ -118,7 +118,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
     let scene = Scene::on(&mongod.uri()).await;
     let mongod = mongod.stop();
     let mut silt = Silt::start(&scene.settings);
-    let line = silt.wait_for("can't start yet, tries again");
+    let line = silt.wait_for("can't start yet, retrying");
     assert!(
         line["error"].as_str().unwrap().starts_with("MongoDB: "),
         "{line}"

@@ -5,7 +5,7 @@ use tracing::{debug, warn};
 use crate::source::Deployment;
 use silt_core::namespace::selection::NameSet;
 
-/// Looks once, at start. Without the privilege to list collections nothing is said.
+/// Warns once, at start, about names that are probably misspelled. Needs the privilege to list collections.
 pub(super) async fn warn_of_names(
     databases: NameSet,
     collections: NameSet,

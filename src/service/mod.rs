@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, info, warn};
 
@@ -19,7 +18,7 @@ use crate::http::{self, About, Board, FeedView};
 use crate::lake::{Lake, Prepared};
 use crate::processors::Processors;
 use crate::settings::{FeedSettings, Schedule, Settings, next_flush};
-use crate::signals::StopSignals;
+use crate::signals::{Request, Signals};
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
 use silt_core::backoff::Backoff;
@@ -29,7 +28,7 @@ use silt_core::limits::Limits;
 use silt_core::machine::Config;
 use snapshots::Snapshots;
 
-/// The oplog moves on slowly.
+/// How often the oplog window is looked up; it moves slowly.
 const OPLOG_LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// How a run ended.
@@ -37,45 +36,44 @@ const OPLOG_LOOK_EVERY: Duration = Duration::from_mins(1);
 pub enum Outcome {
     /// Drained: all that was read is in the lake.
     Drained,
-    /// silt can't do its job; the log says why.
+    /// silt can't continue; the log says why.
     Failed,
-    /// Stopped with changes that are not in the lake; the next start reads them again.
+    /// Stopped with changes that aren't in the lake; the next start reads them again.
     Undrained,
 }
 
-/// Why a start can't go on.
+/// Why a start ends.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It makes no sense to try again.
+    /// An error that a retry doesn't fix.
     #[error("{0}")]
-    Hopeless(String),
-    /// A signal came first.
+    Permanent(String),
+    /// A signal asked to stop first.
     #[error("stopped before the start was done")]
     Stopped,
 }
 
-/// Runs until a signal or a hopeless error.
+/// Runs until a signal or a permanent error.
 ///
 /// # Errors
 ///
-/// The system gives no signal handlers.
+/// Signal handlers can't be installed.
 pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
-    let mut stop = StopSignals::listen()?;
-    let mut flush = signal(SignalKind::user_defined1())?;
+    let mut signals = Signals::listen()?;
     let clock = Clock::start();
     let board = Board::new(about(settings), clock);
     if let Err(error) = listen(settings, &board).await {
         error!(%error, "can't start");
         return Ok(Outcome::Failed);
     }
-    let started = start(&board, settings, clock, &mut stop).await;
+    let started = start(&board, settings, clock, &mut signals).await;
     let (shared, facts) = match started {
         Ok(started) => started,
         Err(StartError::Stopped) => {
             info!("stopped before anything was read");
             return Ok(Outcome::Drained);
         }
-        Err(StartError::Hopeless(message)) => {
+        Err(StartError::Permanent(message)) => {
             error!(error = message, "can't start");
             return Ok(Outcome::Failed);
         }
@@ -102,18 +100,17 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
         shared.deployment.clone(),
     ));
     let triggers = Triggers {
-        stop: &mut stop,
-        flush: &mut flush,
+        signals: &mut signals,
         exits: &mut exits,
     };
     let failed = serve(settings, &shared.budget, &feeds, triggers).await;
-    // Nobody is told twice that it is over.
+    // One exit is enough.
     drop(exits);
     oplog.abort();
     names.abort();
-    // The next start goes on with them.
+    // The next start continues them.
     drop(snapshots);
-    let drained = drain(feeds, settings.shutdown_timeout, &mut stop).await;
+    let drained = drain(feeds, settings.shutdown_timeout, &mut signals).await;
     Ok(match drained {
         Drained::Broken => Outcome::Failed,
         _ if failed => Outcome::Failed,
@@ -122,7 +119,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     })
 }
 
-/// What all feeds work with together.
+/// What all feeds share.
 struct Shared {
     deployment: Deployment,
     lake: Arc<dyn Lake>,
@@ -135,7 +132,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// What one feed works with.
+    /// The edges of one feed.
     fn edges(&self, feed: &FeedSettings) -> Edges {
         Edges {
             deployment: self.deployment.clone(),
@@ -165,26 +162,26 @@ fn about(settings: &Settings) -> About {
     }
 }
 
-/// Shows what the oplog holds, again and again. What was seen last stays while the server is away.
+/// Shows the oplog window and keeps it current. While the server is unavailable, the last one stays.
 async fn watch_oplog(deployment: Deployment, board: Board) {
     loop {
         if let Some(window) = deployment.oplog_window().await {
             board.show_oplog(window);
         } else {
-            debug!("the oplog can't be seen now: the runway isn't known");
+            debug!("the oplog can't be read, so the runway is unknown");
         }
         tokio::time::sleep(OPLOG_LOOK_EVERY).await;
     }
 }
 
-/// Answers HTTP requests from now on, if that is wanted.
+/// Starts to answer HTTP requests, unless they are off.
 async fn listen(settings: &Settings, board: &Board) -> Result<(), StartError> {
     let Some(address) = settings.http.address else {
         return Ok(());
     };
     let bound = http::serve(address, board.clone()).await.map_err(|error| {
-        StartError::Hopeless(format!(
-            "HTTP_ADDR={address} can't be had: {error}; take another port, or off"
+        StartError::Permanent(format!(
+            "can't listen on HTTP_ADDR={address}: {error}; choose another port, or off"
         ))
     })?;
     info!(address = %bound, "answers over HTTP: /, /status, /metrics, /livez, /readyz");
@@ -201,7 +198,7 @@ fn limits(lake: &dyn Lake, feed: &FeedSettings) -> Limits {
     limits
 }
 
-/// What a feed's machine is to do.
+/// The configuration of a feed's state machine.
 fn feed_config(feed: &FeedSettings, edges: &Edges) -> Config {
     Config {
         watched: feed.watched.clone(),
@@ -214,29 +211,29 @@ fn feed_config(feed: &FeedSettings, edges: &Edges) -> Config {
     }
 }
 
-/// Reaches both ends. What passes is tried again until a signal comes.
+/// Connects to MongoDB and the lake. Transient errors are retried until a signal asks to stop.
 async fn start(
     board: &Board,
     settings: &Settings,
     clock: Clock,
-    stop: &mut StopSignals,
+    signals: &mut Signals,
 ) -> Result<(Shared, Facts), StartError> {
     let lake = edges::open_lake(&settings.lake)
-        .map_err(|error| StartError::Hopeless(error.to_string()))?;
-    let prepared = retried(board, settings, stop, || async {
+        .map_err(|error| StartError::Permanent(error.to_string()))?;
+    let prepared = retried(board, settings, signals, || async {
         lake.prepare().await.map_err(|error| Failure::from(&error))
     })
     .await?;
     if prepared == Prepared::Created {
         info!(lake = settings.lake.url_for_people, "created the lake");
     }
-    let deployment = retried(board, settings, stop, || async {
+    let deployment = retried(board, settings, signals, || async {
         edges::connect(settings)
             .await
             .map_err(|error| Failure::from(&error))
     })
     .await?;
-    let facts = retried(board, settings, stop, || async {
+    let facts = retried(board, settings, signals, || async {
         deployment
             .facts()
             .await
@@ -264,12 +261,12 @@ async fn start(
     Ok((shared, facts))
 }
 
-/// Tries an operation of the start until it works, is hopeless, or a signal comes. Here a halt is
-/// hopeless too: a person is watching, and nothing runs yet that could go on.
+/// Retries an operation of the start until it succeeds, fails permanently, or a signal asks to stop. Here a halt is
+/// permanent too: an operator is watching, and nothing else runs yet.
 async fn retried<T, F: Future<Output = Result<T, Failure>>>(
     board: &Board,
     settings: &Settings,
-    stop: &mut StopSignals,
+    signals: &mut Signals,
     operation: impl Fn() -> F,
 ) -> Result<T, StartError> {
     let mut backoff = Backoff::new(settings.files.limits.retry_delay_ms, fastrand::u64(..));
@@ -279,52 +276,53 @@ async fn retried<T, F: Future<Output = Result<T, Failure>>>(
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             },
-            _ = stop.next() => return Err(StartError::Stopped),
+            _ = signals.stop() => return Err(StartError::Stopped),
         };
         let delay_ms = match failure.disposition {
             Disposition::Halt | Disposition::HistoryLost { .. } | Disposition::Exit => {
-                return Err(StartError::Hopeless(failure.message));
+                return Err(StartError::Permanent(failure.message));
             }
             Disposition::Retry { .. } | Disposition::Reload => backoff.failed(failure.disposition),
         };
         warn!(
             error = failure.message,
-            delay_ms, "can't start yet, tries again"
+            delay_ms, "can't start yet, retrying"
         );
         board.show_failure(&failure, backoff.failures());
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(delay_ms)) => {}
-            _ = stop.next() => return Err(StartError::Stopped),
+            _ = signals.stop() => return Err(StartError::Stopped),
         }
     }
 }
 
-/// What the service listens to while the feeds run.
+/// What can happen to the service while the feeds run.
 struct Triggers<'a> {
-    stop: &'a mut StopSignals,
-    flush: &'a mut Signal,
+    signals: &'a mut Signals,
     exits: &'a mut mpsc::Receiver<String>,
 }
 
-/// Passes triggers on until it is time to stop. Returns whether that is for a failure.
+/// Passes on triggers until it is time to stop. Returns whether the reason is a failure.
 async fn serve(
     settings: &Settings,
     budget: &Budget,
     feeds: &[Handle],
     triggers: Triggers<'_>,
 ) -> bool {
-    let Triggers { stop, flush, exits } = triggers;
+    let Triggers { signals, exits } = triggers;
     loop {
         let reason = tokio::select! {
-            name = stop.next() => {
-                info!(signal = name, "draining");
-                return false;
-            }
+            request = signals.next() => match request {
+                Request::Stop(name) => {
+                    info!(signal = name, "draining");
+                    return false;
+                }
+                Request::Flush => FlushReason::Signal,
+            },
             Some(message) = exits.recv() => {
-                error!(error = message, "can't go on, draining");
+                error!(error = message, "can't continue, draining");
                 return true;
             }
-            _ = flush.recv() => FlushReason::Signal,
             () = budget.pressed() => FlushReason::Pressure,
             () = next_cron(&settings.schedule) => FlushReason::Cron,
         };
@@ -332,13 +330,13 @@ async fn serve(
             info!("flushing all collections on SIGUSR1");
         }
         for feed in feeds {
-            // A feed whose commands pile up has been told already.
+            // If the queue is full, a flush is in it already.
             let _ = feed.commands.try_send(Command::Flush(reason));
         }
     }
 }
 
-/// Waits for the schedule. Long waits are cut up, so that a change of the wall clock is noticed.
+/// Waits for the schedule. Long waits are split, so that a change of the wall clock is noticed.
 async fn next_cron(schedule: &Schedule) {
     const LOOK_MS: i64 = 30_000;
     let Some(at_unix_ms) = next_flush(schedule, chrono::Utc::now().timestamp_millis()) else {
@@ -353,22 +351,22 @@ async fn next_cron(schedule: &Schedule) {
     }
 }
 
-/// How a drain ended, the worse the greater.
+/// How a drain ended; the worst is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Drained {
     /// Every feed finished.
     All,
-    /// Time or patience ran out, or another writer came between.
+    /// The time ran out, a second signal came, or changes were given up.
     Cut,
-    /// A feed broke off.
+    /// A feed panicked.
     Broken,
 }
 
 /// Lets every feed flush and save.
-async fn drain(mut feeds: Vec<Handle>, limit: Duration, stop: &mut StopSignals) -> Drained {
+async fn drain(mut feeds: Vec<Handle>, limit: Duration, signals: &mut Signals) -> Drained {
     let all = async {
         for feed in &feeds {
-            // A feed that has ended needs no telling.
+            // A feed that has ended doesn't listen.
             let _ = feed.commands.send(Command::Drain).await;
         }
         let mut drained = Drained::All;
@@ -391,7 +389,7 @@ async fn drain(mut feeds: Vec<Handle>, limit: Duration, stop: &mut StopSignals) 
                 }
                 return drained;
             }
-            name = stop.next() => format!("a second signal ({name})"),
+            name = signals.stop() => format!("a second signal ({name})"),
             () = tokio::time::sleep(limit) => {
                 format!("SHUTDOWN_TIMEOUT_SECONDS ({} s)", limit.as_secs())
             }
@@ -404,14 +402,14 @@ async fn drain(mut feeds: Vec<Handle>, limit: Duration, stop: &mut StopSignals) 
         if changes == 0 {
             warn!(
                 collection,
-                error, "its position is not saved: the next start passes over what the lake holds"
+                error, "its position is not saved; the next start skips what the lake holds"
             );
         } else {
             warn!(
                 collection,
                 changes,
                 error,
-                "not drained: these changes are not in the lake, the next start reads them again"
+                "not drained: these changes are not in the lake; the next start reads them again"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Snapshots of what the feeds watch: begun when a feed is anchored, looked at again behind each gap.
+//! Starts snapshots of the feeds' collections: once a feed has a saved position, and again after each gap.
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
 use silt_core::snapshot::SnapshotMode;
 
-/// First delay before collections are listed again that could not be.
+/// First delay before listing the collections is retried.
 const RETRY_DELAY_MS: u64 = 1000;
 
-/// Snapshots at work. They stop when it is dropped, and the next start goes on with them.
+/// Running snapshots. Dropping this stops them, and the next start continues them.
 #[derive(Debug)]
 pub(super) struct Snapshots {
-    /// How far each collection is.
+    /// The progress of each collection.
     pub statuses: watch::Receiver<Statuses>,
     _tasks: JoinSet<()>,
 }
 
 impl Snapshots {
-    /// Starts what the settings want, if they want any. `exits` is told if it breaks off.
+    /// Starts snapshots if the settings ask for any. A message on `exits` means that they panicked.
     pub fn start(
         settings: &Settings,
         shared: &Shared,
@@ -71,7 +71,7 @@ impl Snapshots {
         }
         tasks.spawn(async move {
             let bug = handle.ended().await;
-            // A full channel says already that it is over.
+            // If the channel is full, another exit is in it already.
             let _ = exits.try_send(bug);
         });
         Some(Self {
@@ -81,7 +81,7 @@ impl Snapshots {
     }
 }
 
-/// Has the collections of one feed looked at.
+/// Asks for snapshots of the collections of one feed.
 struct Follower {
     feed: FeedSettings,
     limits: silt_core::limits::Limits,
@@ -95,14 +95,14 @@ impl Follower {
     async fn run(mut self) {
         let mut gaps = None;
         loop {
-            // A stream that is open begins with a position that is saved.
+            // An open stream has a saved position.
             let is_due = |status: &Status| status.is_watching && Some(status.tally.gaps) != gaps;
             gaps = match self.status.wait_for(is_due).await {
                 Ok(status) => Some(status.tally.gaps),
                 Err(_) => return,
             };
             for origin in self.origins().await {
-                // Who takes the snapshots ends the process if he breaks off.
+                // If the supervisor has ended, the process is ending.
                 let _ = self.targets.send(self.target(origin));
             }
             if self.feed.snapshot != SnapshotMode::WhenLost {
@@ -111,7 +111,7 @@ impl Follower {
         }
     }
 
-    /// The collections that there are now.
+    /// The collections that exist now.
     async fn origins(&self) -> Vec<Namespace> {
         let (selection, layout) = match &self.feed.watched {
             Watched::Collection(origin) => return vec![origin.clone()],
@@ -132,10 +132,10 @@ impl Follower {
                 }) => {
                     let delay_ms = backoff.failed(disposition);
                     warn!(
-                        collection = stream.name(),
+                        collection = %stream,
                         error = message,
                         delay_ms,
-                        "can't list the collections for snapshots, tries again"
+                        "can't list the collections for snapshots, retrying"
                     );
                     if backoff.failures() >= self.limits.retry_attempts {
                         let what = "the collections that it carries can't be listed for snapshots";

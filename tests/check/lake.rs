@@ -224,7 +224,7 @@ async fn trouble_with_entra_id_is_not_taken_for_an_answer_of_the_lake() {
     }
     // It passes, so a start waits for it.
     let mut silt = Silt::start(&settings);
-    let told = silt.wait_for("can't start yet, tries again");
+    let told = silt.wait_for("can't start yet, retrying");
     expect(told["error"].as_str().unwrap(), &["no token"]);
     silt.signal(Signal::TERM);
     silt.wait();

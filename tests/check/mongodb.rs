@@ -354,7 +354,7 @@ async fn a_server_without_change_streams_is_told_how_to_get_them() {
         if options.contains(&"uninitiated") {
             // Somebody may be about to: a start waits.
             let mut silt = Silt::start(&settings);
-            let told = silt.wait_for("can't start yet, tries again");
+            let told = silt.wait_for("can't start yet, retrying");
             expect(told["error"].as_str().unwrap(), &["RsGhost"]);
             silt.signal(Signal::TERM);
             silt.wait();

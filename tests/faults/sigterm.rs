@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, whatever silt is doing: the exit status is true, it comes in time, and the next
+//! SIGTERM, SIGINT and SIGHUP, whatever silt is doing: the exit status is true, it comes in time, and the next
 //! start completes what was left.
 
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ const STATES: [State; 7] = [
 ];
 /// Those in which a drain can be kept from its end.
 const BUSY: [State; 3] = [State::Uploading, State::BackingOff, State::Checkpointing];
-const SIGNALS: [Signal; 2] = [Signal::TERM, Signal::INT];
+const SIGNALS: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
 
 /// A silt in a state.
 struct Subject {
@@ -167,7 +167,7 @@ fn a_drain_ends_well_from_every_state() {
             // Azure is well again, but silt was told to wait for a minute.
             subject.proxy.mend();
         }
-        subject.silt.signal(SIGNALS[random.usize(..2)]);
+        subject.silt.signal(SIGNALS[random.usize(..SIGNALS.len())]);
         if state != State::Starting {
             subject.silt.wait_for("draining");
             if let Some(held) = subject.held.take() {
@@ -194,7 +194,7 @@ fn a_drain_that_is_kept_from_its_end_says_so_in_time() {
         let state = BUSY[round.number as usize % BUSY.len()];
         let mut subject = Subject::in_state(state, 1, &mut random).await;
         let begun = Instant::now();
-        subject.silt.signal(SIGNALS[random.usize(..2)]);
+        subject.silt.signal(SIGNALS[random.usize(..SIGNALS.len())]);
         let (code, silt) = subject.silt.wait();
         assert_eq!(code, 3, "{state:?}: {}", silt.text());
         assert!(begun.elapsed() < Duration::from_secs(1) + GRACE);
@@ -211,9 +211,9 @@ fn a_second_signal_ends_it_at_once() {
         let state = BUSY[round.number as usize % BUSY.len()];
         // No end of time, so it is the signal that ends it.
         let mut subject = Subject::in_state(state, 600, &mut random).await;
-        subject.silt.signal(SIGNALS[random.usize(..2)]);
+        subject.silt.signal(SIGNALS[random.usize(..SIGNALS.len())]);
         subject.silt.wait_for("draining");
-        subject.silt.signal(SIGNALS[random.usize(..2)]);
+        subject.silt.signal(SIGNALS[random.usize(..SIGNALS.len())]);
         let (code, silt) = subject.silt.wait();
         assert_eq!(code, 3, "{state:?}: {}", silt.text());
         assert!(silt.text().contains("a second signal"), "{}", silt.text());
@@ -257,4 +257,31 @@ async fn changes_that_wait_for_a_damaged_file_are_not_called_drained() {
     let (status, silt) = silt.wait();
     assert_eq!(status, 3, "{}", silt.text());
     assert_eq!(silt.count("drained: all that was read is in the lake"), 0);
+}
+
+#[tokio::test]
+async fn each_signal_drains_and_is_named() {
+    for (signal, name) in SIGNALS.into_iter().zip(["SIGTERM", "SIGINT", "SIGHUP"]) {
+        let scene = Scene::new().await;
+        let mut silt = Silt::watching(&scene.settings, &["users"]);
+        insert(&scene.users(), 0..1).await;
+        // SIGUSR1 comes through the same stream, and flushes until it has met the change.
+        scene.flush_until(&mut silt, "users", 1).await;
+        silt.signal(signal);
+        let (status, silt) = silt.wait();
+        assert_eq!(status, 0, "{name}: {}", silt.text());
+        let draining = silt.log.iter().find(|line| line["message"] == "draining");
+        assert_eq!(draining.unwrap()["signal"], name);
+    }
+}
+
+#[tokio::test]
+async fn under_nohup_a_hangup_is_ignored() {
+    let scene = Scene::new().await;
+    let mut silt = Silt::under_nohup(&scene.settings).once_watching(&["users"]);
+    silt.signal(Signal::HUP);
+    insert(&scene.users(), 0..1).await;
+    scene.flush_until(&mut silt, "users", 1).await;
+    assert_eq!(silt.count("draining"), 0, "{}", silt.text());
+    silt.drain();
 }

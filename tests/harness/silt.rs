@@ -54,6 +54,13 @@ impl Silt {
         Self::spawn(confined(confinement, settings), Stdio::null())
     }
 
+    /// Starts silt as nohup does: with SIGHUP ignored.
+    pub fn under_nohup(settings: &Settings) -> Self {
+        let mut nohup = Command::new("nohup");
+        nohup.arg(env!("CARGO_BIN_EXE_silt"));
+        Self::spawn(around(nohup, settings), Stdio::null())
+    }
+
     fn spawn(mut command: Command, output: Stdio) -> Self {
         let mut child = command
             .env("LOG_FORMAT", "json")

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::edges;
 use crate::processors::Processors;
 use crate::settings::{WatchFrom, WatchSettings, WatchedStream};
-use crate::signals::StopSignals;
+use crate::signals::Signals;
 use crate::source::{Deployment, Patience, Reader, SourceError};
 use follow::{Follower, News};
 use output::Output;
@@ -98,11 +98,11 @@ pub async fn run(
     stdout: File,
     has_colour: bool,
 ) -> Result<(), WatchError> {
-    let mut stop = StopSignals::listen().map_err(WatchError::Signals)?;
+    let mut stop = Signals::listen().map_err(WatchError::Signals)?;
     let mut output = Output::new(stdout);
     let closed = output.closed();
     let end = tokio::select! {
-        _ = stop.next() => Ok(()),
+        _ = stop.stop() => Ok(()),
         () = closed => Ok(()),
         end = show(settings, &mut output, has_colour) => end,
     };

@@ -436,7 +436,7 @@ settings! {
         kind: Kind::Whole { least: 1, most: 3600, unit: "seconds" },
         value_name: "SECONDS",
         fallback: Fallback::Value("25"),
-        help: "Time to flush and save after SIGTERM or SIGINT. Keep it below the grace period of Kubernetes, 30 s. The next start reads again what wasn't flushed.",
+        help: "Time to flush and save after SIGTERM, SIGINT or SIGHUP. Keep it below the grace period of Kubernetes, 30 s. The next start reads again what wasn't flushed.",
     }
     HTTP_ADDR {
         heading: Heading::Status,
