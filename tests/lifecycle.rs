@@ -231,7 +231,7 @@ async fn a_lost_checkpoint_goes_on_from_the_lakes_end_and_an_old_one_doubles_not
     let mut silt = Silt::watching(&scene.settings, &["users"]);
     scene.flush_until(&mut silt, "users", 20).await;
     let silt = silt.drain();
-    assert_eq!(silt.count("has passed what the lake already held"), 1);
+    assert_eq!(silt.count("caught up with the lake"), 1);
     assert_eq!(tokens(&scene.archived("users")), witness.tokens(20).await);
 }
 

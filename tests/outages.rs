@@ -98,7 +98,7 @@ async fn a_restarted_mongod_is_resumed() {
     insert(&scene.users(), 0..5).await;
     scene.flush_until(&mut silt, "users", 5).await;
     let mongod = mongod.stop();
-    silt.wait_for("failed, tries again");
+    silt.wait_for("failed, retrying");
     let mongod = mongod.start();
     insert(&scene.users(), 5..10).await;
     scene.flush_until(&mut silt, "users", 10).await;

@@ -250,7 +250,7 @@ async fn a_lost_connection_is_resumed_and_every_change_is_shown_once() {
         // The driver opens a stream again by itself, so it must not reach the server for a while.
         proxy.refuse();
         proxy.strike([Fault::Cut, Fault::Reset][round as usize % 2]);
-        watch.silt.wait_for("can't read now, tries again");
+        watch.silt.wait_for("can't read now, retrying");
         proxy.mend();
         insert(&scene.users(), round * 10 + 5..round * 10 + 10).await;
     }

@@ -65,7 +65,7 @@ impl FeedView {
     #[must_use]
     pub fn of(feed: &Handle, limits: &Limits) -> Self {
         Self {
-            origin: feed.origin.clone(),
+            origin: feed.namespace.clone(),
             watched: Some(feed.watched.clone()),
             limits: limits.clone(),
             status: feed.status.clone(),

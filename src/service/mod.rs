@@ -396,7 +396,7 @@ async fn drain(mut feeds: Vec<Handle>, limit: Duration, signals: &mut Signals) -
         }
     };
     for feed in feeds.iter().filter(|feed| !feed.task.is_finished()) {
-        let (collection, status) = (&feed.origin.collection, feed.status.borrow());
+        let (collection, status) = (feed.namespace.to_string(), feed.status.borrow());
         let (changes, trouble) = (status.buffered_changes, status.trouble.as_ref());
         let error = trouble.map(|trouble| trouble.message.as_str());
         if changes == 0 {

@@ -1,4 +1,4 @@
-//! One commit: framed, compressed, written, logged.
+//! One commit: frame, compress, append, log.
 
 use std::time::Instant;
 
@@ -12,15 +12,15 @@ use silt_core::file::format::Compression;
 use silt_core::machine::{Tail, WriteOrder};
 use silt_core::namespace::Namespace;
 
-/// A commit that the lake has.
+/// A successful commit.
 #[derive(Debug)]
 pub(super) struct Committed {
     pub(super) tail: Tail,
-    /// Frame included, and compressed if the file is.
+    /// With the frame; compressed if the file is.
     pub(super) uploaded_bytes: u64,
 }
 
-/// Makes one commit and says so.
+/// Makes one commit and logs it.
 pub(super) async fn commit(
     edges: &Edges,
     durations: &Durations,
@@ -28,7 +28,7 @@ pub(super) async fn commit(
     order: &WriteOrder,
 ) -> Result<Committed, Failure> {
     let begun = Instant::now();
-    // The semaphore is never closed; without a permit the commit would merely not be bounded.
+    // The semaphore is never closed.
     let _permit = edges.uploads.acquire().await;
     let encoded = encode(edges, origin, order).await?;
     let path = lake::tail::path(origin, order.name);
@@ -39,12 +39,12 @@ pub(super) async fn commit(
     });
     let upload_begun = Instant::now();
     let appended = edges.lake.append(&path, base, &encoded.addition).await;
-    // A failure counts too: what a lake that is slow to fail takes is worth knowing.
+    // Failures count too: a lake that fails slowly should be visible.
     let upload_seconds = upload_begun.elapsed().as_secs_f64();
     durations.upload.observe(upload_seconds);
     let version = appended.map_err(|error| Failure::from(&error))?;
     info!(
-        collection = origin.collection,
+        collection = %origin,
         file = %path,
         changes = order.batch.changes,
         bytes = encoded.addition.chunk.len(),
@@ -62,7 +62,7 @@ pub(super) async fn commit(
     })
 }
 
-/// Frames and compresses a batch beside the async runtime.
+/// Frames and compresses a batch outside the async runtime.
 async fn encode(
     edges: &Edges,
     origin: &Namespace,
@@ -86,7 +86,7 @@ async fn encode(
         message: format!("a batch can't be encoded: {error}"),
     };
     if order.name.format.compression == Compression::None {
-        // Nothing but head and foot is made.
+        // Only head and foot are made.
         return work().map_err(|error| failed(error.to_string()));
     }
     match edges.processors.work(work).await {

@@ -1,4 +1,4 @@
-//! One feed at work: it asks the state machine what to do, does it at the edges, and reports back.
+//! Runs one feed: passes events to its state machine and performs the actions that it returns.
 
 mod commit;
 mod notices;
@@ -30,24 +30,24 @@ pub use status::{
     seconds,
 };
 
-/// Parcels of changes that wait for the feed, beside the one that it handles.
+/// Reports of the reader that wait for the feed, beside the one that it handles.
 const REPORTS_MAX: usize = 1;
 const COMMANDS_MAX: usize = 8;
 const PINGS_MAX: usize = 8;
 
-/// What a feed is told from outside.
+/// A command to a feed.
 #[derive(Debug)]
 pub enum Command {
-    /// Flush what waits.
+    /// Flush buffered changes.
     Flush(FlushReason),
-    /// Read no more, flush, save, stop.
+    /// Stop reading, flush, save, end.
     Drain,
 }
 
-/// Asks for a sign of life: the answer is it.
+/// A request for a sign of life. The answer itself is the sign.
 pub type Ping = oneshot::Sender<()>;
 
-/// What a feed works with.
+/// Everything that a feed needs from outside.
 #[derive(Clone, Debug)]
 pub struct Edges {
     /// The deployment.
@@ -56,28 +56,28 @@ pub struct Edges {
     pub lake: Arc<dyn Lake>,
     /// The checkpoints.
     pub checkpoints: Arc<dyn Checkpoints>,
-    /// How streams are read.
+    /// The options of the stream.
     pub stream_options: StreamOptions,
-    /// The memory for changes, of all feeds.
+    /// The memory for the changes of all feeds.
     pub budget: Budget,
-    /// Encoded bytes beyond which a feed stops reading while a commit of its own isn't done.
+    /// A feed with this many encoded bytes stops reading while one of its commits isn't done.
     pub feed_limit_bytes: u64,
-    /// Who encodes and compresses.
+    /// The threads that encode and compress.
     pub processors: Processors,
-    /// How hard gzip tries.
+    /// The level of gzip.
     pub gzip_level: GzipLevel,
-    /// Bounds the commits at the lake, of all feeds.
+    /// Limits the concurrent commits of all feeds.
     pub uploads: Arc<Semaphore>,
     /// The time.
     pub clock: Clock,
 }
 
-/// One feed at work.
+/// A running feed.
 #[derive(Debug)]
 pub struct Worker {
     feed: Feed,
     watched: Watched,
-    /// What the logs call it.
+    /// Its name in logs: `database.collection`, with the selection's lists for a shared stream.
     name: String,
     edges: Edges,
     patience: Patience,
@@ -100,18 +100,18 @@ struct RunningReader {
 
 impl Drop for RunningReader {
     fn drop(&mut self) {
-        // It owns its stream, so the stream goes with it.
+        // The task owns its stream, so this closes the stream.
         self.task.abort();
     }
 }
 
-/// An operation at an edge ended.
+/// The result of an operation at an edge.
 #[derive(Debug)]
 struct Done {
     input: Input,
-    /// What it sent to the lake for a commit that the lake has.
+    /// What it sent to the lake for a successful commit.
     uploaded_bytes: u64,
-    /// Cluster time of the stored position that it read.
+    /// Cluster time of the stored position, if it read one.
     stored_until: Option<ClusterTime>,
 }
 
@@ -128,11 +128,11 @@ impl Done {
 /// How a feed ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All that it read is in the lake.
+    /// Everything that it read is in the lake.
     Drained,
-    /// It let changes go that another writer may have or not; the next start reads them again.
+    /// It gave up changes that may not be in the lake; the next start reads them again.
     GaveUp,
-    /// A bug.
+    /// A panic.
     Broke,
 }
 
@@ -141,30 +141,30 @@ pub enum End {
 pub struct Handle {
     /// What it watches.
     pub watched: Watched,
-    /// Its collection, or what it selects.
-    pub origin: Namespace,
-    /// Tells it what to do.
+    /// Its collection, or its selection.
+    pub namespace: Namespace,
+    /// Sends it commands.
     pub commands: mpsc::Sender<Command>,
     /// Asks it for a sign of life.
     pub pings: mpsc::Sender<Ping>,
-    /// What it says of itself.
+    /// Its status.
     pub status: watch::Receiver<Status>,
-    /// How long its commits take.
+    /// The durations of its commits.
     pub durations: Durations,
     /// Ends when the feed does.
     pub task: JoinHandle<End>,
 }
 
 impl Worker {
-    /// Starts a feed. `exits` is told if the process can't do its job.
+    /// Starts a feed. A message on `exits` means that the process can't continue.
     #[must_use]
     pub fn spawn(config: Config, edges: Edges, exits: mpsc::Sender<String>) -> Handle {
         let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
-        // Apart from the commands: whoever asks often must not keep a flush out.
+        // Separate from the commands, so that frequent pings can't crowd out a flush.
         let (ping_sender, pings) = mpsc::channel(PINGS_MAX);
         let (status, status_receiver) = watch::channel(Status::default());
         let (watched, durations) = (config.watched.clone(), Durations::default());
-        let (origin, name) = (watched.namespace(), watched.namespace().name());
+        let (namespace, name) = (watched.namespace(), watched.namespace().to_string());
         let bugs = exits.clone();
         let worker = Self {
             feed: Feed::new(config),
@@ -185,14 +185,14 @@ impl Worker {
         let task = tokio::spawn(async move {
             let running = tokio::spawn(worker.run());
             running.await.unwrap_or_else(|bug| {
-                // A full channel says already that it is over.
-                let _ = bugs.try_send(format!("the feed of {name} broke off: {bug}"));
+                // If the channel is full, another exit is in it already.
+                let _ = bugs.try_send(format!("the feed of {name} panicked: {bug}"));
                 End::Broke
             })
         });
         Handle {
             watched,
-            origin,
+            namespace,
             commands: command_sender,
             pings: ping_sender,
             status: status_receiver,
@@ -219,14 +219,14 @@ impl Worker {
         End::GaveUp
     }
 
-    /// Waits for what happens next. Nothing but channels and the clock is waited for here.
+    /// Waits for the next event. It only waits for channels and the clock.
     async fn next_input(&mut self) -> Input {
         let now = self.edges.clock.now();
         let wake_at = self
             .feed
             .wake_at_ms(now)
             .map(|at_ms| self.edges.clock.instant(at_ms));
-        // What waits for a look at the lake comes first.
+        // Changes that wait for a tail come first.
         let is_full = self.is_full() || self.feed.has_waiting_changes();
         let reader = self.reader.as_mut().filter(|_| !is_full);
         let reports = reader.map(|reader| &mut reader.reports);
@@ -236,7 +236,7 @@ impl Worker {
                 Command::Drain => Input::Drain,
             },
             Some(ping) = self.pings.recv() => {
-                // Who asked may have given up.
+                // The caller may have given up.
                 let _ = ping.send(());
                 Input::Tick
             }
@@ -254,8 +254,8 @@ impl Worker {
         }
     }
 
-    /// Whether the feed holds what is its own of the memory and can't get rid of it: then it must
-    /// leave the rest to the others.
+    /// Whether the feed has used its share of the memory and is still committing: then it leaves the rest to the other
+    /// feeds.
     fn is_full(&self) -> bool {
         self.feed.is_committing() && self.feed.buffered_bytes() >= self.edges.feed_limit_bytes
     }
@@ -298,7 +298,7 @@ impl Worker {
                 Input::Closed(Some(Failure {
                     disposition: Disposition::RETRY,
                     cause: "silt_reader",
-                    message: "the reader stopped without a word".to_owned(),
+                    message: "the reader stopped unexpectedly".to_owned(),
                 }))
             }
         }
@@ -312,7 +312,7 @@ impl Worker {
         let flushes = self.feed.archived_by(lane).flushes;
         let actions = self.feed.handle(input, now);
         self.share.shrink_to(self.feed.buffered_bytes());
-        // Before the actions, of which one may begin the next commit.
+        // Before the actions: one of them may begin the next commit.
         let is_full = self.is_full();
         let (feed, durations) = (&self.feed, &self.durations);
         self.status.send_modify(|status| {

@@ -1,13 +1,13 @@
-//! The machine's notices as log lines.
+//! Logs the machine's notices.
 
 use tracing::{debug, error, info, warn};
 
 use silt_core::machine::{Notice, Trouble};
 use silt_core::position::Position;
 
-/// Says what the machine wants said.
-#[allow(clippy::too_many_lines, reason = "one short arm a notice")]
-pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
+/// Logs a notice about a collection.
+#[allow(clippy::too_many_lines, reason = "one short arm for each notice")]
+pub(super) fn log(collection: &str, is_one_of_many: bool, notice: &Notice) {
     match notice {
         Notice::Watching(position) => info!(collection, from = describe(position), "watching"),
         Notice::StartsAt {
@@ -17,7 +17,7 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
             info!(
                 collection,
                 at = describe(position),
-                "starts without a checkpoint"
+                "starting without a checkpoint"
             );
         }
         Notice::StartsAt {
@@ -27,7 +27,7 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
             let after = describe(position);
             info!(
                 collection,
-                after, "has no checkpoint: goes on from the end of its newest file"
+                after, "no checkpoint: continuing from the tail of the newest file"
             );
         }
         Notice::TakingOver(handover) => {
@@ -35,8 +35,8 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 collection,
                 at = %handover.at,
                 from = handover.from,
-                "another stream carried its collections: goes on from that time, and passes over what the \
-                 lake holds"
+                "another stream carried its collections: continuing from that time and skipping what the lake \
+                 holds"
             );
         }
         Notice::StreamChanged {
@@ -49,9 +49,9 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 stored,
                 current,
                 %at,
-                "the stream's filters differ from the checkpoint's: opens it at the checkpoint's time, and \
-                 passes over what the lake holds. What other filters left out before is not made up for; \
-                 if the change wasn't meant, set the old ones again"
+                "the stream's filters differ from the checkpoint's: opening it at the checkpoint's time and \
+                 skipping what the lake holds. Changes that the old filters left out stay out; if the new \
+                 filters aren't intended, restore the old ones"
             );
         }
         Notice::StreamChanged {
@@ -61,25 +61,25 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 collection,
                 stored,
                 current,
-                "the stream's filters differ from the checkpoint's, whose token tells no time: goes on with \
-                 it. If the server refuses it, set the old filters again, or delete the checkpoint"
+                "the stream's filters differ from the checkpoint's, whose token contains no time: resuming with \
+                 it. If the server refuses it, restore the old filters, or delete the checkpoint"
             );
         }
-        // Each of hundreds of collections passes something over after a crash.
+        // After a crash, hundreds of collections may skip something.
         Notice::OverlapFound if is_one_of_many => {
             debug!(collection, "the lake is ahead of the checkpoint");
         }
         Notice::OverlapPassed { skipped } if is_one_of_many => {
-            debug!(collection, skipped, "has passed what the lake already held");
+            debug!(collection, skipped, "caught up with the lake");
         }
         Notice::OverlapFound => {
             info!(
                 collection,
-                "the lake is ahead of the checkpoint: what it holds is passed over"
+                "the lake is ahead of the checkpoint: skipping what it holds"
             );
         }
         Notice::OverlapPassed { skipped } => {
-            info!(collection, skipped, "has passed what the lake already held");
+            info!(collection, skipped, "caught up with the lake");
         }
         Notice::Retrying {
             message,
@@ -91,7 +91,7 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 error = message,
                 failures,
                 delay_ms,
-                "failed, tries again"
+                "failed, retrying"
             );
         }
         Notice::FlushFailing { message, changes } => {
@@ -99,53 +99,48 @@ pub(super) fn tell(collection: &str, is_one_of_many: bool, notice: &Notice) {
                 collection,
                 error = message,
                 changes,
-                "flushes fail: the changes are held in memory and tried on"
+                "flushes fail: changes are kept in memory and retried"
             );
         }
         Notice::Halted(message) => {
             error!(
                 collection,
                 error = message,
-                "halted: needs a person, tried again every minute"
+                "halted: manual action required; retrying every minute"
             );
         }
         Notice::HistoryLost(message) => {
             error!(
                 collection,
                 error = message,
-                "history lost: records the gap in the lake and goes on behind it"
+                "history lost: recording the gap in the lake and continuing after it"
             );
         }
         Notice::Restarted(gap) => {
             let (gap, record) = (gap.to_string(), gap.file_name());
             warn!(
                 collection,
-                gap, record, "has recorded the gap and goes on behind it"
+                gap, record, "recorded the gap, continuing after it"
             );
         }
         Notice::LargeEventRecorded(event) => {
             let (event, record) = (event.to_string(), event.file_name());
             warn!(
                 collection,
-                event,
-                record,
-                "has recorded a change that is too large to be sent and goes on behind it"
+                event, record, "recorded a change that is too large to send, continuing after it"
             );
         }
         Notice::Recovered(trouble) => {
             let Trouble {
                 message, failures, ..
             } = trouble;
-            info!(collection, was = message, failures, "works again");
+            info!(collection, was = message, failures, "recovered");
         }
         Notice::CommitConfirmed(name) => {
-            info!(collection, file = %name, "a flush without an answer had been committed");
+            info!(collection, file = %name, "a flush that failed turned out to be committed");
         }
         Notice::Reloading(why) => {
-            warn!(
-                collection,
-                why, "steps back to the checkpoint and the lake's end"
-            );
+            warn!(collection, why, "reloading checkpoint and tail");
         }
     }
 }

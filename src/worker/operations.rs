@@ -1,4 +1,4 @@
-//! What the machine asks for, done at the edges.
+//! Performs the machine's actions at the edges.
 
 use std::sync::Arc;
 
@@ -45,16 +45,16 @@ impl Worker {
             Action::Notify(lane, notice) => {
                 self.note(|status| status.note(&notice));
                 let origin = lane.and_then(|lane| self.feed.namespace(lane));
-                let name = origin.map_or_else(|| self.name.clone(), Namespace::name);
-                notices::tell(&name, self.feed.carries_many(), &notice);
+                let name = origin.map_or_else(|| self.name.clone(), Namespace::to_string);
+                notices::log(&name, self.feed.carries_many(), &notice);
             }
             Action::Finish => self.is_finished = true,
-            // A service that no longer listens is stopping already.
+            // If the service doesn't listen, it is stopping already.
             Action::Exit(message) => drop(self.exits.try_send(message)),
         }
     }
 
-    /// Begins an operation at an edge, whose end is an input.
+    /// Starts an operation at an edge. Its result becomes an input.
     fn begin(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
         self.operations.spawn(operation);
     }
@@ -66,7 +66,7 @@ impl Worker {
             options: self.edges.stream_options.clone(),
             budget: self.edges.budget.clone(),
             processors: self.edges.processors.clone(),
-            // What is on its way counts too.
+            // Parcels on their way count as well.
             parcel_limit_bytes: self.edges.feed_limit_bytes / 2,
             patience: self.patience.clone(),
             clock: self.edges.clock,
@@ -130,13 +130,13 @@ impl Worker {
         lane: LaneId,
         input: fn(LaneId, Result<Option<Tail>, Failure>) -> Input,
     ) {
-        // A machine speaks of its own lanes.
+        // A machine only names its own lanes.
         let Some(origin) = self.feed.namespace(lane).cloned() else {
             return;
         };
         let edges = self.edges.clone();
         self.begin(async move {
-            // Hundreds of collections may be new at once. The semaphore is never closed.
+            // Hundreds of collections may be new at the same time. The semaphore is never closed.
             let _permit = edges.uploads.acquire().await;
             Done::of(input(lane, load_tail(edges.lake.as_ref(), &origin).await))
         });
@@ -168,7 +168,7 @@ impl Worker {
     }
 
     fn spawn_commit(&mut self, lane: LaneId, order: WriteOrder) {
-        // A machine speaks of its own lanes.
+        // A machine only names its own lanes.
         let Some(origin) = self.feed.namespace(lane).cloned() else {
             return;
         };
@@ -187,7 +187,7 @@ impl Worker {
     }
 }
 
-/// A feed's checkpoint, and where it takes over from others.
+/// A feed's checkpoint, and where it takes over from other streams.
 async fn stored(
     checkpoints: &dyn Checkpoints,
     watched: &Watched,

@@ -1,4 +1,4 @@
-//! What a feed says of itself.
+//! The status of a feed.
 
 use std::collections::BTreeMap;
 
@@ -12,37 +12,37 @@ use silt_core::machine::{Activity, Feed, Input, LaneId, Notice, Now, Trouble, Wr
 use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 
-/// An answer of the server that there is nothing more is as good as new for this long: it comes
-/// every two seconds while a stream is idle.
+/// How long the server's answer that there are no more changes counts as current. It comes every two seconds while a
+/// stream is idle.
 const CAUGHT_UP_MS: i64 = 10_000;
 
-/// Upper ends of the buckets of durations.
+/// Upper bounds of the histograms' buckets.
 const BUCKETS_SECONDS: [f64; 14] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
-/// What a feed is doing, as it is seen from outside.
+/// What a feed is doing, for status and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// It reads checkpoint and tail, or saves where it starts.
+    /// It loads checkpoint and tail, or saves its first position.
     #[default]
     Starting,
     /// It reads its stream.
     Watching,
-    /// It holds its share of the memory and reads on when its flush is done.
+    /// It has used its share of the memory and continues to read after its flush.
     Paused,
-    /// Its stream is closed and will be opened again.
+    /// Its stream is closed and will be reopened.
     Reconnecting,
-    /// It needs a person.
+    /// Manual action is required.
     Halted,
-    /// It reads no more, flushes and saves.
+    /// It has stopped reading, flushes and saves.
     Draining,
-    /// It is done.
+    /// It has ended.
     Stopped,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 7] = [
         Self::Starting,
         Self::Watching,
@@ -53,7 +53,7 @@ impl State {
         Self::Stopped,
     ];
 
-    /// The word for it.
+    /// Its name in status and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,17 +83,17 @@ impl State {
 /// How a flush ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// The lake has it.
+    /// It is in the lake.
     Committed,
-    /// It will be tried again.
+    /// It failed and will be retried.
     Failed,
 }
 
 impl Outcome {
-    /// Both of them.
+    /// All outcomes.
     pub const ALL: [Self; 2] = [Self::Committed, Self::Failed];
 
-    /// The word for it.
+    /// Its name in status and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,37 +103,37 @@ impl Outcome {
     }
 }
 
-/// What was counted since the feed was started.
+/// Counters since the feed was started.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Changes that came from the server.
+    /// Changes received from the server.
     pub changes_read: u64,
-    /// Their events, as the server sent them (BSON).
+    /// Length of their events as the server sent them (BSON).
     pub read_bytes: u64,
-    /// Changes that the feed brought into the lake.
+    /// Changes that the feed committed to the lake.
     pub changes_archived: u64,
-    /// Their lines (Extended JSON).
+    /// Length of their lines (Extended JSON).
     pub encoded_bytes: u64,
-    /// What was sent to the lake for them, frames and compression included.
+    /// Bytes sent to the lake for them, with frames and after compression.
     pub uploaded_bytes: u64,
-    /// Changes that were passed over because the lake held them.
+    /// Changes skipped because the lake held them.
     pub changes_skipped: u64,
     /// Flushes by reason and outcome.
     pub flushes: BTreeMap<(&'static str, Outcome), u64>,
-    /// Failures by cause. All are tried again.
+    /// Failures by cause. All are retried.
     pub retries: BTreeMap<&'static str, u64>,
-    /// How often the stream was opened again.
+    /// How often the stream was reopened.
     pub reconnects: u64,
-    /// How often the feed went back to the checkpoint and the lake's end.
+    /// How often the feed reloaded checkpoint and tail.
     pub reloads: u64,
-    /// Gaps that were put on record.
+    /// Recorded gaps.
     pub gaps: u64,
-    /// Changes too large to be sent that were put on record.
+    /// Recorded changes that were too large to send.
     pub large_events: u64,
 }
 
 impl Tally {
-    /// Flushes that ended so, for whatever reason.
+    /// Flushes with this outcome, for any reason.
     #[must_use]
     pub fn flushes(&self, outcome: Outcome) -> u64 {
         let all = self.flushes.iter();
@@ -143,12 +143,12 @@ impl Tally {
     }
 }
 
-/// How long commits take.
+/// Durations of commits.
 #[derive(Clone, Debug)]
 pub struct Durations {
-    /// From the decision to the durable commit, tries included, in seconds.
+    /// From the decision to the durable commit with all retries, in seconds.
     pub commit: Histogram,
-    /// The lake's part of a try, failed or not, in seconds.
+    /// One attempt at the lake, failed or not, in seconds.
     pub upload: Histogram,
 }
 
@@ -170,7 +170,7 @@ pub struct CurrentFile {
     pub name: HourFileName,
     /// Its length.
     pub len_bytes: u64,
-    /// Commits that made it.
+    /// Commits in it.
     pub commits: u32,
 }
 
@@ -185,7 +185,7 @@ impl CurrentFile {
     }
 }
 
-/// A flush that the lake has.
+/// A successful flush.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LastFlush {
     /// When it was done, in milliseconds since 1970.
@@ -194,24 +194,24 @@ pub struct LastFlush {
     pub path: String,
     /// Its changes.
     pub changes: u64,
-    /// What was sent to the lake. `None` if its answer was lost and it was found later.
+    /// Bytes sent to the lake. `None` if the answer was lost and the commit was found later.
     pub uploaded_bytes: Option<u64>,
-    /// From the decision to the end, tries included.
+    /// Seconds from the decision to the end, with all retries.
     pub seconds: f64,
     /// Why it was flushed.
     pub reason: &'static str,
 }
 
-/// Something that went wrong, over or not.
+/// A failure, resolved or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastError {
-    /// What happened and what mends it.
+    /// What happened and how to fix it.
     pub message: String,
     /// When, in milliseconds since 1970.
     pub at_unix_ms: i64,
 }
 
-/// A commit that is under way, tries included.
+/// A commit in progress, with its retries.
 #[derive(Clone, Debug)]
 pub(crate) struct Underway {
     path: String,
@@ -221,24 +221,24 @@ pub(crate) struct Underway {
     uploaded_bytes: Option<u64>,
 }
 
-/// What a feed says of itself.
+/// The status of a feed.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// What it is doing.
     pub state: State,
     /// Whether it reads its stream.
     pub is_watching: bool,
-    /// Changes that wait in memory.
+    /// Changes in memory.
     pub buffered_changes: u64,
-    /// Their lines.
+    /// Length of their lines.
     pub buffered_bytes: u64,
-    /// What was counted.
+    /// Its counters.
     pub tally: Tally,
     /// The hour file that was written last.
     pub file: Option<CurrentFile>,
-    /// Whether it carries many collections.
+    /// Whether it has a shared stream.
     pub carries_many: bool,
-    /// What is known of each of them of which there was a change.
+    /// On a shared stream: each collection with a change since the start.
     pub lanes: BTreeMap<Namespace, LaneStatus>,
     /// The last flush.
     pub last_flush: Option<LastFlush>,
@@ -246,26 +246,26 @@ pub struct Status {
     pub last_change_time: Option<ClusterTime>,
     /// Cluster time of the saved position.
     pub saved_until: Option<ClusterTime>,
-    /// What is wrong now. Of a feed of many, what is one collection's trouble begins with its name.
+    /// What is wrong now. On a shared stream, the message begins with the collection if it concerns only one.
     pub trouble: Option<Trouble>,
     /// Since when, in milliseconds since 1970.
     pub trouble_since_unix_ms: Option<i64>,
-    /// What went wrong last.
+    /// The last failure.
     pub last_error: Option<PastError>,
     /// Cluster time up to which all changes are in the lake.
     pub archived_until: Option<ClusterTime>,
-    /// When the server last had nothing more, and the lake had everything.
+    /// When the server last had no more changes while the lake had all of them.
     pub caught_up_unix_ms: Option<i64>,
     pub(crate) has_opened: bool,
     pub(crate) underway: BTreeMap<LaneId, Underway>,
 }
 
-/// What is known of one of many collections.
+/// One collection of a shared stream.
 #[derive(Clone, Debug, Default)]
 pub struct LaneStatus {
-    /// Changes that were brought into the lake since the start.
+    /// Changes committed since the start.
     pub changes_archived: u64,
-    /// Flushes that brought them.
+    /// Flushes since the start.
     pub flushes: u64,
     /// Its newest hour file.
     pub file: Option<CurrentFile>,
@@ -274,8 +274,8 @@ pub struct LaneStatus {
 }
 
 impl Status {
-    /// How old the newest state of the collection is that the lake holds whole, in milliseconds: zero
-    /// for a feed that has caught up, `None` before it is known where it stands.
+    /// How old the newest state is that the lake holds completely, in milliseconds. Zero for a feed that has caught up;
+    /// `None` before its position is known.
     #[must_use]
     pub fn lag_ms(&self, now_unix_ms: i64) -> Option<u64> {
         let waits_for_nothing = self.is_watching && self.buffered_changes == 0;
@@ -290,13 +290,13 @@ impl Status {
         Some(u64::try_from(now_unix_ms - until).unwrap_or(0))
     }
 
-    /// Notes changes that came.
+    /// Notes received changes.
     pub(super) fn note_read(&mut self, changes: &Changes, read_bytes: u64) {
         self.tally.changes_read += changes.len() as u64;
         self.tally.read_bytes += read_bytes;
     }
 
-    /// Notes what an input tells besides what the feed makes of it.
+    /// Notes failures in an input.
     pub(super) fn note_input(&mut self, input: &Input, now: Now) {
         if let Some(failure) = input.failure() {
             self.note_failure(failure, now);
@@ -314,7 +314,7 @@ impl Status {
         });
     }
 
-    /// Notes a failure before there is a feed: the deployment or the lake can't be reached.
+    /// Notes a failure before the feeds are started: the deployment or the lake can't be reached.
     pub fn note_start_failure(&mut self, failure: &Failure, failures: u32, now: Now) {
         self.note_failure(failure, now);
         self.trouble_since_unix_ms.get_or_insert(now.unix_ms);
@@ -325,20 +325,20 @@ impl Status {
         });
     }
 
-    /// Notes the cluster time of the stored position, until the feed itself knows where it stands.
+    /// Notes the cluster time of the stored position, until the feed knows its own.
     pub(super) fn note_position(&mut self, stored_until: Option<ClusterTime>) {
         self.saved_until = self.saved_until.or(stored_until);
         self.archived_until = self.archived_until.or(stored_until);
     }
 
-    /// Notes that the stream is open, again unless it is the first time.
+    /// Notes that the stream is open. Every time after the first counts as a reconnect.
     pub(super) fn note_opened(&mut self) {
         if std::mem::replace(&mut self.has_opened, true) {
             self.tally.reconnects += 1;
         }
     }
 
-    /// Notes what the feed says.
+    /// Counts a notice of the feed.
     pub(super) fn note(&mut self, notice: &Notice) {
         match notice {
             Notice::Reloading(_) => self.tally.reloads += 1,
@@ -349,14 +349,14 @@ impl Status {
         }
     }
 
-    /// Notes that the server has nothing more.
+    /// Notes that the server has no more changes.
     pub(super) fn note_idle(&mut self, feed: &Feed, now: Now) {
         if feed.is_all_archived() {
             self.caught_up_unix_ms = Some(now.unix_ms);
         }
     }
 
-    /// Notes a try of a commit.
+    /// Notes an attempt of a commit.
     pub(super) fn note_commit_begun(
         &mut self,
         lane: LaneId,
@@ -376,7 +376,7 @@ impl Status {
         self.underway.insert(lane, underway);
     }
 
-    /// Notes what an operation sent to the lake for a commit that the lake has.
+    /// Notes the bytes that a successful commit sent to the lake.
     pub(super) fn note_uploaded(&mut self, lane: Option<LaneId>, bytes: u64) {
         self.tally.uploaded_bytes += bytes;
         let underway = lane.and_then(|lane| self.underway.get_mut(&lane));
@@ -392,7 +392,7 @@ impl Status {
         }
     }
 
-    /// Takes over what the feed knows.
+    /// Copies the feed's state.
     pub(super) fn follow(&mut self, feed: &Feed, is_full: bool, now: Now) {
         self.state = State::of(feed.activity(), is_full);
         self.is_watching = feed.is_watching();
@@ -400,7 +400,7 @@ impl Status {
         self.buffered_changes = feed.buffered_changes();
         self.buffered_bytes = feed.buffered_bytes();
         self.last_change_time = feed.last_change_time();
-        // What was known stays, while the feed loads anew.
+        // While the feed reloads, the last known values stay.
         self.archived_until = feed.archived_until().or(self.archived_until);
         self.saved_until = feed.saved_until().or(self.saved_until);
         let archived = feed.archived();
@@ -412,8 +412,7 @@ impl Status {
         self.follow_trouble(feed, now);
     }
 
-    /// Takes over what the feed knows of a lane of which something was heard. Answers how long a flush took
-    /// that is done now, in seconds.
+    /// Copies the state of a lane after an input about it. Returns the seconds that its flush took, if one has just ended.
     pub(super) fn follow_lane(
         &mut self,
         feed: &Feed,
@@ -452,7 +451,7 @@ impl Status {
     fn follow_trouble(&mut self, feed: &Feed, now: Now) {
         let trouble = feed.trouble_and_its_collection().map(|(trouble, origin)| {
             let mut trouble = trouble.clone();
-            // A feed of one collection has its name beside it.
+            // A feed of one collection shows the name beside the message.
             if let Some(origin) = origin.filter(|_| feed.carries_many()) {
                 trouble.message = format!("{origin}: {}", trouble.message);
             }
@@ -467,7 +466,7 @@ impl Status {
     }
 }
 
-/// Milliseconds as seconds, for people and Prometheus.
+/// Milliseconds as seconds, for display and Prometheus.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "exact up to 285,000 years")]
 pub fn seconds(milliseconds: u64) -> f64 {
@@ -498,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_that_halts_before_it_stands_anywhere_is_as_old_as_its_stored_position() {
+    fn a_feed_that_halts_at_its_start_is_as_old_as_its_stored_position() {
         let mut status = Status::default();
         status.note_position(None);
         assert_eq!(status.lag_ms(130_000), None);
@@ -510,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_as_old_as_the_last_moment_that_the_lake_holds() {
+    fn buffered_changes_are_as_old_as_the_last_moment_that_the_lake_holds() {
         let mut status = Status {
             is_watching: true,
             buffered_changes: 1,

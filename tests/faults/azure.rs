@@ -201,7 +201,7 @@ impl Patient {
             (Duty::Wait(least_ms), _) => self.waits(least_ms),
             (Duty::Find, Kind::Commit) => {
                 self.silt
-                    .wait_for("a flush without an answer had been committed");
+                    .wait_for("a flush that failed turned out to be committed");
                 self.proxy.wait_for_hits(1);
             }
             // The save that had happened is known by its content.

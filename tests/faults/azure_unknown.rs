@@ -45,7 +45,7 @@ fn a_lookup_that_fails_is_made_again() {
         scene.flush_until(&mut silt, "users", 15).await;
         let silt = silt.drain();
         assert_eq!(
-            silt.count("a flush without an answer had been committed"),
+            silt.count("a flush that failed turned out to be committed"),
             1,
             "{}",
             silt.text()

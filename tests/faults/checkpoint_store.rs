@@ -217,7 +217,7 @@ impl Store<'_> {
 /// Nobody else writes the checkpoint, so a save without an answer is never taken for another's.
 fn assert_saves_were_known(silt: &mut Silt) {
     silt.hear();
-    let reloads = silt.count("steps back to the checkpoint and the lake's end");
+    let reloads = silt.count("reloading checkpoint and tail");
     assert_eq!(reloads, 0, "{}", silt.text());
 }
 
@@ -251,7 +251,7 @@ async fn in_local_lake(round: Round) {
         let folder = Exchange::of(&scene, folder);
         folder.swap();
         for _ in 0..random.u32(1..4) {
-            silt.wait_for("failed, tries again");
+            silt.wait_for("failed, retrying");
         }
         if is_killed {
             silt.restart(&scene.settings);

@@ -182,7 +182,7 @@ async fn fills_up(kind: &str, form: (&str, &str, &str), mut random: fastrand::Rn
         assert_valid(&scene);
     }
     narrow.widen(&silt);
-    silt.wait_for("works again");
+    silt.wait_for("recovered");
     load.end().await.verify(&scene, silt).await;
 }
 
@@ -254,7 +254,7 @@ async fn loses(scene: &Scene, right: Right, mut random: fastrand::Rng) {
     }
     set_mode(&path, 0o755);
     silt.signal(Signal::USR1);
-    silt.wait_for("works again");
+    silt.wait_for("recovered");
     load.end().await.verify(scene, silt).await;
 }
 
@@ -325,7 +325,7 @@ async fn goes_away(gone: Gone, form: (&str, &str, &str)) {
         }
         Gone::Folder => {
             fs::rename(&folder, &away).unwrap();
-            silt.wait_for("steps back to the checkpoint and the lake's end");
+            silt.wait_for("reloading checkpoint and tail");
             kept = archived_in(&away);
         }
         Gone::FolderBehindFile => {
@@ -345,7 +345,7 @@ async fn goes_away(gone: Gone, form: (&str, &str, &str)) {
         Gone::File => {
             let newest = scene.files("users").pop().unwrap();
             fs::rename(&newest, &away).unwrap();
-            silt.wait_for("steps back to the checkpoint and the lake's end");
+            silt.wait_for("reloading checkpoint and tail");
             let name = scene.folder.path().join(newest.file_name().unwrap());
             fs::rename(&away, &name).unwrap();
             kept = changes_of(&name);

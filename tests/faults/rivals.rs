@@ -14,7 +14,7 @@ use crate::harness::scene::{Scene, insert, tokens};
 use crate::harness::silt::{Settings, Signal, Silt, WAIT_LIMIT};
 use crate::harness::variable;
 
-const STEPS_BACK: &str = "steps back to the checkpoint and the lake's end";
+const STEPS_BACK: &str = "reloading checkpoint and tail";
 /// Times that a rival is frozen in one round.
 const FREEZES: u32 = 2;
 

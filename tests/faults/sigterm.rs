@@ -120,7 +120,7 @@ impl Subject {
             State::BackingOff => {
                 let busy = Answer::new(503, "ServerBusy").retry_after(60);
                 proxy.fail(Which::every(Kind::Commit), Fault::Answer(busy));
-                silt.wait_for("failed, tries again");
+                silt.wait_for("failed, retrying");
             }
             State::Checkpointing => {
                 let which = Which::nth(Kind::SaveCheckpoint, random.u32(1..5));

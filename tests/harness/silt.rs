@@ -16,6 +16,13 @@ pub const WAIT_LIMIT: Duration = Duration::from_secs(90);
 /// Settings by name.
 pub type Settings = BTreeMap<String, String>;
 
+/// Whether a log line is about a collection: the field has the database in front.
+pub fn is_of(line: &Value, collection: &str) -> bool {
+    let logged = line["collection"].as_str().unwrap_or_default();
+    let name = logged.split_once('.').map(|(_, name)| name);
+    logged == collection || name == Some(collection)
+}
+
 pub fn settings<const N: usize>(pairs: [(&str, &str); N]) -> Settings {
     pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -147,7 +154,7 @@ impl Silt {
         let mut flushed = 0;
         while flushed < changes {
             let line = self.wait_where("flushed", |line| {
-                line["message"] == "flushed" && line["collection"] == collection
+                line["message"] == "flushed" && is_of(line, collection)
             });
             flushed += line["changes"].as_u64().unwrap();
         }
@@ -160,7 +167,7 @@ impl Silt {
         let mut read = 0;
         while read < changes {
             let line = self.wait_where("read", |line| {
-                line["message"] == "read" && line["collection"] == collection
+                line["message"] == "read" && is_of(line, collection)
             });
             read += line["changes"].as_u64().unwrap();
         }

@@ -309,7 +309,7 @@ async fn wait_after(
         Disposition::Retry { .. } | Disposition::Reload => {
             let delay_ms = backoff.failed(failure.disposition);
             let error = failure.message;
-            warn!(collection, error, delay_ms, "can't read now, tries again");
+            warn!(collection, error, delay_ms, "can't read now, retrying");
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
             Ok(())
         }

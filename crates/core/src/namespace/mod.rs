@@ -43,7 +43,7 @@ impl Namespace {
         }
     }
 
-    /// Its name in logs: the collection, preceded by its database if several are watched.
+    /// Its name in reports: the collection, preceded by its database if several are watched.
     #[must_use]
     pub fn name(&self) -> String {
         match self.layout {
