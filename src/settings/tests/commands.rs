@@ -246,7 +246,7 @@ fn completions_and_manual_pages_show_what_help_shows() {
         assert!(silt.contains(text), "{text}:\n{silt}");
     }
     let watch = page(&["man", "watch"]);
-    assert!(watch.contains(".TH silt-watch 1"), "{watch}");
+    assert!(watch.contains(".TH silt-watch 1") && watch.contains("see silt(1)"));
     assert!(
         watch.contains("\\-\\-limit") && !watch.contains("batch"),
         "{watch}"
