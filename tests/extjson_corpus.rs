@@ -10,8 +10,9 @@
 
 use std::path::PathBuf;
 
+use bson::Bson;
 use serde_json::Value;
-use silt_core::extjson::{Error, Mode, write_document};
+use silt_core::extjson::{Error, Fidelity, Mode, write_document};
 
 const FOLDER: &str = "SILT_TEST_BSON_CORPUS";
 
@@ -25,6 +26,31 @@ const MIN_DECODE_ERRORS: usize = 75;
 /// The case whose degenerate BSON is not written in the canonical form: the options of a regular
 /// expression that are out of order are kept as they are stored, and that is its degenerate form.
 const KEPT_AS_STORED: &str = "regex: flags not alphabetized";
+
+/// What Extended JSON doesn't keep.
+const LOSSY: [&str; 21] = [
+    "array: Multi Element Array with duplicate indexes degenerate_bson",
+    "array: Single Element Array with index set incorrectly to ab degenerate_bson",
+    "array: Single Element Array with index set incorrectly to empty string degenerate_bson",
+    "dbref: DBRef with additional dollar-prefixed and dotted fields canonical_bson",
+    "dbref: DBRef with additional fields canonical_bson",
+    "dbref: DBRef with database and additional fields canonical_bson",
+    "dbref: Document with key names similar to those of a DBRef canonical_bson",
+    "dbref: Sub-document resembles DBRef but $db is not a string canonical_bson",
+    "dbref: Sub-document resembles DBRef but $ref is not a string canonical_bson",
+    "decimal128-1: Special - Canonical SNaN canonical_bson",
+    "decimal128-1: Special - Invalid representation treated as -0 canonical_bson",
+    "decimal128-1: Special - Invalid representation treated as 0 canonical_bson",
+    "decimal128-1: Special - Invalid representation treated as 0E3 canonical_bson",
+    "decimal128-1: Special - NaN with a payload canonical_bson",
+    "decimal128-1: Special - Negative NaN canonical_bson",
+    "decimal128-1: Special - Negative NaN canonical_bson",
+    "decimal128-1: Special - Negative SNaN canonical_bson",
+    "double: NaN with payload canonical_bson",
+    "regex: Regular expression as value of $regex query operator canonical_bson",
+    "regex: Regular expression as value of $regex query operator with $options canonical_bson",
+    "regex: flags not alphabetized degenerate_bson",
+];
 
 /// A test case, with the file it is from and what it says of itself.
 struct Case {
@@ -200,6 +226,40 @@ fn converted_bson() {
         case.text("converted_extjson")
     });
     assert!(count >= MIN_CONVERTED, "only {count} cases");
+}
+
+/// All documents of the corpus that MongoDB stores.
+pub(crate) fn stored_documents() -> Vec<Vec<u8>> {
+    let cases = cases("valid");
+    let keys = ["canonical_bson", "degenerate_bson", "converted_bson"];
+    let documents = cases
+        .iter()
+        .flat_map(|case| keys.iter().filter_map(|key| case.bytes(key)));
+    documents.collect()
+}
+
+/// Text that is said to be exact reads back byte for byte with the bson crate, and hardly any isn't.
+#[test]
+fn what_reads_back_is_known() {
+    let mut lossy = Vec::new();
+    for case in cases("valid") {
+        for key in ["canonical_bson", "degenerate_bson", "converted_bson"] {
+            let Some(raw) = case.bytes(key) else { continue };
+            let mut out = Vec::new();
+            match write_document(&raw, Mode::Canonical, &mut out) {
+                Ok(Fidelity::Exact) => {
+                    let json: Value = serde_json::from_slice(&out).expect("JSON");
+                    let read = Bson::try_from(json).expect("Extended JSON");
+                    let read = read.as_document().map(|it| it.to_vec().expect("BSON"));
+                    assert_eq!(read.as_deref(), Some(&raw[..]), "{} {key}", case.name);
+                }
+                Ok(Fidelity::Lossy) => lossy.push(format!("{} {key}", case.name)),
+                Err(error) => panic!("{}: {error}", case.name),
+            }
+        }
+    }
+    lossy.sort();
+    assert_eq!(lossy, LOSSY);
 }
 
 #[test]

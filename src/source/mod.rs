@@ -22,7 +22,7 @@ mod untrusted_input_prop_tests;
 mod version;
 
 pub use deployment::{Deployment, Facts, OplogWindow};
-pub(crate) use encode::line::{RAW_EVENT, write_with_raw_event};
+pub(crate) use encode::line::{EVENT_LIMIT_BYTES, RAW_EVENT, write_with_raw_event};
 pub use error::SourceError;
 pub(crate) use error::without_command;
 pub use reader::Reader;

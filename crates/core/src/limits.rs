@@ -18,6 +18,11 @@ pub const HOLD_LIMIT_CHANGES: u64 = 1_000_000;
 /// MongoDB has 16 MB, and a token holds its change's `_id`.
 pub const WATERMARKS_LIMIT_BYTES: usize = 8 << 20;
 
+/// The most bytes of a line: a reader takes a longer one for damage. The Extended JSON of an event can be fourteen times
+/// as long as its BSON (`""` is the name of an empty regular expression), and an event has up to some 48 MiB. Its BSON in
+/// base64 is only a third longer.
+pub const LINE_LIMIT_BYTES: usize = 256 << 20;
+
 /// How often the position of a feed is saved while several of its collections are being flushed.
 pub const SAVE_EVERY_MS: u64 = 1000;
 

@@ -66,7 +66,7 @@ impl Liner {
         let start = lines.len();
         let is_exact =
             id.is_flat_enough() && self.write_json(&key, document, lines) == Ok(Fidelity::Exact);
-        if !is_exact {
+        if !is_exact || lines.len() - start > source::EVENT_LIMIT_BYTES {
             lines.truncate(start);
             self.write_with_raw_event(key, document, lines)?;
         }
@@ -103,7 +103,8 @@ impl Liner {
         let mut event = self.common.clone();
         event.append(cstr!("documentKey"), key);
         event.append(cstr!("fullDocument"), document);
-        source::write_with_raw_event(&event, self.mode, lines)
+        let limit_bytes = source::EVENT_LIMIT_BYTES;
+        source::write_with_raw_event(&event, self.mode, limit_bytes, lines)
             .map_err(|error| Failure::from(&error))
     }
 }

@@ -7,10 +7,14 @@ use bson::{Binary, RawDocument, RawDocumentBuf};
 use crate::source::SourceError;
 use silt_core::extjson::{self, Fidelity, Mode};
 use silt_core::file::format::Separator;
+use silt_core::limits::LINE_LIMIT_BYTES;
 use silt_core::position::ClusterTime;
 
 /// Field of a change that holds the event's BSON bytes, where Extended JSON doesn't read back as the same bytes.
 pub(crate) const RAW_EVENT: &bson::raw::CStr = cstr!("siltRawEvent");
+
+/// The most bytes of an event in a line, with room for what is around it.
+pub(crate) const EVENT_LIMIT_BYTES: usize = LINE_LIMIT_BYTES - 1024;
 
 /// Appends a change's line, separator included, and the Extended JSON of its token.
 pub(in crate::source) fn write(
@@ -34,7 +38,7 @@ pub(in crate::source) fn write(
     lines.extend_from_slice(b"{\"timestamp\":\"");
     lines.extend_from_slice(received.as_bytes());
     lines.extend_from_slice(b"\",\"change\":");
-    write_event(event, mode, lines)?;
+    write_event(event, mode, EVENT_LIMIT_BYTES, lines)?;
     lines.push(b'}');
     lines.extend_from_slice(separator.after);
     // The token's text is encoded after the line, where there is room, and removed again.
@@ -61,31 +65,42 @@ fn encode(document: &RawDocument, mode: Mode, out: &mut Vec<u8>) -> Result<(), S
 
 /// Appends an event as Extended JSON. Where that doesn't read back as the same event, [`RAW_EVENT`] is added, so that
 /// nothing is lost and the feed doesn't stop for ever.
-fn write_event(event: &RawDocument, mode: Mode, lines: &mut Vec<u8>) -> Result<(), SourceError> {
+fn write_event(
+    event: &RawDocument,
+    mode: Mode,
+    limit_bytes: usize,
+    lines: &mut Vec<u8>,
+) -> Result<(), SourceError> {
     let start = lines.len();
     match extjson::write_document(event.as_bytes(), mode, lines) {
-        Ok(Fidelity::Exact) => Ok(()),
-        Ok(Fidelity::Lossy) | Err(_) => {
+        Ok(Fidelity::Exact) if lines.len() - start <= limit_bytes => Ok(()),
+        _ => {
             lines.truncate(start);
-            write_with_raw_event(event, mode, lines)
+            write_with_raw_event(event, mode, limit_bytes, lines)
         }
     }
 }
 
-/// Appends the fields of an event that Extended JSON can represent, and its BSON bytes in [`RAW_EVENT`]. MongoDB stores text
-/// that isn't UTF-8, for example.
+/// Appends an event's BSON bytes in [`RAW_EVENT`], and its fields that Extended JSON can represent and that leave the line
+/// within the limit. MongoDB stores text that isn't UTF-8, for example.
 pub(crate) fn write_with_raw_event(
     event: &RawDocument,
     mode: Mode,
+    limit_bytes: usize,
     lines: &mut Vec<u8>,
 ) -> Result<(), SourceError> {
     let mut kept = RawDocumentBuf::new();
     let mut probe = Vec::new();
+    // Base64 is a third longer.
+    let mut left_bytes = limit_bytes.saturating_sub(event.as_bytes().len() / 3 * 4 + 128);
     for (key, value) in event.iter().flatten() {
         probe.clear();
         let mut field = RawDocumentBuf::new();
         field.append(key, value);
-        if extjson::write_document(field.as_bytes(), mode, &mut probe).is_ok() {
+        let is_written = extjson::write_document(field.as_bytes(), mode, &mut probe).is_ok();
+        // A field of this name would hide the event's bytes.
+        if is_written && probe.len() <= left_bytes && key != RAW_EVENT {
+            left_bytes -= probe.len();
             kept.append(key, value);
         }
     }
@@ -181,6 +196,24 @@ mod tests {
                 assert_eq!(kept, expected.then(|| event.as_bytes().to_vec()));
             }
         }
+    }
+
+    #[test]
+    fn an_event_that_would_exceed_the_limit_of_a_line_is_kept_as_bytes() {
+        let long = doc! { "": vec![bson::Bson::Undefined; 50] };
+        let event = raw(&doc! { "_id": { "_data": "82AB" }, "fullDocument": long, "ns": "a" });
+        let written = |limit_bytes| {
+            let mut line = Vec::new();
+            write_event(&event, Mode::Canonical, limit_bytes, &mut line).unwrap();
+            line
+        };
+        let whole = written(usize::MAX);
+        assert_eq!(written(whole.len()), whole);
+        let limited = written(whole.len() - 1);
+        assert!(limited.len() < whole.len());
+        let limited: serde_json::Value = serde_json::from_slice(&limited).unwrap();
+        let names: Vec<_> = limited.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["_id", "ns", "siltRawEvent"]);
     }
 
     #[test]

@@ -295,11 +295,13 @@ impl Writer<'_> {
     }
 }
 
-/// The fields of a reference to another document (`DBRef`), which drivers turn into a type of their own. It reads back if
-/// it has exactly `$ref`, `$id` and perhaps `$db`, in this order.
+/// The fields of a reference to another document (`DBRef`). Drivers turn a document with `$ref` and `$id` into a type of
+/// their own. It reads back if it has nothing but these and perhaps `$db`, in this order.
 #[derive(Debug, Default)]
 struct Reference {
-    fields: usize,
+    has_ref: bool,
+    has_id: bool,
+    fields_in_order: usize,
 }
 
 impl Reference {
@@ -308,19 +310,25 @@ impl Reference {
     fn takes(&mut self, name: &[u8], element_type: u8, position: usize) -> bool {
         let is_string = element_type == 0x02;
         let is_in_order = match name {
-            b"$ref" => position == 0 && is_string,
-            b"$id" => position == 1 && self.fields == 1,
-            b"$db" => position == 2 && self.fields == 2 && is_string,
+            b"$ref" => {
+                self.has_ref = true;
+                position == 0 && is_string
+            }
+            b"$id" => {
+                self.has_id = true;
+                position == 1
+            }
+            b"$db" => position == 2 && is_string,
             other => return !names::is_type_name(other),
         };
-        self.fields += 1;
-        is_in_order
+        self.fields_in_order += usize::from(is_in_order);
+        true
     }
 
     /// Whether a document of so many fields is no reference, or nothing but one.
     #[inline]
     fn is_whole(&self, fields: usize) -> bool {
-        self.fields == 0 || (self.fields >= 2 && self.fields == fields)
+        !(self.has_ref && self.has_id) || self.fields_in_order == fields
     }
 }
 

@@ -17,7 +17,7 @@ use crate::json;
 /// Heads are padded with spaces to a multiple of this.
 pub(crate) const HEAD_STEP_BYTES: usize = 512;
 /// The most bytes of a head. A head holds one resume token or document key. A token is at most as long as an
-/// event (16 MiB); the Extended JSON of an `_id` is at most nine times as long as its BSON.
+/// event (16 MiB); the Extended JSON of an `_id` is at most fourteen times as long as its BSON.
 pub(crate) const HEAD_LIMIT_BYTES: u64 = 256 << 20;
 /// What every head begins with.
 pub(crate) const HEAD_START: &[u8] = b"{\"metadata\":";
@@ -119,16 +119,17 @@ fn head(
     // A gzip member's header and trailer are shorter than a step, so rounding down gives the old text's length.
     let least = usize::try_from(least_len_bytes).unwrap_or(0) / HEAD_STEP_BYTES * HEAD_STEP_BYTES;
     pad(&mut text, least);
-    if text.len() as u64 > HEAD_LIMIT_BYTES {
+    let head = match format.compression {
+        Compression::None => text.into_bytes(),
+        Compression::Gzip => gzip::stored_member(text.as_bytes())?,
+    };
+    if head.len() as u64 > HEAD_LIMIT_BYTES {
         return Err(io::Error::other(format!(
             "the head of the file would have {} bytes; a reader takes at most {HEAD_LIMIT_BYTES}",
-            text.len()
+            head.len()
         )));
     }
-    match format.compression {
-        Compression::None => Ok(text.into_bytes()),
-        Compression::Gzip => gzip::stored_member(text.as_bytes()),
-    }
+    Ok(head)
 }
 
 /// Pads to a multiple of the step and to at least `least_len_bytes`, both including [`HEAD_END`].

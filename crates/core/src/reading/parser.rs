@@ -14,11 +14,10 @@ use crate::file::damage::Damage;
 use crate::file::format::{Compression, FileFormat, OutputFormat};
 use crate::file::gzip::Trailer;
 use crate::file::layout;
+use crate::limits::LINE_LIMIT_BYTES;
 use crate::namespace::Namespace;
 use crate::position::{ClusterTime, ResumeToken};
 
-/// A document has 16 MiB at most, and its Extended JSON is a few times as long.
-const LINE_LIMIT_BYTES: usize = 256 << 20;
 /// The line that ends a `json` file.
 const FOOT_LINE: &[u8] = b"]}";
 /// Blocks whose buffer would be mostly unused are copied.
