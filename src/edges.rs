@@ -18,6 +18,8 @@ use crate::settings::{
 use crate::source::{Deployment, SourceError, StreamOptions};
 use silt_core::extjson::Mode;
 use silt_core::file::format::{Compression, FileFormat, OutputFormat};
+use silt_core::limits::Limits;
+use silt_core::machine::Config;
 use silt_core::machine::OnLargeEvent;
 use silt_core::namespace::selection::Watched;
 use silt_core::snapshot::SnapshotMode;
@@ -127,6 +129,20 @@ pub fn line_options(
         cursor_batch_changes: stream.cursor_batch_changes,
         mode: self::json_mode(json_mode),
         separator: lines.separator(),
+    }
+}
+
+/// What a feed's state machine is to do, within these limits.
+#[must_use]
+pub fn feed_config(feed: &FeedSettings, limits: Limits) -> Config {
+    Config {
+        watched: feed.watched.clone(),
+        format: feed.files.format,
+        start_at: feed.start_at,
+        on_history_lost: feed.on_history_lost,
+        limits,
+        stream_hash: stream_options(feed).stream_hash(),
+        seed: fastrand::u64(..),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use silt::lake::{self, Base, Lake, LakeError, LakePath, Prepared, Version};
 use silt_core::file::gzip::GzipLevel;
 use silt_core::file::hour_file::HourFile;
+use silt_core::machine::Tail;
 
 use crate::harness::changes::{commit, name, numbers, origin};
 use crate::harness::servers::Place;
@@ -110,7 +111,10 @@ async fn after_every_commit_the_file_is_valid_and_has_its_tail() {
                 let expected: Vec<u32> = (0..number * 3 + 3).collect();
                 assert_eq!(numbers(&bytes, commit.file.name.format), expected);
 
-                let (seen, seen_version) = lake::tail::load(lake.as_ref(), &origin)
+                let Tail {
+                    file: seen,
+                    version: seen_version,
+                } = lake::tail::load(lake.as_ref(), &origin)
                     .await
                     .unwrap()
                     .unwrap();
@@ -224,7 +228,7 @@ async fn the_newest_part_is_the_tail_whatever_its_format() {
         lake.append(&lake::tail::path(&origin, newer), None, &commit.addition)
             .await
             .unwrap();
-        let (file, _) = lake::tail::load(lake.as_ref(), &origin)
+        let Tail { file, .. } = lake::tail::load(lake.as_ref(), &origin)
             .await
             .unwrap()
             .unwrap();
@@ -293,7 +297,7 @@ async fn files_in_a_folder_with_a_long_name_are_the_collections() {
             name: first.file.name.to_string(),
         };
         lake.append(&path, None, &first.addition).await.unwrap();
-        let (tail, _) = lake::tail::load(lake.as_ref(), &origin)
+        let Tail { file: tail, .. } = lake::tail::load(lake.as_ref(), &origin)
             .await
             .unwrap()
             .unwrap();
@@ -308,7 +312,7 @@ async fn files_in_a_folder_with_a_long_name_are_the_collections() {
         let path = lake::tail::path(&origin, second.file.name);
         assert!(path.folder.len() < 255);
         lake.append(&path, None, &second.addition).await.unwrap();
-        let (tail, _) = lake::tail::load(lake.as_ref(), &origin)
+        let Tail { file: tail, .. } = lake::tail::load(lake.as_ref(), &origin)
             .await
             .unwrap()
             .unwrap();
@@ -340,7 +344,7 @@ async fn unusual_collection_names_have_folders_of_their_own() {
             written(lake.as_ref(), collection, "json", 2).await;
         }
         for collection in names {
-            let (file, _) = lake::tail::load(lake.as_ref(), &origin(collection))
+            let Tail { file, .. } = lake::tail::load(lake.as_ref(), &origin(collection))
                 .await
                 .unwrap()
                 .unwrap();

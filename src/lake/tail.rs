@@ -1,11 +1,12 @@
 //! Finds a collection's newest hour file and reads its last change: the tail.
 
-use super::{FileInfo, FileState, Lake, LakeError, LakePath, Segments, Version};
+use super::{FileInfo, FileState, Lake, LakeError, LakePath, Segments};
 use silt_core::file::damage::Damage;
 use silt_core::file::hour_file::{HourFile, HourFileName};
 use silt_core::file::hour_file_scan::HourFileScan;
 use silt_core::file::layout::Extent;
 use silt_core::file::tail_scan::Step;
+use silt_core::machine::Tail;
 use silt_core::namespace::Namespace;
 
 /// How often a file that is replaced while it is read is read again.
@@ -41,10 +42,7 @@ pub fn longest_path(origin: &Namespace) -> LakePath {
 /// # Errors
 ///
 /// The lake can't be read, or the file isn't one that silt wrote for this collection.
-pub async fn load(
-    lake: &dyn Lake,
-    origin: &Namespace,
-) -> Result<Option<(HourFile, Version)>, LakeError> {
+pub async fn load(lake: &dyn Lake, origin: &Namespace) -> Result<Option<Tail>, LakeError> {
     for _ in 0..ATTEMPTS_MAX {
         let Some((path, name)) = newest(lake, origin).await? else {
             return Ok(None);
@@ -60,7 +58,8 @@ pub async fn load(
                     // The next changes go to the next part, in the folder as it is named now.
                     file.commits = FULL;
                 }
-                return Ok(Some((file, state.version)));
+                let version = state.version;
+                return Ok(Some(Tail { file, version }));
             }
             Err(LakeError::Stale { .. }) => {}
             Err(error) => return Err(error),

@@ -25,7 +25,6 @@ use silt_core::backoff::Backoff;
 use silt_core::batch::FlushReason;
 use silt_core::failure::{Disposition, Failure};
 use silt_core::limits::Limits;
-use silt_core::machine::Config;
 use snapshots::Snapshots;
 
 /// How often the oplog window is looked up; it moves slowly.
@@ -81,7 +80,8 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     let (exit_sender, mut exits) = mpsc::channel(1);
     let feeds = settings.feeds.iter().map(|feed| {
         let edges = shared.edges(feed);
-        let config = feed_config(feed, &edges);
+        let limits = limits(shared.lake.as_ref(), feed);
+        let config = edges::feed_config(feed, limits);
         Worker::spawn(config, edges, exit_sender.clone())
     });
     let feeds: Vec<Handle> = feeds.collect();
@@ -196,19 +196,6 @@ fn limits(lake: &dyn Lake, feed: &FeedSettings) -> Limits {
         None => u32::MAX,
     };
     limits
-}
-
-/// The configuration of a feed's state machine.
-fn feed_config(feed: &FeedSettings, edges: &Edges) -> Config {
-    Config {
-        watched: feed.watched.clone(),
-        format: feed.files.format,
-        start_at: feed.start_at,
-        on_history_lost: feed.on_history_lost,
-        limits: limits(edges.lake.as_ref(), feed),
-        stream_hash: edges.stream_options.stream_hash(),
-        seed: fastrand::u64(..),
-    }
 }
 
 /// Connects to MongoDB and the lake. Transient errors are retried until a signal asks to stop.

@@ -202,6 +202,5 @@ async fn stored(
 async fn load_tail(lake: &dyn Lake, namespace: &Namespace) -> Result<Option<Tail>, Failure> {
     lake.sweep(&namespace.folder()).await;
     let tail = lake::tail::load(lake, namespace).await;
-    let tail = tail.map_err(|error| Failure::from(&error))?;
-    Ok(tail.map(|(file, version)| Tail { file, version }))
+    tail.map_err(|error| Failure::from(&error))
 }

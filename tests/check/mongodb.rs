@@ -302,7 +302,7 @@ async fn a_position_that_the_oplog_has_lost_fails_unless_that_is_foreseen() {
         &lost,
         &[
             "FAIL",
-            "save 1, of 2024-01-15T14:00:00Z/1",
+            "revision 1, of 2024-01-15T14:00:00Z/1",
             "ON_HISTORY_LOST=restart",
         ],
     );

@@ -82,7 +82,7 @@ async fn one_that_is_older_than_the_checkpoint_fails_and_none_is_fine() {
         let output = checks(&scene, 0, &[]);
         expect(
             &row(&output, "users checkpoint"),
-            &["ok", "none yet: begins behind the end of 20"],
+            &["ok", "none yet: starts after the last change in the lake"],
         );
         let scene = scene.with("MONGODB_COLLECTIONS", "others");
         expect(

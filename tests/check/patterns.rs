@@ -55,7 +55,7 @@ async fn what_a_pattern_means_now_is_listed_and_what_has_no_changes_is_passed_ov
     expect(&row(&output, "shared stream"), &["ok", "opened and closed"]);
     expect(
         &row(&output, "shared checkpoint"),
-        &["ok", "none yet: begins with what comes then"],
+        &["ok", "none yet: starts with the next change"],
     );
 
     let scene = scene.with("MONGODB_COLLECTIONS", "x*,orders_view");
@@ -112,7 +112,9 @@ async fn where_a_shared_stream_stands_is_told_with_the_ends_of_its_collections()
         &taken_over,
         &[
             "ok",
-            "users stands that carried its collections before",
+            "takes over at ",
+            " from ",
+            "users, which carried these collections before",
             "the oplog holds it",
         ],
     );
@@ -127,7 +129,7 @@ async fn where_a_shared_stream_stands_is_told_with_the_ends_of_its_collections()
     let output = checks(&scene, 0, &[]);
     expect(
         &row(&output, "shared checkpoint"),
-        &["ok", "save ", "the oplog holds it"],
+        &["ok", "revision ", "the oplog holds it"],
     );
     expect(&row(&output, "newest files"), &["ok", "2 of 2 collections"]);
     let other = scene.with("OPERATION_TYPES", "insert");
@@ -137,6 +139,31 @@ async fn where_a_shared_stream_stands_is_told_with_the_ends_of_its_collections()
         &["ok", "of a stream with another filter"],
     );
     expect(&row(&output, "shared stream"), &["opened and closed"]);
+
+    let known = doc! { "collections.collection": "orders" };
+    let later = bson::Timestamp {
+        time: 4_000_000_000,
+        increment: 1,
+    };
+    let moved = doc! { "$set": {
+        "collections.$.last_change.token": { "_data": "8299" },
+        "collections.$.last_change.cluster_time": later,
+    } };
+    let before = other.checkpoints().find_one(known.clone()).await.unwrap();
+    let before = before.unwrap();
+    let updated = other.checkpoints().update_one(known.clone(), moved).await;
+    assert_eq!(updated.unwrap().modified_count, 1);
+    let output = checks(&other, 1, &[]);
+    expect(
+        &row(&output, "orders newest file"),
+        &["FAIL", "its newest file"],
+    );
+    expect(&row(&output, "newest files"), &["1 of 2 collections"]);
+    other
+        .checkpoints()
+        .replace_one(known, before)
+        .await
+        .unwrap();
 
     let folder = other.lake().join("orders");
     for file in std::fs::read_dir(folder).unwrap() {
@@ -245,5 +272,25 @@ async fn a_role_that_is_too_small_for_all_collections_is_told_with_its_mend() {
     expect(
         &row(&output, "shared stream"),
         &["FAIL", missing, "{db: \"\", collection: \"\"}"],
+    );
+}
+
+#[tokio::test]
+async fn a_shared_stream_whose_checkpoint_is_gone_from_beside_its_files_fails() {
+    let scene = scene(&["users"]).await.with("MONGODB_COLLECTIONS", "u*");
+    let mut silt = Silt::start(&scene.settings);
+    silt.wait_for("watching");
+    insert(&scene.users(), 2..3).await;
+    scene.flush_until(&mut silt, "users", 1).await;
+    silt.drain();
+    scene.checkpoints().delete_many(doc! {}).await.unwrap();
+    let output = checks(&scene, 1, &[]);
+    expect(
+        &row(&output, "shared checkpoint"),
+        &["FAIL", "has no checkpoint", "users/20", "START_AT"],
+    );
+    expect(
+        &row(&output, "newest files"),
+        &["skip", "the feed halts before it reads them"],
     );
 }

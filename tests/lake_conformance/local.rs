@@ -8,6 +8,7 @@ use futures::TryStreamExt as _;
 
 use super::*;
 use silt::lake::local::LocalLake;
+use silt_core::machine::Tail;
 
 #[tokio::test]
 async fn a_slow_reader_sees_the_file_that_it_opened() {
@@ -273,7 +274,7 @@ async fn listing_leaves_hidden_files_alone() {
     let reader = LocalLake::new(folder.path().to_owned());
     assert_eq!(reader.list("users").await.unwrap().len(), 1);
     reader.walk("").try_next().await.unwrap().unwrap();
-    let (seen, _) = lake::tail::load(&reader, &origin("users"))
+    let Tail { file: seen, .. } = lake::tail::load(&reader, &origin("users"))
         .await
         .unwrap()
         .unwrap();

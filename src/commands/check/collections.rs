@@ -1,30 +1,24 @@
-//! Whether each collection can be watched from where its feed stands.
+//! Whether each collection can be watched from the position of its feed.
 
 use std::sync::Arc;
 
-use super::grants::Missing;
 use super::images::{Lacking, Wanted};
 use super::listed::{listings, may_list, unlisted, without_streams};
 use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
 use super::shared::Shared;
-use super::standing::{self, Standing};
+use super::start::{self, Start};
+use super::stream::{self, NO_ANSWER, Reads};
 use super::{ROW_LIMIT, in_time, words};
-use crate::checkpoint::{self, Checkpoints, FeedId};
+use crate::checkpoint::Checkpoints;
 use crate::edges;
 use crate::lake::{self, Lake};
 use crate::settings::{FeedSettings, Settings};
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
-use silt_core::file::hour_file::HourFile;
-use silt_core::handover::Handover;
-use silt_core::machine::refuse_older_lake;
+use silt_core::machine::{StartState, Tail};
 use silt_core::namespace::Namespace;
 use silt_core::namespace::selection::Watched;
-use silt_core::position::Stored;
-
-/// What a change stream of a collection needs.
-const ACTIONS: [&str; 2] = ["find", "changeStream"];
 
 /// Checks all collections, one after the other.
 pub(super) async fn check(
@@ -68,7 +62,7 @@ pub(super) async fn check(
     table.done(Part::Collections);
 }
 
-/// Checks feeds of one collection each, unless there is no use in it.
+/// Checks feeds of one collection each, unless the deployment turned out to be unreachable.
 async fn of_feeds(
     feeds: &[Feed<'_>],
     reached: &Reached,
@@ -97,18 +91,6 @@ async fn of_feeds(
     }
 }
 
-/// Why there is no use in looking at others.
-const NO_ANSWER: &str = "the deployment gives no answer";
-
-/// Why there is no use in opening other streams, if there is none.
-pub(super) fn unreachable(tried: &Result<(), SourceError>) -> Option<&'static str> {
-    let is_gone = matches!(
-        tried,
-        Err(SourceError::Unanswered { .. } | SourceError::Transient { .. })
-    );
-    is_gone.then_some(NO_ANSWER)
-}
-
 /// How the deployment lists a collection.
 #[derive(Clone, Copy)]
 enum Listed<'a> {
@@ -128,7 +110,7 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// Checks one collection. Returns why there is no use in looking at others.
+    /// Checks one collection. Returns why it is pointless to check others, if it is.
     async fn check(&self, listings: Option<&[Listing]>, table: &Table<'_>) -> Option<&'static str> {
         let add = |row| table.add(Part::Collections, row);
         let what = self.what("stream");
@@ -144,20 +126,33 @@ impl Feed<'_> {
             return None;
         }
         self.images(listing).into_iter().for_each(add);
-        let Ok((stored, handover)) = self.stored().await.map_err(add) else {
-            add(Row::skipped(&what, "it isn't known where it stands"));
-            return None;
-        };
-        let (newest, tail) = self.newest(stored.as_ref()).await;
-        let oldest = self.reached.oplog.map(|window| window.oldest);
-        let standing = Standing::of(self.settings, stored, tail, handover, oldest);
         let checkpoint = self.what("checkpoint");
-        add(match self.store {
-            Some(_) => standing.row(&checkpoint, self.settings, self.reached),
-            None => Row::skipped(&checkpoint, "the store can't be used"),
-        });
-        add(newest);
-        let position = match standing.position(self.reached).await {
+        let (stored, handover) = match start::load(self.store, &self.settings.watched).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                add(Row::failure(&checkpoint, words::of_store(&error)));
+                add(Row::skipped(&what, "its position isn't known"));
+                return None;
+            }
+        };
+        let newest = self.newest().await;
+        let found = StartState {
+            stored,
+            handover,
+            tails: vec![(self.origin.clone(), newest.as_ref().ok().cloned().flatten())],
+            ..StartState::default()
+        };
+        let deployment = &self.reached.deployment;
+        let tried = async {
+            let start = Start::of(self.settings, found, deployment).await?;
+            add(match self.store {
+                Some(_) => start.row(&checkpoint, self.settings, self.reached),
+                None => Row::skipped(&checkpoint, "the store can't be used"),
+            });
+            add(self.newest_row(newest, start.halt()));
+            start.position(deployment).await
+        };
+        let position = match tried.await {
             Ok(position) => position,
             Err(error) => {
                 add(Row::failure(&what, words::of_source(&error)));
@@ -165,12 +160,8 @@ impl Feed<'_> {
             }
         };
         let options = edges::stream_options(self.settings);
-        let tried = self
-            .reached
-            .deployment
-            .try_stream(&options, &position)
-            .await;
-        let unreachable = unreachable(&tried);
+        let tried = deployment.try_stream(&options, &position).await;
+        let unreachable = stream::unreachable(&tried);
         add(self.stream(tried));
         unreachable
     }
@@ -210,28 +201,11 @@ impl Feed<'_> {
         }
     }
 
-    /// Its checkpoint, or a row that says why it can't be had.
-    /// Its checkpoint, and where it takes over from a shared stream.
-    async fn stored(&self) -> Result<(Option<Stored>, Option<Handover>), Row> {
-        let Some(store) = self.store else {
-            return Ok((None, None));
-        };
-        let watched = &self.settings.watched;
-        let found = async {
-            let stored = store.load(&FeedId::of(watched)).await?;
-            let handover = checkpoint::handover(store.as_ref(), watched, stored.as_ref()).await?;
-            Ok((stored, handover))
-        };
-        found
-            .await
-            .map_err(|error| Row::failure(&self.what("checkpoint"), words::of_store(&error)))
-    }
-
-    /// The newest file, judged as a feed does at its start.
-    async fn newest(&self, stored: Option<&Stored>) -> (Row, Option<HourFile>) {
+    /// The newest file, or a row that says why it can't be read.
+    async fn newest(&self) -> Result<Option<Tail>, Row> {
         let what = self.what("newest file");
         let Some(lake) = self.lake else {
-            return (Row::skipped(&what, "the lake can't be used"), None);
+            return Err(Row::skipped(&what, "the lake can't be used"));
         };
         let seen = async {
             lake.expect_holds(&lake::tail::longest_path(self.origin))
@@ -239,23 +213,25 @@ impl Feed<'_> {
             lake::tail::load(lake.as_ref(), self.origin).await
         };
         let seen = async { Ok(seen.await) };
-        let tail = match in_time(ROW_LIMIT, seen).await {
-            Ok(Ok(tail)) => tail.map(|(file, _)| file),
-            Ok(Err(error)) => return (super::lake::failure(&what, &error), None),
-            Err(silence) => return (Row::failure(&what, silence), None),
-        };
-        let judged = stored.map_or(Ok(()), |stored| {
-            refuse_older_lake(&stored.checkpoint, self.origin, tail.as_ref())
-        });
-        let row = match (judged, &tail) {
-            (Err(halt), _) => Row::failure(&what, halt.message),
-            (Ok(()), Some(file)) => {
+        match in_time(ROW_LIMIT, seen).await {
+            Ok(Ok(tail)) => Ok(tail),
+            Ok(Err(error)) => Err(super::lake::failure(&what, &error)),
+            Err(silence) => Err(Row::failure(&what, silence)),
+        }
+    }
+
+    /// A row for the newest file, which is what such a feed halts on at its start.
+    fn newest_row(&self, newest: Result<Option<Tail>, Row>, halt: Option<&str>) -> Row {
+        let what = self.what("newest file");
+        match (newest, halt) {
+            (Err(row), _) => row,
+            (Ok(_), Some(halt)) => Row::failure(&what, halt),
+            (Ok(Some(Tail { file, .. })), None) => {
                 let last = file.last.cluster_time;
                 Row::good(&what, format!("{}, up to {last}", file.name))
             }
-            (Ok(()), None) => Row::good(&what, "none"),
-        };
-        (row, tail)
+            (Ok(None), None) => Row::good(&what, "none"),
+        }
     }
 
     /// What the collection is, and whether it can be watched.
@@ -300,40 +276,14 @@ impl Feed<'_> {
     }
 
     fn stream(&self, tried: Result<(), SourceError>) -> Row {
+        let reads = Reads {
+            database: &self.origin.database,
+            collection: &self.origin.collection,
+            text: self.origin.to_string(),
+            role: "read",
+        };
+        let on_history_lost = self.settings.on_history_lost;
         let what = self.what("stream");
-        let database = &self.origin.database;
-        match tried {
-            Ok(()) => Row::good(&what, "opened and closed"),
-            Err(SourceError::Unauthorized { message }) => {
-                let account = &self.reached.account;
-                let missing: Vec<&str> = ACTIONS
-                    .into_iter()
-                    .filter(|action| !account.may(action, database, &self.origin.collection))
-                    .collect();
-                let found = if missing.is_empty() {
-                    format!("a privilege is missing: {message}")
-                } else {
-                    format!(
-                        "{} on {} {} missing",
-                        missing.join(" and "),
-                        self.origin,
-                        if missing.len() == 1 { "is" } else { "are" }
-                    )
-                };
-                let missing = Missing {
-                    database,
-                    collection: &self.origin.collection,
-                    actions: &missing,
-                    role: "read",
-                };
-                Row::failure(&what, found).mended_by(missing.mend(account))
-            }
-            Err(SourceError::HistoryLost { message, .. }) => standing::lost(
-                &what,
-                &format!("the oplog no longer holds where it stands: {message}"),
-                self.settings.on_history_lost,
-            ),
-            Err(error) => Row::failure(&what, words::of_source(&error)),
-        }
+        stream::row(&what, tried, &reads, self.reached, on_history_lost)
     }
 }

@@ -14,7 +14,8 @@ mod mongodb;
 mod probe;
 mod row;
 mod shared;
-mod standing;
+mod start;
+mod stream;
 mod words;
 
 use std::time::Duration;

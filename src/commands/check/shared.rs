@@ -3,32 +3,28 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::stream;
+use futures::stream as streams;
 
-use super::collections::unreachable;
-use super::grants::Missing;
 use super::images::{Lacking, Wanted};
 use super::listed::{listings, may_list, unlisted, without_streams};
 use super::mongodb::Reached;
 use super::row::{Part, Row, Table};
-use super::standing::{self, Standing};
+use super::start::{self, Start};
+use super::stream::{self, NO_ANSWER, Reads};
 use super::{ROW_LIMIT, in_time, words};
-use crate::checkpoint::{self, CheckpointError, Checkpoints, FeedId};
+use crate::checkpoint::Checkpoints;
 use crate::edges;
 use crate::lake::{self, Lake};
 use crate::settings::FeedSettings;
 use crate::source::SourceError;
 use crate::source::preflight::Listing;
-use silt_core::handover::Handover;
-use silt_core::machine::{checkpoint_missing, refuse_older_tail};
+use silt_core::machine::{StartState, Tail};
 use silt_core::namespace::selection::{
     Matcher, Selection, is_servers_collection, is_servers_database,
 };
 use silt_core::namespace::{Layout, Namespace};
-use silt_core::position::{Stored, Watermark};
 
-/// What a change stream of collections needs.
-const ACTIONS: [&str; 2] = ["find", "changeStream"];
+const CHECKPOINT: &str = "shared checkpoint";
 const STREAM: &str = "shared stream";
 /// Newest files that are looked at at the same time.
 const LOOKS_MAX: usize = 8;
@@ -47,7 +43,7 @@ pub(super) struct Shared<'a> {
 
 /// What the deployment lists of what is meant.
 #[derive(Default)]
-struct Found {
+struct Listed {
     /// What the stream carries.
     carried: Vec<(Namespace, Listing)>,
     /// What a pattern means and has no changes.
@@ -59,7 +55,7 @@ struct Found {
 }
 
 impl Shared<'_> {
-    /// Checks it, row by row. Returns why there is no use in looking at others.
+    /// Checks it, row by row. Returns why it is pointless to check others, if it is.
     pub(super) async fn check(&self, table: &Table<'_>) -> Option<&'static str> {
         let add = |row| table.add(Part::Collections, row);
         table.progress("collections: asks what the patterns mean");
@@ -76,114 +72,112 @@ impl Shared<'_> {
                 ));
             }
         }
-        let (stored, handover) = match self.stored().await {
-            Ok(found) => found,
+        let loaded = start::load(self.store, &self.settings.watched).await;
+        let (stored, handover) = match loaded {
+            Ok(loaded) => loaded,
             Err(error) => {
-                add(Row::failure("shared checkpoint", words::of_store(&error)));
-                add(Row::skipped(STREAM, "it isn't known where it stands"));
+                add(Row::failure(CHECKPOINT, words::of_store(&error)));
+                add(Row::skipped(STREAM, "its position isn't known"));
                 return None;
             }
         };
-        for row in self.newest(stored.as_ref(), table).await {
-            add(row);
-        }
-        let oldest = self.reached.oplog.map(|window| window.oldest);
-        let standing = Standing::of(self.settings, stored, None, handover, oldest);
-        let orphan = self.orphan(&standing).await;
-        add(match (self.store, orphan) {
-            (Some(_), Some(row)) => row,
-            (Some(_), None) => standing.row("shared checkpoint", self.settings, self.reached),
-            (None, _) => Row::skipped("shared checkpoint", "the store can't be used"),
-        });
+        let marks = stored.iter().flat_map(|it| &it.checkpoint.collections);
+        let known: Vec<Namespace> = marks
+            .map(|mark| self.origin(&mark.database, &mark.collection))
+            .collect();
+        let orphan = if stored.is_none() && handover.is_none() {
+            self.orphan().await
+        } else {
+            Ok(None)
+        };
+        let found = StartState {
+            orphan: orphan.as_ref().ok().cloned().flatten(),
+            oldest: self.reached.oplog.map(|window| window.oldest),
+            stored,
+            handover,
+            ..StartState::default()
+        };
+        let deployment = &self.reached.deployment;
+        let tried = async {
+            let mut start = Start::of(self.settings, found, deployment).await?;
+            add(match (self.store, orphan, start.halt()) {
+                (None, ..) => Row::skipped(CHECKPOINT, "the store can't be used"),
+                (Some(_), Err(row), _) => row,
+                (Some(_), Ok(_), Some(halt)) => Row::failure(CHECKPOINT, halt),
+                (Some(_), Ok(_), None) => start.row(CHECKPOINT, self.settings, self.reached),
+            });
+            for row in self.newest(&mut start, &known, table).await {
+                add(row);
+            }
+            start.position(deployment).await
+        };
+        let position = match tried.await {
+            Ok(position) => position,
+            Err(error) => {
+                add(Row::failure(STREAM, words::of_source(&error)));
+                return Some(NO_ANSWER);
+            }
+        };
         table.progress("collections: opens a change stream over all");
-        let tried = self.try_stream(standing).await;
-        let unreachable = unreachable(&tried);
+        let options = edges::stream_options(self.settings);
+        let tried = deployment.try_stream(&options, &position).await;
+        let unreachable = stream::unreachable(&tried);
         add(self.stream(tried));
         unreachable
     }
 
-    /// Its checkpoint, and where it takes over from others.
-    async fn stored(&self) -> Result<(Option<Stored>, Option<Handover>), CheckpointError> {
-        let Some(store) = self.store else {
-            return Ok((None, None));
-        };
-        let watched = &self.settings.watched;
-        let stored = store.load(&FeedId::of(watched)).await?;
-        let handover = checkpoint::handover(store.as_ref(), watched, stored.as_ref()).await?;
-        Ok((stored, handover))
-    }
-
-    /// What keeps it from starting now: changes in the lake that nobody knows the position of.
-    async fn orphan(&self, standing: &Standing) -> Option<Row> {
-        const WHAT: &str = "shared checkpoint";
-        let (Standing::Now, Some(lake)) = (standing, self.lake) else {
-            return None;
+    /// A file of its collections that the lake holds although there is no checkpoint, or a row that says
+    /// why the lake can't be searched.
+    async fn orphan(&self) -> Result<Option<String>, Row> {
+        let Some(lake) = self.lake else {
+            return Ok(None);
         };
         let watched = &self.settings.watched;
         let seen = async { Ok(lake::any_hour_file(lake.as_ref(), watched).await) };
         match in_time(ROW_LIMIT, seen).await {
-            Ok(Ok(None)) => None,
-            Ok(Ok(Some(path))) => {
-                let halt = checkpoint_missing(&path.to_string());
-                Some(Row::failure(WHAT, halt.message))
-            }
-            Ok(Err(error)) => Some(super::lake::failure(WHAT, &error)),
-            Err(silence) => Some(Row::failure(WHAT, silence)),
+            Ok(Ok(path)) => Ok(path.map(|path| path.to_string())),
+            Ok(Err(error)) => Err(super::lake::failure(CHECKPOINT, &error)),
+            Err(silence) => Err(Row::failure(CHECKPOINT, silence)),
         }
     }
 
-    /// The newest files of the collections that the checkpoint knows, judged as the feed does.
-    async fn newest(&self, stored: Option<&Stored>, table: &Table<'_>) -> Vec<Row> {
+    /// The newest files of the collections that the checkpoint knows, judged by the feed.
+    async fn newest(&self, start: &mut Start, known: &[Namespace], table: &Table<'_>) -> Vec<Row> {
         const WHAT: &str = "newest files";
-        let marks = stored.map_or(&[][..], |stored| &stored.checkpoint.collections);
         let Some(lake) = self.lake else {
             return vec![Row::skipped(WHAT, "the lake can't be used")];
         };
+        if start.halt().is_some() {
+            return vec![Row::skipped(WHAT, "the feed halts before it reads them")];
+        }
         table.progress("collections: reads the newest files");
-        let looks = marks.iter().map(|mark| self.judge(lake.as_ref(), mark));
-        let judged: Vec<Result<bool, Row>> = stream::iter(looks)
+        let looks = start.looks_of(known).into_iter();
+        let looks = looks.map(|(lane, origin)| async move {
+            let tail = look(lake.as_ref(), &origin).await;
+            (lane, what_of(&origin), tail)
+        });
+        let looked: Vec<_> = streams::iter(looks)
             .buffer_unordered(LOOKS_MAX)
             .collect()
             .await;
-        let (good, bad): (Vec<_>, Vec<_>) = judged.into_iter().partition(Result::is_ok);
-        let there = good
-            .iter()
-            .filter(|is_there| matches!(is_there, Ok(true)))
-            .count();
-        let mut rows: Vec<Row> = bad.into_iter().filter_map(Result::err).collect();
-        rows.sort_by(|one, other| one.what.cmp(&other.what));
-        rows.push(Row::good(
-            WHAT,
-            format!(
-                "{there} of {} collections that the checkpoint knows",
-                marks.len()
-            ),
-        ));
-        rows
-    }
-
-    /// Whether a collection has a newest file that fits the checkpoint, or a row that says what is wrong.
-    async fn judge(&self, lake: &dyn Lake, mark: &Watermark) -> Result<bool, Row> {
-        let origin = self.origin(&mark.database, &mark.collection);
-        let what = format!("{} newest file", origin.name());
-        let seen = async { Ok(lake::tail::load(lake, &origin).await) };
-        match in_time(ROW_LIMIT, seen).await {
-            Ok(Ok(Some((file, _)))) => refuse_older_tail(&mark.last_change, &file)
-                .map(|()| true)
-                .map_err(|halt| Row::failure(&what, halt.message)),
-            Ok(Ok(None)) => Ok(false),
-            Ok(Err(error)) => Err(super::lake::failure(&what, &error)),
-            Err(silence) => Err(Row::failure(&what, silence)),
+        let (mut rows, mut there) = (Vec::new(), 0);
+        for (lane, what, tail) in looked {
+            match tail {
+                Err(row) => rows.push(row),
+                Ok(tail) => {
+                    let is_there = tail.is_some();
+                    match start.looked(lane, tail) {
+                        Some(halt) => rows.push(Row::failure(&what, halt)),
+                        None => there += usize::from(is_there),
+                    }
+                }
+            }
         }
-    }
-
-    async fn try_stream(&self, standing: Standing) -> Result<(), SourceError> {
-        let position = standing.position(self.reached).await?;
-        let options = edges::stream_options(self.settings);
-        self.reached
-            .deployment
-            .try_stream(&options, &position)
-            .await
+        rows.sort_by(|one, other| one.what.cmp(&other.what));
+        let all = known.len();
+        let found = format!("{there} of {all} collections that the checkpoint knows");
+        rows.push(Row::good(WHAT, found));
+        rows
     }
 
     /// The databases that are meant and there, or named.
@@ -197,8 +191,8 @@ impl Shared<'_> {
         Ok(there)
     }
 
-    async fn find(&self, databases: &[String], table: &Table<'_>) -> Found {
-        let mut found = Found::default();
+    async fn find(&self, databases: &[String], table: &Table<'_>) -> Listed {
+        let mut found = Listed::default();
         for database in databases {
             match listings(self.reached, database, None).await {
                 Ok(mut listings) => {
@@ -214,7 +208,7 @@ impl Shared<'_> {
         found
     }
 
-    fn sort_out(&self, database: &str, listings: Vec<Listing>, found: &mut Found) {
+    fn sort_out(&self, database: &str, listings: Vec<Listing>, found: &mut Listed) {
         for listing in listings {
             if is_servers_collection(&listing.name)
                 || !self.selection.matches(database, &listing.name)
@@ -239,7 +233,7 @@ impl Shared<'_> {
         }
     }
 
-    fn rows(&self, found: Found) -> Vec<Row> {
+    fn rows(&self, found: Listed) -> Vec<Row> {
         let mut rows = found.refused;
         let names: Vec<String> = found
             .carried
@@ -274,7 +268,7 @@ impl Shared<'_> {
     }
 
     /// The collections of which the lake can't hold a file.
-    async fn unnameable(&self, found: &Found) -> Vec<Row> {
+    async fn unnameable(&self, found: &Listed) -> Vec<Row> {
         let mut rows = Vec::new();
         let Some(lake) = self.lake else {
             return rows;
@@ -324,50 +318,42 @@ impl Shared<'_> {
     }
 
     fn stream(&self, tried: Result<(), SourceError>) -> Row {
-        match tried {
-            Ok(()) => Row::good(STREAM, "opened and closed"),
-            Err(SourceError::Unauthorized { message }) => self.unauthorized(&message),
-            Err(SourceError::HistoryLost { message, .. }) => standing::lost(
-                STREAM,
-                &format!("the oplog no longer holds where it stands: {message}"),
-                self.settings.on_history_lost,
-            ),
-            Err(error) => Row::failure(STREAM, words::of_source(&error)),
-        }
-    }
-
-    /// A row that says which privileges are missing.
-    fn unauthorized(&self, message: &str) -> Row {
-        let account = &self.reached.account;
-        let (database, whose, role) = match self.selection.only_database() {
-            Some(database) => (database, format!("all collections of {database}"), "read"),
-            None => (
-                "",
-                "all collections of all databases".to_owned(),
-                "readAnyDatabase",
-            ),
+        let reads = match self.selection.only_database() {
+            Some(database) => Reads {
+                database,
+                collection: "",
+                text: format!("all collections of {database}"),
+                role: "read",
+            },
+            None => Reads {
+                database: "",
+                collection: "",
+                text: "all collections of all databases".to_owned(),
+                role: "readAnyDatabase",
+            },
         };
-        let missing: Vec<&str> = ACTIONS
-            .into_iter()
-            .filter(|action| !account.may(action, database, ""))
-            .collect();
-        let found = if missing.is_empty() {
-            format!("a privilege is missing: {message}")
-        } else {
-            let verb = if missing.len() == 1 { "is" } else { "are" };
-            format!("{} on {whose} {verb} missing", missing.join(" and "))
-        };
-        let missing = Missing {
-            database,
-            collection: "",
-            actions: &missing,
-            role,
-        };
-        Row::failure(STREAM, found).mended_by(missing.mend(account))
+        let on_history_lost = self.settings.on_history_lost;
+        stream::row(STREAM, tried, &reads, self.reached, on_history_lost)
     }
 
     fn origin(&self, database: &str, collection: &str) -> Namespace {
         Namespace::with_layout(database, collection, self.layout)
+    }
+}
+
+/// The name of the row for a collection's newest file.
+fn what_of(origin: &Namespace) -> String {
+    format!("{} newest file", origin.name())
+}
+
+/// A collection's newest file, or a row that says why it can't be read.
+async fn look(lake: &dyn Lake, origin: &Namespace) -> Result<Option<Tail>, Row> {
+    let what = what_of(origin);
+    let seen = async { Ok(lake::tail::load(lake, origin).await) };
+    match in_time(ROW_LIMIT, seen).await {
+        Ok(Ok(tail)) => Ok(tail),
+        Ok(Err(error)) => Err(super::lake::failure(&what, &error)),
+        Err(silence) => Err(Row::failure(&what, silence)),
     }
 }
 

@@ -30,8 +30,6 @@ mod view;
 pub use config::{Config, OnHistoryLost, OnLargeEvent, StartAt};
 pub use lanes::LaneId;
 pub use messages::{Action, Input, Notice, Now, StartState, Tail, Trouble, WriteOrder};
-pub use resume_point::{refuse_older_lake, refuse_older_tail};
-pub use start::{checkpoint_missing, effective_handover};
 pub use view::{Activity, Archived};
 
 use crate::backoff::Backoff;

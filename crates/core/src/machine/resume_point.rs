@@ -117,29 +117,13 @@ impl ResumePoint {
     }
 }
 
-/// Refuses a lake whose tail is older than the checkpoint of its feed: it was restored from a backup or has
-/// lost files. A collection without files is accepted, since lifecycle rules delete old ones.
-///
-/// # Errors
-///
-/// The failure that the feed halts with.
-pub fn refuse_older_lake(
-    checkpoint: &Checkpoint,
-    namespace: &Namespace,
-    tail: Option<&HourFile>,
-) -> Result<(), Failure> {
-    match (checkpoint.watermark(namespace), tail) {
-        (Some(watermark), Some(file)) => refuse_older_tail(&watermark.last_change, file),
-        _ => Ok(()),
-    }
-}
-
-/// The same for a collection's last change and its newest file.
+/// Refuses a tail that is older than its collection's last change: the lake was restored from a backup or has lost
+/// files. A collection without files is accepted, since lifecycle rules delete old ones.
 ///
 /// # Errors
 ///
 /// The failure that the lane halts with.
-pub fn refuse_older_tail(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
+pub(super) fn refuse_older_tail(last_change: &LastChange, file: &HourFile) -> Result<(), Failure> {
     if file.last.token == last_change.token || file.last.cluster_time >= last_change.cluster_time {
         return Ok(());
     }

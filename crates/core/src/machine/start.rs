@@ -402,8 +402,7 @@ impl Feed {
 /// the setting may be left from the first start of single feeds. With a checkpoint it resumes there, even if
 /// others are further, unless the oplog is known not to reach back to it: only its own stream has the events that
 /// concern a whole database.
-#[must_use]
-pub fn effective_handover(
+fn effective_handover(
     mut handover: Handover,
     watched: &Watched,
     start_at: StartAt,
@@ -478,8 +477,7 @@ fn joined(
 
 /// The halt of a shared stream without a checkpoint. Its lake can't tell where it stopped: a quiet collection's file
 /// ends long before that.
-#[must_use]
-pub fn checkpoint_missing(path: &str) -> Failure {
+fn checkpoint_missing(path: &str) -> Failure {
     Failure {
         disposition: Disposition::Halt,
         cause: "checkpoint_missing",
