@@ -140,14 +140,15 @@ async fn where_a_shared_stream_stands_is_told_with_the_ends_of_its_collections()
     );
     expect(&row(&output, "shared stream"), &["opened and closed"]);
 
-    let known = doc! { "collections.collection": "orders" };
+    let orders = format!("collections.{}:orders", other.database.name());
+    let known = doc! { &orders: { "$exists": true } };
     let later = bson::Timestamp {
         time: 4_000_000_000,
         increment: 1,
     };
     let moved = doc! { "$set": {
-        "collections.$.last_change.token": { "_data": "8299" },
-        "collections.$.last_change.cluster_time": later,
+        format!("{orders}.last_change.token"): { "_data": "8299" },
+        format!("{orders}.last_change.cluster_time"): later,
     } };
     let before = other.checkpoints().find_one(known.clone()).await.unwrap();
     let before = before.unwrap();
