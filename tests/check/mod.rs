@@ -38,8 +38,8 @@ fn row(output: &str, what: &str) -> String {
     };
     let line = lines.find(|line| is_it(line));
     let line = line.unwrap_or_else(|| panic!("no row {what:?} in:\n{output}"));
-    let mends = lines.take_while(|line| line.trim_start().starts_with("mend:"));
-    mends.fold(line.to_owned(), |row, mend| row + "\n" + mend)
+    let fixes = lines.take_while(|line| line.trim_start().starts_with("fix:"));
+    fixes.fold(line.to_owned(), |row, fix| row + "\n" + fix)
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ async fn a_flush_that_fails_is_answered_with_the_reason() {
     let users = &answer.json()["collections"][0];
     assert_eq!(users["done"], false);
     let why = users["why"].as_str().unwrap();
-    assert!(why.starts_with("it fails and is tried on: lake: "), "{why}");
+    assert!(why.starts_with("it fails and is retried: lake: "), "{why}");
     let (code, output) = ask_running(&mut silt, &scene, &["flush", "users"]);
     assert_eq!(code, 1, "{output}");
     assert!(output.contains("users: not flushed: it fails"), "{output}");

@@ -97,7 +97,7 @@ fn bad(settings: &Settings, reached: Option<&Reached>, error: &CheckpointError) 
                 actions: &missing,
                 role: "readWrite",
             };
-            row.mended_by(missing.mend(account))
+            row.fixed_by(missing.fix(account))
         }
         _ => row,
     }

@@ -174,7 +174,7 @@ impl Feed<'_> {
         let (_, similar) = found.await.ok()?.pop()?;
         let found = format!("doesn't exist, but {similar} does");
         let row = Row::warning(&self.origin.name(), found);
-        Some(row.mended_by(format!(
+        Some(row.fixed_by(format!(
             "if it is misspelled, write {similar} in MONGODB_COLLECTIONS"
         )))
     }
@@ -244,11 +244,11 @@ impl Feed<'_> {
             }
             Listed::There(listing) => listing,
         };
-        let Some((kind, mend)) = without_streams(listing) else {
+        let Some((kind, fix)) = without_streams(listing) else {
             return (Some(Row::good(&self.origin.name(), "there")), true);
         };
         let row = Row::failure(&self.origin.name(), kind);
-        let row = row.mended_by(format!("{mend} in MONGODB_COLLECTIONS"));
+        let row = row.fixed_by(format!("{fix} in MONGODB_COLLECTIONS"));
         (Some(row), false)
     }
 
@@ -270,7 +270,7 @@ impl Feed<'_> {
             None => {
                 let database = &self.origin.database;
                 let reason = format!("it can't be seen without listCollections on {database}");
-                Row::skipped(&what, reason).mended_by(may_list(self.reached, database))
+                Row::skipped(&what, reason).fixed_by(may_list(self.reached, database))
             }
         })
     }

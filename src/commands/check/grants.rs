@@ -16,7 +16,7 @@ pub(super) struct Missing<'a> {
 impl Missing<'_> {
     /// Adds no more than is missing to the role that was made for silt; where there is none such, gives the
     /// user the built-in one.
-    pub(super) fn mend(&self, account: &Account) -> String {
+    pub(super) fn fix(&self, account: &Account) -> String {
         let database = quoted(self.database);
         let own = account.own_role(self.database);
         if let Some((role, of)) = own.filter(|_| !self.actions.is_empty()) {

@@ -33,11 +33,11 @@ async fn row(address: SocketAddr) -> Row {
                 return Row::good(WHAT, format!("{address} is taken, by a silt that runs"));
             }
             let found = format!("{address} is taken by another program");
-            Row::failure(WHAT, found).mended_by("take another port, or off")
+            Row::failure(WHAT, found).fixed_by("take another port, or off")
         }
         Err(error) => {
             let found = format!("{address} can't be had: {error}");
-            Row::failure(WHAT, found).mended_by("take another address, or off")
+            Row::failure(WHAT, found).fixed_by("take another address, or off")
         }
     }
 }

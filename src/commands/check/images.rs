@@ -69,16 +69,16 @@ impl Wanted {
             then.join(", and ")
         );
         let commands = collections.iter().take(COMMANDS_MAX).map(command);
-        let mut mends: Vec<String> = commands.collect();
+        let mut fixes: Vec<String> = commands.collect();
         if let Some(more @ 1..) = collections.len().checked_sub(COMMANDS_MAX) {
-            mends.push(format!("and the same for {more} more"));
+            fixes.push(format!("and the same for {more} more"));
         }
         let row = if is_halting {
             Row::failure(what, found)
         } else {
             Row::warning(what, found)
         };
-        row.mended_by(mends.join("\n"))
+        row.fixed_by(fixes.join("\n"))
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
             let found = format!("changeStreamPreAndPostImages isn't enabled, so {then}");
             assert_eq!(row.found, found);
             assert_eq!(
-                row.mend.as_deref(),
+                row.fix.as_deref(),
                 Some(
                     "db.getSiblingDB(\"shop\").runCommand({collMod: \"users\", \
                      changeStreamPreAndPostImages: {enabled: true}})"
@@ -162,16 +162,16 @@ mod tests {
             full_document: FullDocument::Required,
             before: FullDocumentBeforeChange::Off,
         };
-        let mends = |count| {
+        let fixes = |count| {
             let collections: Vec<_> = (0..count).map(lacking).collect();
             let row = wanted.lacking("images", &collections, " on some");
-            row.mend
+            row.fix
                 .unwrap()
                 .lines()
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(mends(5).len(), 5);
-        assert_eq!(mends(7)[5], "and the same for 2 more");
+        assert_eq!(fixes(5).len(), 5);
+        assert_eq!(fixes(7)[5], "and the same for 2 more");
     }
 }

@@ -55,11 +55,11 @@ pub(super) async fn check(settings: &Settings, table: &Table<'_>) -> Option<Arc<
     is_there.ok().map(|()| lake)
 }
 
-/// A row of the lake's words; the mend stands at their end.
+/// A row of the lake's words; the fix stands at their end.
 pub(super) fn failure(what: &str, error: &LakeError) -> Row {
     let text = words::of_lake(error);
     match text.rsplit_once("; ") {
-        Some((found, mend)) => Row::failure(what, found).mended_by(mend),
+        Some((found, fix)) => Row::failure(what, found).fixed_by(fix),
         None => Row::failure(what, text),
     }
 }
@@ -112,11 +112,11 @@ async fn local(lake: &dyn Lake, root: &Path, table: &Table<'_>) -> Result<(), &'
                 Part::Lake,
                 if may {
                     let found = format!("{root} is not there yet; silt creates it");
-                    Row::warning(WHAT, found).mended_by("create it to have it checked")
+                    Row::warning(WHAT, found).fixed_by("create it to have it checked")
                 } else {
                     let found =
                         format!("{root} is not there, and silt may not create it in {above}");
-                    Row::failure(WHAT, found).mended_by("create it, and give it to silt's user")
+                    Row::failure(WHAT, found).fixed_by("create it, and give it to silt's user")
                 },
             );
             Err("the folder isn't there")
@@ -252,8 +252,8 @@ fn reach(
         }
         (Err(_), true) => add(Row::good("DNS", other_way)),
         (Err(error), false) => {
-            let mend = "look at AZURE_STORAGE_ACCOUNT_NAME or LAKE_URL, and at this machine's DNS";
-            add(Row::failure("DNS", format!("{host}: {error}")).mended_by(mend));
+            let fix = "look at AZURE_STORAGE_ACCOUNT_NAME or LAKE_URL, and at this machine's DNS";
+            add(Row::failure("DNS", format!("{host}: {error}")).fixed_by(fix));
             add(Row::skipped("TCP", "the host is unknown"));
             add(Row::skipped("TLS", "the host is unknown"));
             return false;
@@ -263,8 +263,8 @@ fn reach(
         (Ok(()), _) => add(Row::good("TCP", "connected")),
         (Err(_), true) => add(Row::good("TCP", other_way)),
         (Err(error), false) => {
-            let mend = "let firewalls admit this machine, and start the service if it is your own";
-            add(Row::failure("TCP", error).mended_by(mend));
+            let fix = "let firewalls admit this machine, and start the service if it is your own";
+            add(Row::failure("TCP", error).fixed_by(fix));
             add(Row::skipped("TLS", "no connection"));
             return false;
         }
@@ -284,13 +284,13 @@ fn answer(endpoint: &Url, listed: &Result<(), LakeError>) -> Vec<Row> {
     };
     let text = words::of_lake(error);
     let found = format!("the service gives no answer: {text}");
-    let mend = "look at the endpoint, and at what stands between";
+    let fix = "look at the endpoint, and at what stands between";
     if !has_tls {
-        return vec![encryption(), Row::failure("answer", found).mended_by(mend)];
+        return vec![encryption(), Row::failure("answer", found).fixed_by(fix)];
     }
     vec![match words::tls(&text, "AZURE_STORAGE_ENDPOINT") {
-        Some((what, mend)) => Row::failure("TLS", format!("{what} ({text})")).mended_by(mend),
-        None => Row::failure("TLS", found).mended_by(mend),
+        Some((what, fix)) => Row::failure("TLS", format!("{what} ({text})")).fixed_by(fix),
+        None => Row::failure("TLS", found).fixed_by(fix),
     }]
 }
 
@@ -329,7 +329,7 @@ fn accepted(credential: &AzureCredential, kind: &str) -> Row {
     };
     let found = format!("{kind}, accepted");
     if end.is_some_and(ends_soon) {
-        return Row::warning("credential", found).mended_by("renew it before it ends");
+        return Row::warning("credential", found).fixed_by("renew it before it ends");
     }
     Row::good("credential", found)
 }
@@ -345,26 +345,26 @@ fn missing(filesystem: &str, credential: &AzureCredential, error: &LakeError) ->
             WHAT,
             format!("{found}; silt creates it, an account key may"),
         )
-        .mended_by(creating),
+        .fixed_by(creating),
         AzureCredential::Entra(_) => Row::warning(
             WHAT,
             format!(
                 "{found}; silt creates it, if it is Storage Blob Data Contributor of the account"
             ),
         )
-        .mended_by(creating),
+        .fixed_by(creating),
         AzureCredential::Sas(query) => {
             let part = |name| signature_part(query.reveal(), name).unwrap_or_default();
             // Only a signature of the account reaches beyond one file system.
             if part("srt").contains('c') && part("sp").contains(['c', 'w']) {
                 let found = format!("{found}; silt creates it, the signature allows it");
-                Row::warning(WHAT, found).mended_by(creating)
+                Row::warning(WHAT, found).fixed_by(creating)
             } else {
                 Row::failure(
                     WHAT,
                     format!("{found}, and the signature can't create it ({error})"),
                 )
-                .mended_by("create the file system")
+                .fixed_by("create the file system")
             }
         }
     }

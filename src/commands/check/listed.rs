@@ -28,7 +28,7 @@ pub(super) fn unlisted(reached: &Reached, database: &str, error: &SourceError) -
             let found = format!(
                 "listCollections on {database} is missing: it isn't known what the collections are"
             );
-            Row::warning("list", found).mended_by(may_list(reached, database))
+            Row::warning("list", found).fixed_by(may_list(reached, database))
         }
         other => Row::warning("list", words::of_source(other)),
     }
@@ -42,7 +42,7 @@ pub(super) fn may_list(reached: &Reached, database: &str) -> String {
         actions: &["listCollections"],
         role: "read",
     };
-    missing.mend(&reached.account)
+    missing.fix(&reached.account)
 }
 
 /// What a listing is that has no change streams, and what to do; `None` if it has.

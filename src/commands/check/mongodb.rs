@@ -111,10 +111,10 @@ async fn address(settings: &Settings) -> Result<Address, Row> {
         Ok(Err(error)) => words::of_source(&error),
         Err(late) => late,
     };
-    let mend = "look at the host of MONGODB_URI: its SRV record _mongodb._tcp.HOST must be known to this \
+    let fix = "look at the host of MONGODB_URI: its SRV record _mongodb._tcp.HOST must be known to this \
                 machine's DNS server";
     let found = format!("{}: {error}", settings.source.uri_for_people);
-    Err(Row::failure("DNS", found).mended_by(mend))
+    Err(Row::failure("DNS", found).fixed_by(fix))
 }
 
 type Found<T> = Vec<(Host, Result<T, String>)>;
@@ -148,7 +148,7 @@ fn dns_row(settings: &Settings, found: &Found<Vec<SocketAddr>>) -> Row {
             .collect()
     };
     let (known, unknown) = (names(true), names(false));
-    let mend = "look at the hosts of MONGODB_URI, and at this machine's DNS";
+    let fix = "look at the hosts of MONGODB_URI, and at this machine's DNS";
     if unknown.is_empty() {
         Row::good("DNS", format!("{}{by}", known.join(", ")))
     } else if known.is_empty() {
@@ -156,10 +156,10 @@ fn dns_row(settings: &Settings, found: &Found<Vec<SocketAddr>>) -> Row {
             "DNS",
             format!("no host is known{by}: {}", unknown.join("; ")),
         )
-        .mended_by(mend)
+        .fixed_by(fix)
     } else {
         let found = format!("{}{by}; unknown: {}", known.join(", "), unknown.join("; "));
-        Row::warning("DNS", found).mended_by(mend)
+        Row::warning("DNS", found).fixed_by(fix)
     }
 }
 
@@ -186,18 +186,18 @@ fn tcp_row(connected: &Found<()>) -> Row {
         .filter_map(|(host, result)| Some(format!("{host}: {}", result.as_ref().err()?)))
         .collect();
     let good = connected.len() - failed.len();
-    let mend = "start the servers, and let firewalls admit this machine";
+    let fix = "start the servers, and let firewalls admit this machine";
     match (good, failed.len()) {
         (1, 0) => Row::good("TCP", "connected"),
         (good, 0) => Row::good("TCP", format!("connected to all {good}")),
-        (0, _) => Row::failure("TCP", failed.join("; ")).mended_by(mend),
+        (0, _) => Row::failure("TCP", failed.join("; ")).fixed_by(fix),
         (good, _) => {
             let found = format!(
                 "connected to {good} of {}; {}",
                 connected.len(),
                 failed.join("; ")
             );
-            Row::warning("TCP", found).mended_by(mend)
+            Row::warning("TCP", found).fixed_by(fix)
         }
     }
 }
@@ -206,12 +206,12 @@ fn no_greeting(address: &Address, error: &str) -> Row {
     let found = format!("the server gives no answer: {error}");
     if !address.has_tls() {
         return Row::failure("answer", found)
-            .mended_by("look at the server's log; if it wants TLS, add tls=true to MONGODB_URI");
+            .fixed_by("look at the server's log; if it wants TLS, add tls=true to MONGODB_URI");
     }
     match words::tls(error, "MONGODB_URI") {
-        Some((what, mend)) => Row::failure("TLS", format!("{what} ({error})")).mended_by(mend),
+        Some((what, fix)) => Row::failure("TLS", format!("{what} ({error})")).fixed_by(fix),
         None => Row::failure("TLS", found)
-            .mended_by("look at the server's log; whether it speaks TLS, and which"),
+            .fixed_by("look at the server's log; whether it speaks TLS, and which"),
     }
 }
 
@@ -224,9 +224,9 @@ fn kind_row(address: &Address, greeting: &Greeting) -> (Row, Option<&'static str
     }
     let Some(name) = &greeting.replica_set else {
         let row = if greeting.is_uninitiated {
-            Row::failure(WHAT, "a replica set that nobody has initiated").mended_by("rs.initiate()")
+            Row::failure(WHAT, "a replica set that nobody has initiated").fixed_by("rs.initiate()")
         } else {
-            Row::failure(WHAT, "standalone, which has no change streams").mended_by(
+            Row::failure(WHAT, "standalone, which has no change streams").fixed_by(
                 "run it as a replica set (one member will do): --replSet rs0 and rs.initiate()",
             )
         };
@@ -234,7 +234,7 @@ fn kind_row(address: &Address, greeting: &Greeting) -> (Row, Option<&'static str
     };
     if let Some(wanted) = address.replica_set().filter(|wanted| wanted != name) {
         let found = format!("replica set {name}, but MONGODB_URI says replicaSet={wanted}");
-        let row = Row::failure(WHAT, found).mended_by(format!("replicaSet={name} in MONGODB_URI"));
+        let row = Row::failure(WHAT, found).fixed_by(format!("replicaSet={name} in MONGODB_URI"));
         return (row, Some("MONGODB_URI names another replica set"));
     }
     let primary = match &greeting.primary {
@@ -306,18 +306,18 @@ async fn log_in(
 fn no_login(address: &Address, greeting: &Greeting, error: &SourceError) -> Row {
     let row = Row::failure("login", words::of_source(error));
     match error {
-        SourceError::Unauthenticated { message } => Row::failure("login", message).mended_by(
+        SourceError::Unauthenticated { message } => Row::failure("login", message).fixed_by(
             "look at user and password in MONGODB_URI (special letters are percent-encoded), and at \
              authSource=DATABASE, where the user was created",
         ),
         SourceError::Unauthorized { message } if !address.has_credential() => {
             Row::failure("login", message)
-                .mended_by("the server asks for a login: mongodb://USER:PASSWORD@… in MONGODB_URI")
+                .fixed_by("the server asks for a login: mongodb://USER:PASSWORD@… in MONGODB_URI")
         }
         SourceError::Transient { .. } | SourceError::Unanswered { .. }
             if !greeting.members.is_empty() && !address.is_direct() =>
         {
-            row.mended_by(format!(
+            row.fixed_by(format!(
                 "the replica set names its members {}: these names must be known and reachable from \
                  here (or directConnection=true in MONGODB_URI, for one of them alone)",
                 greeting.members.join(", ")
@@ -331,7 +331,7 @@ fn no_login(address: &Address, greeting: &Greeting, error: &SourceError) -> Row 
 fn no_version(error: &SourceError) -> Row {
     match error {
         SourceError::TooOld { found } => Row::failure("version", format!("{found} is too old"))
-            .mended_by(format!("upgrade MongoDB: {VERSIONS}")),
+            .fixed_by(format!("upgrade MongoDB: {VERSIONS}")),
         other => Row::failure("version", words::of_source(other)),
     }
 }
@@ -356,7 +356,7 @@ fn version_row(
     };
     if !keeps_images && let Some((lacks, without)) = asks_for_6_0(settings) {
         return Row::failure("version", format!("{found} {lacks}"))
-            .mended_by(format!("{without}, or MongoDB 6.0"));
+            .fixed_by(format!("{without}, or MongoDB 6.0"));
     }
     match facts.number() {
         Some(_) => Row::good("version", format!("{found}; {VERSIONS}")),
@@ -400,9 +400,9 @@ async fn oplog(deployment: &Deployment, facts: &Facts, table: &Table<'_>) -> Opt
         Ok(None) => (Row::warning("oplog", "it is empty"), None),
         Err(SourceError::Unauthorized { .. }) => {
             let found = "not visible: silt can't tell how far back it reaches";
-            let mend = "grant find on local.oplog.rs (role read on the database local) to see it; silt runs \
+            let fix = "grant find on local.oplog.rs (role read on the database local) to see it; silt runs \
                         without";
-            (Row::warning("oplog", found).mended_by(mend), None)
+            (Row::warning("oplog", found).fixed_by(fix), None)
         }
         Err(error) => (Row::warning("oplog", words::of_source(&error)), None),
     };
@@ -416,9 +416,9 @@ fn oplog_row(window: OplogWindow) -> Row {
     if hours >= SHORT_OPLOG_HOURS {
         return Row::good("oplog", found);
     }
-    let mend = "a new deployment's oplog grows by itself; else an outage of silt may not be longer: \
+    let fix = "a new deployment's oplog grows by itself; else an outage of silt may not be longer: \
                 db.adminCommand({replSetResizeOplog: 1, size: …, minRetentionHours: 48})";
-    Row::warning("oplog", found).mended_by(mend)
+    Row::warning("oplog", found).fixed_by(fix)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(super) struct Row {
     pub what: String,
     pub found: String,
     /// What to do about it.
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 impl Row {
@@ -50,7 +50,7 @@ impl Row {
             mark,
             what: what.to_owned(),
             found: found.into(),
-            mend: None,
+            fix: None,
         }
     }
 
@@ -70,8 +70,8 @@ impl Row {
         Self::new(Mark::Skipped, what, reason)
     }
 
-    pub(super) fn mended_by(mut self, mend: impl Into<String>) -> Self {
-        self.mend = Some(mend.into());
+    pub(super) fn fixed_by(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
         self
     }
 
@@ -79,10 +79,10 @@ impl Row {
         let found = self.found.replace('\n', " ");
         let mark = self.mark.text(screen);
         let mut lines = vec![format!("  {mark} {:<WHAT_WIDTH$} {found}", self.what)];
-        let arrow = if screen.has_signs { "→" } else { "mend:" };
+        let arrow = if screen.has_signs { "→" } else { "fix:" };
         let indent = if screen.has_signs { "    " } else { "       " };
-        let mends = self.mend.iter().flat_map(|mend| mend.lines());
-        lines.extend(mends.map(|mend| format!("{indent}{arrow} {mend}")));
+        let fixes = self.fix.iter().flat_map(|fix| fix.lines());
+        lines.extend(fixes.map(|fix| format!("{indent}{arrow} {fix}")));
         lines
     }
 }
@@ -227,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn rows_carry_marks_or_words_and_their_mend() {
+    fn rows_carry_marks_or_words_and_their_fix() {
         let fill = |table: &Table<'_>| {
-            let row = Row::failure("TLS", "no\ncertificate").mended_by("get one\nand set it");
+            let row = Row::failure("TLS", "no\ncertificate").fixed_by("get one\nand set it");
             table.add(Part::Settings, row);
         };
         assert_eq!(
@@ -246,8 +246,8 @@ mod tests {
             [
                 "Settings",
                 "  FAIL TLS                      no certificate",
-                "       mend: get one",
-                "       mend: and set it"
+                "       fix: get one",
+                "       fix: and set it"
             ]
         );
         let coloured = shown(true, true, fill);

@@ -67,7 +67,7 @@ impl Shared<'_> {
             }
             Err(error) => {
                 let row = Row::warning("list", words::of_source(&error));
-                add(row.mended_by(
+                add(row.fixed_by(
                     "grant listDatabases to see which databases there are; silt runs without",
                 ));
             }
@@ -216,7 +216,7 @@ impl Shared<'_> {
                 continue;
             }
             let origin = self.origin(database, &listing.name);
-            let Some((what, mend)) = without_streams(&listing) else {
+            let Some((what, fix)) = without_streams(&listing) else {
                 found.carried.push((origin, listing));
                 continue;
             };
@@ -226,7 +226,7 @@ impl Shared<'_> {
                 let row = Row::failure(&origin.name(), what);
                 found
                     .refused
-                    .push(row.mended_by(format!("{mend} in MONGODB_COLLECTIONS")));
+                    .push(row.fixed_by(format!("{fix} in MONGODB_COLLECTIONS")));
             } else {
                 found.passed_over.push((origin, what));
             }
@@ -294,7 +294,7 @@ impl Shared<'_> {
                 origin.database
             );
             return Some(
-                Row::skipped(WHAT, reason).mended_by(may_list(self.reached, &origin.database)),
+                Row::skipped(WHAT, reason).fixed_by(may_list(self.reached, &origin.database)),
             );
         }
         let lacking = carried

@@ -213,7 +213,7 @@ pub(super) fn lost(what: &str, found: &str, on_history_lost: OnHistoryLost) -> R
                  (ON_HISTORY_LOST=restart)"
             ),
         ),
-        OnHistoryLost::Halt => Row::failure(what, found).mended_by(
+        OnHistoryLost::Halt => Row::failure(what, found).fixed_by(
             "change streams can't get back the changes in between; ON_HISTORY_LOST=restart records the gap in \
              the lake and continues after it",
         ),

@@ -72,5 +72,5 @@ fn unauthorized(what: &str, message: &str, reads: &Reads<'_>, reached: &Reached)
         actions: &missing,
         role: reads.role,
     };
-    Row::failure(what, found).mended_by(missing.mend(account))
+    Row::failure(what, found).fixed_by(missing.fix(account))
 }

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn certificate_trouble_is_named() {
-        for (error, what, mend) in [
+        for (error, what, fix) in [
             (
                 "I/O error: invalid peer certificate: UnknownIssuer",
                 "doesn't know",
@@ -145,15 +145,15 @@ mod tests {
                 "certificate",
             ),
         ] {
-            let (found, found_mend) = tls(error, "MONGODB_URI").unwrap();
+            let (found, found_fix) = tls(error, "MONGODB_URI").unwrap();
             assert!(found.contains(what), "{error}: {found}");
-            assert!(found_mend.contains(mend), "{error}: {found_mend}");
+            assert!(found_fix.contains(fix), "{error}: {found_fix}");
         }
         assert_eq!(
             tls("Connection refused (os error 111)", "MONGODB_URI"),
             None
         );
-        let (_, mend) = tls("UnknownIssuer", "AZURE_STORAGE_ENDPOINT").unwrap();
-        assert!(!mend.contains("tlsCAFile"), "{mend}");
+        let (_, fix) = tls("UnknownIssuer", "AZURE_STORAGE_ENDPOINT").unwrap();
+        assert!(!fix.contains("tlsCAFile"), "{fix}");
     }
 }
