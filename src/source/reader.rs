@@ -27,6 +27,9 @@ use silt_core::time::rfc3339;
 /// Messages that wait for the encoder, beside the one that it works on.
 const MESSAGES_MAX: usize = 3;
 
+/// Connections that the server cuts at one position before the change there is suspected.
+const CUTS_MIN: u32 = 3;
+
 /// Reads the stream of a feed.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -122,22 +125,72 @@ impl Run {
                     self.single_reads_left = Some(self.reader.options.cursor_batch_changes);
                 }
                 // When changes are read one by one, the next change is the large one.
-                End::Failed(SourceError::TooLarge { .. }) => match self.large().await {
-                    Ok(large) => {
-                        self.note_open().await?;
-                        match large {
-                            Large::Assembled(event) => {
-                                self.gathering.add(event);
-                                self.send_parcel().await?;
-                            }
-                            Large::Lost(event) => return self.send(Report::TooLarge(event)).await,
-                        }
+                End::Failed(SourceError::TooLarge { .. }) => {
+                    if !self.pass_large().await? {
+                        return Ok(());
                     }
-                    Err(error) => return self.fail(error).await,
-                },
+                }
+                End::Failed(error) if error.is_cut() => {
+                    if !self.pass_cut(error).await? {
+                        return Ok(());
+                    }
+                }
                 End::Failed(error) => return self.fail(error).await,
             }
         }
+    }
+
+    /// Passes the next change, which the server can't send in one piece. Returns whether the stream goes on.
+    async fn pass_large(&mut self) -> Result<bool, WorkerGone> {
+        match self.large().await {
+            Ok(large) => {
+                self.note_open().await?;
+                match large {
+                    Large::Assembled(event) => {
+                        self.gathering.add(event);
+                        self.send_parcel().await?;
+                        Ok(true)
+                    }
+                    Large::Lost(event) => {
+                        self.send(Report::TooLarge(event)).await?;
+                        Ok(false)
+                    }
+                }
+            }
+            Err(error) => {
+                self.fail(error).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Some servers (6.0.5) cut the connection instead of refusing a reply that is too large, which looks like an
+    /// outage. If that repeats at one position, changes are read one by one there, and the size of the next one
+    /// decides. Returns whether the stream goes on.
+    async fn pass_cut(&mut self, error: SourceError) -> Result<bool, WorkerGone> {
+        let cuts = self.reader.patience.note_cut(&self.position);
+        if self.single_reads_left.is_none() {
+            if cuts < CUTS_MIN {
+                self.fail(error).await?;
+                return Ok(false);
+            }
+            self.single_reads_left = Some(self.reader.options.cursor_batch_changes);
+            return Ok(true);
+        }
+        let Reader {
+            deployment,
+            options,
+            ..
+        } = &self.reader;
+        let look = Identity::is_first_too_large(deployment, options, self.position.clone());
+        let error = match self.in_time(look).await {
+            Ok(Some(true)) => return self.pass_large().await,
+            Ok(_) => error.cut_at(&self.position, cuts),
+            // The server is away: nothing is known about the change.
+            Err(_) => error,
+        };
+        self.fail(error).await?;
+        Ok(false)
     }
 
     async fn open(&self) -> Result<EventStream, SourceError> {

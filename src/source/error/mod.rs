@@ -7,7 +7,7 @@ use mongodb::error::{Error, ErrorKind};
 
 use silt_core::failure::{Disposition, Failure};
 use silt_core::large_event::LargeEvent;
-use silt_core::position::ClusterTime;
+use silt_core::position::{ClusterTime, Position};
 
 /// An error of the deployment.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +180,41 @@ impl SourceError {
     pub fn of_large(event: &LargeEvent) -> Self {
         Self::TooLarge {
             message: event.to_string(),
+        }
+    }
+
+    /// Whether the server closed the connection in place of an answer.
+    #[must_use]
+    pub(super) fn is_cut(&self) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let Self::Transient { source, .. } = self else {
+            return false;
+        };
+        let kinds = [
+            UnexpectedEof,
+            ConnectionReset,
+            ConnectionAborted,
+            BrokenPipe,
+        ];
+        matches!(source.kind.as_ref(), ErrorKind::Io(error) if kinds.contains(&error.kind()))
+    }
+
+    /// The same error with a remark on the position.
+    #[must_use]
+    pub(super) fn cut_at(self, position: &Position, cuts: u32) -> Self {
+        let Self::Transient { message, source } = self else {
+            return self;
+        };
+        let place = match position.cluster_time() {
+            Some(time) => format!("the position {time}"),
+            None => "the same position".to_owned(),
+        };
+        Self::Transient {
+            message: format!(
+                "{message}. The server has closed the connection {cuts} times in a row when asked for the change \
+                 after {place}, though it answers other requests: this change is the trouble. Look at the server's log"
+            ),
+            source,
         }
     }
 

@@ -20,6 +20,11 @@ use silt_core::position::{ClusterTime, Position};
 /// The names of an event's top-level fields, in its identity.
 const FIELDS: &str = "siltFields";
 
+/// The length of an event, in a look at its size.
+const SIZE: &str = "siltSize";
+/// What certainly fits into a reply: <https://www.mongodb.com/docs/manual/reference/limits/>.
+const REPLY_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
 /// What identifies a change: its token, time, key and the names of its fields.
 #[derive(Clone, Debug)]
 pub(super) struct Identity(RawDocumentBuf);
@@ -40,6 +45,25 @@ impl Identity {
         } };
         let mut stream = open(deployment, options, position, vec![slim]).await?;
         Ok(Self(stream.next().await?))
+    }
+
+    /// Whether the first change after this position is too large for a reply, which also holds its token once more;
+    /// `None` if the server has no such change at hand. Only its token and its size are sent.
+    pub(super) async fn is_first_too_large(
+        deployment: &Deployment,
+        options: &StreamOptions,
+        position: Position,
+    ) -> Result<Option<bool>, SourceError> {
+        let size = doc! { "$project": { SIZE: { "$toLong": { "$bsonSize": "$$ROOT" } } } };
+        let mut stream = open(deployment, options, position, vec![size]).await?;
+        let Some(event) = stream.next_if_any().await? else {
+            return Ok(None);
+        };
+        let token = event.get_document("_id").map_err(malformed)?;
+        let event_len_bytes = event.get_i64(SIZE).map_err(malformed)?;
+        let token_len_bytes = token.as_bytes().len() as u64;
+        let reply_len_bytes = event_len_bytes.cast_unsigned() + token_len_bytes;
+        Ok(Some(reply_len_bytes > REPLY_LIMIT_BYTES))
     }
 
     /// Fetches the change in fragments and puts it together.

@@ -4,18 +4,21 @@
 //! change of a quiet collection it may have to search hours of oplog, without an answer until it has. If a stream
 //! gives up, the search starts again from the beginning. So each timeout in a row doubles the time that the next answer may take.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use silt_core::position::Position;
 
 /// Doublings at most: 16 times the limit.
 const DOUBLINGS_MAX: u32 = 4;
 
-/// Counts the consecutive timeouts of one feed's streams.
+/// Counts the consecutive timeouts of one feed's streams, and the connections that the server cut at one position.
 #[derive(Clone, Debug)]
 pub struct Patience {
     limit: Duration,
     timeouts: Arc<AtomicU32>,
+    cuts: Arc<Mutex<Option<(Position, u32)>>>,
 }
 
 impl Patience {
@@ -25,6 +28,7 @@ impl Patience {
         Self {
             limit,
             timeouts: Arc::default(),
+            cuts: Arc::default(),
         }
     }
 
@@ -44,11 +48,37 @@ impl Patience {
     pub fn note_answer(&self) {
         self.timeouts.store(0, Ordering::Relaxed);
     }
+
+    /// Notes that the connection was cut while the change after this position was awaited. Returns how often that has
+    /// happened there in a row.
+    pub fn note_cut(&self, position: &Position) -> u32 {
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = match &*cuts {
+            Some((known, earlier)) if known == position => *earlier,
+            _ => 0,
+        };
+        *cuts = Some((position.clone(), earlier + 1));
+        earlier + 1
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use silt_core::position::ClusterTime;
+
+    #[test]
+    fn cuts_are_counted_as_long_as_the_position_stays() {
+        let patience = Patience::new(Duration::from_mins(1));
+        let at = |seconds| {
+            Position::At(ClusterTime {
+                seconds,
+                increment: 1,
+            })
+        };
+        let cuts = [1, 1, 1, 2, 1].map(|seconds| patience.note_cut(&at(seconds)));
+        assert_eq!(cuts, [1, 2, 3, 1, 1]);
+    }
 
     #[test]
     fn the_limit_doubles_with_each_timeout_until_an_answer_resets_it() {
