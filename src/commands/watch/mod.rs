@@ -88,7 +88,7 @@ impl From<Failure> for WatchError {
 /// The cause of [`SourceError::TokenRefused`].
 const TOKEN_REFUSED: &str = "mongodb_token_refused";
 
-/// Prints changes until the limit, a signal, or the end of whoever reads them.
+/// Prints changes until the limit is reached, a signal arrives, or the reader of the output is gone.
 ///
 /// # Errors
 ///

@@ -12,8 +12,8 @@ use super::disk::{copy_range, create_new, version};
 use super::open_watch::{OpenWatches, Watch};
 use silt_core::file::layout::Addition;
 
-/// What is kept of a file between two commits. silt never opens the files again, so whoever opens them is a
-/// reader.
+/// What is kept of a file between two commits. silt never opens the files again, so any process that
+/// opens them is a reader.
 #[derive(Debug, Default)]
 pub(super) struct Tracked {
     pub(super) published: Option<Published>,
