@@ -44,7 +44,7 @@ import tools
 from nest import READY_SECONDS, STOP_SECONDS, Nest, ServerError, Stop, ready, stop_on_signals
 
 OPLOG_MB = 256
-CACHE_MB = 256
+CACHE_MB = 1024  # In 256 MB, an update of 6 MB can wait for half a minute until MongoDB 4.4 has room for it.
 REPLICA_SET = "rs0"
 ALREADY_INITIALIZED, UNAUTHORIZED = 23, 13  # MongoDB's error codes
 VERSION = "SILT_TEST_VERSION"

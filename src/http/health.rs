@@ -104,12 +104,6 @@ pub(super) fn readiness(board: &Board) -> Answer {
     json(status_of(ready), &Readiness { ready, not_ready })
 }
 
-/// Whether every feed is ready.
-pub(super) fn is_ready(board: &Board) -> bool {
-    let is_ready = |feed: &FeedView| is_feed_ready(feed, &feed.status.borrow());
-    board.is_running() && board.feeds().iter().all(is_ready)
-}
-
 /// Whether a feed is ready.
 pub(super) fn is_feed_ready(feed: &FeedView, status: &Status) -> bool {
     obstacle(status, feed.limits.retry_attempts).is_none()
@@ -187,7 +181,6 @@ mod tests {
             "{\"ready\":false,\"not_ready\":[{\"database\":\"mydb\",\"collection\":\"users\",\
              \"why\":\"halted: the lake said no\"}]}\n"
         );
-        assert!(!is_ready(&board));
     }
 
     #[tokio::test]

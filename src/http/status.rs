@@ -180,7 +180,8 @@ fn document(board: &Board) -> Document<'_> {
         version: env!("CARGO_PKG_VERSION"),
         started_at: rfc3339(board.started_unix_ms()),
         now: rfc3339(now_unix_ms),
-        ready: health::is_ready(board),
+        // Of the same moment as the collections below: a feed's trouble may change while this is put together.
+        ready: board.is_running() && collections.iter().all(|one| one.ready),
         mongodb: Mongodb {
             hosts: &about.mongodb,
             version: facts.map(|facts| facts.version.as_str()),
