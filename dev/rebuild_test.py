@@ -66,11 +66,11 @@ class RebuildTest(unittest.TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    def snapshot(self, name, position, documents):
+    def snapshot(self, name, position, documents, manifest_name="_manifest.json"):
         manifest = {
             "database": "mydb", "collection": "users", "cluster_time": position, "parts": [{"name": "part-00001.ndjson"}],
         }
-        self.put(f"mydb/users/{name}/manifest.json", text(manifest).encode())
+        self.put(f"mydb/users/{name}/{manifest_name}", text(manifest).encode())
         lines = "".join(line(document) + "\n" for document in documents)
         self.put(f"mydb/users/{name}/part-00001.ndjson", lines.encode())
 
@@ -173,8 +173,13 @@ class RebuildTest(unittest.TestCase):
         self.written()
 
     def test_a_snapshot_without_a_manifest_is_not_taken(self):
-        (self.folder / "snapshot-2024-01-15-14-15-23/manifest.json").unlink()
+        (self.folder / "snapshot-2024-01-15-14-15-23/_manifest.json").unlink()
         self.assertIn("no finished snapshot", self.refused())
+
+    def test_the_newest_manifest_counts_also_if_an_older_version_wrote_it(self):
+        for number, name in [(16, "manifest.json"), (17, "_manifest.json"), (18, "manifest.json")]:
+            self.snapshot(f"snapshot-2024-01-15-14-{number}-23", LATER, [read(number)], name)
+            self.assertEqual(self.written(), [InsertOne({"_id": number})])
 
     def test_what_happens_to_the_whole_collection_is_left_to_people(self):
         self.hour({"operationType": "drop", "clusterTime": LATER})

@@ -23,6 +23,7 @@ from pymongo import DeleteOne, InsertOne, MongoClient, ReplaceOne
 OPTIONS = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 # Keeps the bytes as they are, and lets pymongo read text that is not UTF-8.
 AS_IT_WAS = CodecOptions(document_class=RawBSONDocument, unicode_decode_error_handler="replace")
+MANIFESTS = ("_manifest.json", "manifest.json")  # the second is that of older versions
 HOUR_FILE = re.compile(r"(\d{4}-\d\d-\d\d-\d\d)(?:\.part(\d+))?\.(nd)?json(\.gz)?")
 
 
@@ -50,16 +51,16 @@ def hour_files(folder):
 
 
 def newest_snapshot(folder):
-    """The newest finished snapshot."""
-    finished = [path.parent for path in folder.glob("snapshot-*/manifest.json")]
+    """The manifest of the newest finished snapshot."""
+    finished = [manifest for name in MANIFESTS for manifest in folder.glob(f"snapshot-*/{name}")]
     if not finished:
         raise SystemExit(f"{folder} has no finished snapshot")
-    return max(finished)
+    return max(finished, key=lambda manifest: manifest.parent)
 
 
 def rebuild(folder, collection):
-    snapshot = newest_snapshot(folder)
-    manifest = load((snapshot / "manifest.json").read_bytes())
+    path = newest_snapshot(folder)
+    snapshot, manifest = path.parent, load(path.read_bytes())
     refuse_gaps(folder, manifest)
     for part in manifest["parts"]:
         write(collection, (InsertOne(read["fullDocument"]) for read in changes(snapshot / part["name"])))

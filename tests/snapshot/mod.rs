@@ -4,6 +4,7 @@ mod ends;
 mod faults;
 mod ids;
 mod needs;
+mod old_names;
 mod parts;
 mod rebuild;
 mod rivals;

@@ -70,7 +70,7 @@ async fn another_is_taken_only_after_changes_after_it_were_lost() {
 }
 
 /// Begins a snapshot and interrupts it.
-async fn begin(world: &mut World) -> String {
+pub(super) async fn begin(world: &mut World) -> String {
     let usual = world.settings;
     world.settings.rate_limit_bytes = Some(1000);
     let handle = world.start();
@@ -80,7 +80,7 @@ async fn begin(world: &mut World) -> String {
     drop(handle);
     world.settings = usual;
     let folder = begun.folder.unwrap();
-    assert!(world.json(&folder, "manifest.json").await.is_none());
+    assert!(world.json(&folder, "_manifest.json").await.is_none());
     folder
 }
 
@@ -118,7 +118,7 @@ async fn an_unfinished_one_whose_changes_were_lost_is_abandoned() {
     let mut world = World::new().await.with_small_parts(2_000, 20_000);
     world.insert(0..2_000).await;
     let folder = begin(&mut world).await;
-    let plan = world.json(&folder, "plan.json").await.unwrap();
+    let plan = world.json(&folder, "_plan.json").await.unwrap();
     let (seconds, increment) = timestamp(&plan["cluster_time"]);
     lose(&world, (seconds, increment)).await;
     let again = begin(&mut world).await;
@@ -128,7 +128,7 @@ async fn an_unfinished_one_whose_changes_were_lost_is_abandoned() {
     world.take().await;
     let folders = world.folders().await;
     assert_eq!((folders.len(), &folders[0]), (2, &folder));
-    assert!(world.json(&folder, "manifest.json").await.is_none());
+    assert!(world.json(&folder, "_manifest.json").await.is_none());
     let snapshot = world.snapshot_in(&folders[1]).await;
     assert_eq!(snapshot.documents.len(), 2_001);
 }
@@ -174,7 +174,7 @@ async fn a_gap_of_a_shared_stream_concerns_collections_that_it_does_not_know_yet
             .await;
         let folders = world.folders().await;
         assert_eq!(folders.len(), 3, "{layout:?}");
-        assert!(world.json(&folders[1], "manifest.json").await.is_none());
+        assert!(world.json(&folders[1], "_manifest.json").await.is_none());
         let snapshot = world.snapshot_in(&folders[2]).await;
         assert_eq!(snapshot.sorted_keys().len(), 1_002);
     }
@@ -234,7 +234,7 @@ fn one_that_becomes_useless_while_it_is_read_is_not_finished() {
         let folders = world.folders().await;
         assert_eq!(folders.len(), 2);
         assert_eq!(Some(&folders[0]), begun.folder.as_ref());
-        assert!(world.json(&folders[0], "manifest.json").await.is_none());
+        assert!(world.json(&folders[0], "_manifest.json").await.is_none());
         assert_eq!(world.snapshot_in(&folders[1]).await.documents.len(), 1_500);
     });
 }
@@ -397,7 +397,7 @@ async fn a_role_that_may_only_read_is_enough() {
         let snapshot = world.snapshot().await;
         assert_eq!(snapshot.sorted_keys().len(), 5_000);
         let folders = world.folders().await;
-        let plan = world.json(&folders[0], "plan.json").await.unwrap();
+        let plan = world.json(&folders[0], "_plan.json").await.unwrap();
         assert_eq!(plan["boundaries"].as_array().unwrap().len(), 3);
         assert_eq!(plan["uuid"].is_string(), name == "reader");
         assert_eq!(plan["estimated_bytes"].is_u64(), name == "reader");

@@ -69,7 +69,7 @@ async fn plan_and_manifest_name_the_filters_of_the_changes() {
         world.target.change_filters = filters.to_vec();
         world.take().await;
         let folder = world.folders().await.pop().unwrap();
-        for name in ["plan.json", "manifest.json"] {
+        for name in ["_plan.json", "_manifest.json"] {
             let said = world.json(&folder, name).await.unwrap();
             assert_eq!(said["change_filters"], serde_json::json!(filters), "{name}");
         }
@@ -85,7 +85,7 @@ async fn a_manifest_is_kept_when_its_parts_are_damaged() {
             world.insert(0..500).await;
             world.take().await;
             let name = world.folders().await.pop().unwrap();
-            let manifest = world.get(&name, "manifest.json").await.unwrap();
+            let manifest = world.get(&name, "_manifest.json").await.unwrap();
             // The range's last part, so no number is missing.
             let folder = world.folder(&name);
             let last = world.snapshot().await.parts.pop().unwrap().0;
@@ -104,7 +104,7 @@ async fn a_manifest_is_kept_when_its_parts_are_damaged() {
             for part in [&name, &last, "restore it", "out of the lake"] {
                 assert!(trouble.contains(part), "{trouble}");
             }
-            let now = world.get(&name, "manifest.json").await.unwrap();
+            let now = world.get(&name, "_manifest.json").await.unwrap();
             assert!(now == manifest, "it was rewritten");
             std::fs::write(folder.join(&last), &bytes).unwrap();
             let _ = std::fs::remove_file(more);
@@ -125,13 +125,13 @@ async fn silt_ls_lists_snapshots() {
         world.insert(0..500).await;
         world.take().await;
         let mut begun = world
-            .json(&world.folders().await[0], "plan.json")
+            .json(&world.folders().await[0], "_plan.json")
             .await
             .unwrap();
         begun["cluster_time"]["$timestamp"]["t"] = 1_705_328_123.into();
         let name = "snapshot-2024-01-15-14-15-23";
         world
-            .put(name, "plan.json", begun.to_string().as_bytes())
+            .put(name, "_plan.json", begun.to_string().as_bytes())
             .await;
         let settings = &world.scene.settings;
         let database = world.scene.database.name();

@@ -30,7 +30,7 @@ fn two_at_once_leave_one_snapshot_with_every_document_once() {
         let folders = world.folders().await;
         let mut finished = 0;
         for folder in &folders {
-            if world.json(folder, "manifest.json").await.is_some() {
+            if world.json(folder, "_manifest.json").await.is_some() {
                 let snapshot = world.snapshot_in(folder).await;
                 assert_eq!(snapshot.sorted_keys().len(), 4_000);
                 finished += 1;

@@ -147,11 +147,16 @@ impl World {
         files
     }
 
-    pub async fn get(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
-        let path = LakePath {
+    /// The path of a file of a snapshot.
+    pub fn path(&self, folder: &str, name: &str) -> LakePath {
+        LakePath {
             folder: format!("{}/{folder}", self.target.origin.folder()),
             name: name.to_owned(),
-        };
+        }
+    }
+
+    pub async fn get(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
+        let path = self.path(folder, name);
         let object = self.edges.lake.get(&path).await.unwrap();
         object.map(|object| object.bytes)
     }
@@ -180,12 +185,12 @@ impl World {
     pub async fn unfinish(&self, edit: impl Fn(&mut Value)) {
         let folders = self.folders().await;
         assert_eq!(folders.len(), 1, "{folders:?}");
-        let mut plan = self.json(&folders[0], "plan.json").await.unwrap();
+        let mut plan = self.json(&folders[0], "_plan.json").await.unwrap();
         edit(&mut plan);
         let folder = self.folder(&folders[0]);
         std::fs::remove_dir_all(folder).unwrap();
         let plan = plan.to_string();
-        self.put(&folders[0], "plan.json", plan.as_bytes()).await;
+        self.put(&folders[0], "_plan.json", plan.as_bytes()).await;
     }
 
     /// The folder of a snapshot in a local lake.
@@ -203,7 +208,7 @@ impl World {
 
     /// Reads a snapshot and compares it with its manifest.
     pub async fn snapshot_in(&self, folder: &str) -> Snapshot {
-        let manifest = self.json(folder, "manifest.json").await.unwrap();
+        let manifest = self.json(folder, "_manifest.json").await.unwrap();
         let mut snapshot = Snapshot {
             position: timestamp(&manifest["cluster_time"]),
             documents: Vec::new(),

@@ -113,8 +113,8 @@ pub(super) fn subject(file: &FileInfo) -> Option<Subject> {
         return Some(Subject::Gap(whose));
     }
     let of_snapshot = match name.as_str() {
-        PLAN => OfSnapshot::Plan,
-        MANIFEST => OfSnapshot::Manifest,
+        name if PLAN.is(name) => OfSnapshot::Plan,
+        name if MANIFEST.is(name) => OfSnapshot::Manifest,
         name => OfSnapshot::Part(name.parse().ok()?),
     };
     Some(Subject::Snapshot(
@@ -178,7 +178,9 @@ mod tests {
         let snapshot = FolderName::parse("snapshot-2024-01-15-14-15-23").unwrap();
         let part = "part-00001.ndjson.gz";
         for (name, expected) in [
+            ("_plan.json", OfSnapshot::Plan),
             ("plan.json", OfSnapshot::Plan),
+            ("_manifest.json", OfSnapshot::Manifest),
             ("manifest.json", OfSnapshot::Manifest),
             (part, OfSnapshot::Part(part.parse().unwrap())),
         ] {

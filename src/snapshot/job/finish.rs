@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::lake::contents::lost;
 use super::super::lake::parts::READS_MAX;
-use super::super::lake::small_file::{encode, unreadable};
+use super::super::lake::small_file::{self, encode, unreadable};
 use super::super::read::describe::{describe, is_same};
 use super::Job;
 use crate::lake::LakeError;
@@ -69,9 +69,14 @@ async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
     let complete = job.edges.deployment.cluster_time().await;
     let complete = complete.map_err(|error| Failure::from(&error))?;
     let lake = job.edges.lake.as_ref();
-    let path = job.path(&MANIFEST);
-    let there = lake.get(&path).await.map_err(failed)?;
-    let parts = job.folder().contents().await?.parts.into_iter();
+    let folder = job.folder();
+    let there = small_file::get(lake, &folder.path, MANIFEST).await;
+    // A manifest that is there keeps its name, so that there is one.
+    let (path, there) = match there.map_err(failed)? {
+        Some((path, object)) => (path, Some(object)),
+        None => (folder.file(&MANIFEST.name), None),
+    };
+    let parts = folder.contents().await?.parts.into_iter();
     let counting = parts.map(|(name, len_bytes)| job.count(name, len_bytes));
     let counted: Vec<Counted> = stream::iter(counting)
         .buffer_unordered(READS_MAX)
@@ -101,8 +106,8 @@ async fn try_finish(job: &Job) -> Result<Option<Manifest>, Failure> {
         Err(LakeError::Stale { .. }) => return Ok(None),
         Err(error) => return Err(failed(error)),
     }
-    let folder = job.folder().contents().await?;
-    let names: Vec<(String, u64)> = folder
+    let contents = folder.contents().await?;
+    let names: Vec<(String, u64)> = contents
         .parts
         .iter()
         .map(|(name, len_bytes)| (name.to_string(), *len_bytes))

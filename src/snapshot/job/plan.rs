@@ -73,7 +73,7 @@ pub(crate) async fn plan(
 pub(crate) async fn put(edges: &Edges, target: &Target, plan: &Plan) -> Result<(), Failure> {
     let path = LakePath {
         folder: FolderName::of(plan.cluster_time).path(&target.origin),
-        name: PLAN.to_owned(),
+        name: PLAN.name.to_owned(),
     };
     match edges.lake.put(&path, None, encode(plan)?).await {
         Ok(_) | Err(LakeError::Stale { .. }) => Ok(()),

@@ -7,13 +7,13 @@ use futures::TryStreamExt as _;
 use super::super::read::describe::{Description, is_same};
 use super::super::{Edges, Target};
 use super::small_file::{self, unreadable};
-use crate::lake::{FileInfo, Lake, LakeError, LakePath, Walked};
+use crate::lake::{FileInfo, Lake, LakeError, Walked};
 use silt_core::failure::Failure;
 use silt_core::gap;
 use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::decision::{Holdings, Unfinished};
-use silt_core::snapshot::folder::{FolderName, MANIFEST, PLAN};
+use silt_core::snapshot::folder::{FileNames, FolderName, MANIFEST, PLAN};
 use silt_core::snapshot::manifest::{Fit, Manifest};
 use silt_core::snapshot::plan::Plan;
 
@@ -40,9 +40,9 @@ impl Names {
         }
     }
 
-    fn has(&self, snapshot: FolderName, name: &str) -> bool {
+    fn has(&self, snapshot: FolderName, file: FileNames) -> bool {
         let files = self.snapshots.get(&snapshot);
-        files.is_some_and(|files| files.iter().any(|(file, _)| file == name))
+        files.is_some_and(|files| files.iter().any(|(name, _)| file.is(name)))
     }
 }
 
@@ -67,11 +67,9 @@ pub(crate) async fn survey(
     survey.holdings.lost_until = lost(edges, target).await?;
     let folders = || names.snapshots.keys().rev().copied();
     if let Some(newest) = folders().find(|folder| names.has(*folder, MANIFEST)) {
-        let path = path(target, newest, MANIFEST);
-        if let Some(manifest) = small_file::read::<Manifest>(lake, &path)
-            .await
-            .map_err(failed)?
-        {
+        let folder = newest.path(&target.origin);
+        let manifest = small_file::read::<Manifest>(lake, &folder, MANIFEST).await;
+        if let Some(manifest) = manifest.map_err(failed)? {
             survey.holdings.finished = Some(manifest.cluster_time);
             let files = names.snapshots[&newest].iter();
             let fit = manifest.compare(files.map(|(name, len)| (name.as_str(), *len)));
@@ -81,11 +79,7 @@ pub(crate) async fn survey(
     let begun =
         folders().filter(|folder| names.has(*folder, PLAN) && !names.has(*folder, MANIFEST));
     for folder in begun {
-        let path = path(target, folder, PLAN);
-        let Some(plan) = small_file::read::<Plan>(lake, &path)
-            .await
-            .map_err(failed)?
-        else {
+        let Some(plan) = plan(edges, target, folder).await? else {
             continue;
         };
         survey.holdings.unfinished.push(Unfinished {
@@ -103,7 +97,8 @@ pub(crate) async fn plan(
     target: &Target,
     folder: FolderName,
 ) -> Result<Option<Plan>, Failure> {
-    let plan = small_file::read(edges.lake.as_ref(), &path(target, folder, PLAN)).await;
+    let folder = folder.path(&target.origin);
+    let plan = small_file::read(edges.lake.as_ref(), &folder, PLAN).await;
     plan.map_err(|error| Failure::from(&error))
 }
 
@@ -132,13 +127,6 @@ fn gap_folders(target: &Target) -> BTreeSet<String> {
     }
     let folder = |origin: Namespace| format!("{}/{}", origin.folder(), gap::FOLDER);
     origins.into_iter().map(folder).collect()
-}
-
-fn path(target: &Target, folder: FolderName, name: &str) -> LakePath {
-    LakePath {
-        folder: folder.path(&target.origin),
-        name: name.to_owned(),
-    }
 }
 
 async fn names(lake: &dyn Lake, folder: &str) -> Result<Names, LakeError> {

@@ -63,7 +63,7 @@ impl SnapshotFolder<'_> {
             (name.format == self.plan.format).then_some((name, file.len_bytes))
         };
         Ok(Contents {
-            is_finished: files.iter().any(|file| file.path.name == MANIFEST),
+            is_finished: files.iter().any(|file| MANIFEST.is(&file.path.name)),
             parts: files.iter().filter_map(part).collect(),
         })
     }

@@ -5,13 +5,45 @@ use chrono::{DateTime, NaiveDateTime};
 use crate::namespace::Namespace;
 use crate::position::ClusterTime;
 
-/// The plan's name.
-pub const PLAN: &str = "plan.json";
-/// The manifest's name. Only a finished snapshot has one.
-pub const MANIFEST: &str = "manifest.json";
+/// The plan. It is there before anything is read.
+pub const PLAN: FileNames = FileNames {
+    name: "_plan.json",
+    former: "plan.json",
+};
+/// The manifest. Only a finished snapshot has one.
+pub const MANIFEST: FileNames = FileNames {
+    name: "_manifest.json",
+    former: "manifest.json",
+};
 
 const PREFIX: &str = "snapshot-";
 const TIME: &str = "%Y-%m-%d-%H-%M-%S";
+
+/// The names of a snapshot's plan or manifest.
+///
+/// Spark skips names that begin with an underscore. Older versions wrote names without it, and Spark took the files for
+/// documents.
+#[derive(Clone, Copy, Debug)]
+pub struct FileNames {
+    /// The name under which it is written.
+    pub name: &'static str,
+    /// The name that older versions wrote. It is read as well.
+    pub former: &'static str,
+}
+
+impl FileNames {
+    /// Both names, the current one first.
+    #[must_use]
+    pub fn names(self) -> [&'static str; 2] {
+        [self.name, self.former]
+    }
+
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn is(self, name: &str) -> bool {
+        self.names().contains(&name)
+    }
+}
 
 /// The name of a snapshot's folder, `snapshot-YYYY-MM-DD-HH-MM-SS`: the second of its position, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +93,18 @@ impl std::fmt::Display for FolderName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plan_and_manifest_are_known_by_both_of_their_names() {
+        for (file, names) in [
+            (PLAN, ["_plan.json", "plan.json"]),
+            (MANIFEST, ["_manifest.json", "manifest.json"]),
+        ] {
+            assert!(names.into_iter().all(|name| file.is(name)));
+            assert_eq!(file.name, names[0]);
+        }
+        assert!(!PLAN.is(MANIFEST.name) && !MANIFEST.is("__manifest.json"));
+    }
 
     #[test]
     fn names_round_trip_or_are_refused() {
