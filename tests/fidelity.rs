@@ -1,13 +1,14 @@
-//! Each line reads back as the same BSON, or carries it. The bson crate decodes.
+//! Each line reads back as the same BSON, or carries it. Decoders that silt doesn't have say so: the bson crate's and
+//! pymongo's.
 
 use bson::spec::BinarySubtype;
-use bson::{Binary, Bson, Document, RawDocumentBuf, doc};
+use bson::{Binary, Bson, Document, RawDocument, RawDocumentBuf, doc};
 use serde_json::Value;
 use silt::source::ServerVersion;
 
 use crate::extjson_corpus::stored_documents;
 use crate::harness::python;
-use crate::harness::scene::Scene;
+use crate::harness::scene::{Scene, lines_in};
 use crate::harness::silt::{Silt, run};
 
 const DOLLARS_SINCE: ServerVersion = ServerVersion {
@@ -142,6 +143,17 @@ async fn every_line_reads_back_or_carries_its_event() {
             documents.push((None, with_id(documents.len() as i32, &elements)));
         }
     }
+    // Large enough for the server to send what an update changes and not the whole document.
+    let padded = with_id(
+        documents.len() as i32,
+        &element(
+            0x02,
+            "padding",
+            &[&1001_i32.to_le_bytes()[..], &[b'x'; 1000], b"\0"].concat(),
+        ),
+    );
+    let padded_id = documents.len() as i32;
+    documents.push((Some(true), padded));
     // A key that doesn't read back.
     let nan = element(0x01, "_id", &0xFFF8_0000_0000_0001_u64.to_le_bytes());
     documents.push((
@@ -172,14 +184,27 @@ async fn every_line_reads_back_or_carries_its_event() {
         users.delete_one(doc! { "_id": id }).await.unwrap();
         users.insert_one(document).await.unwrap();
     }
-    let count = 2 * documents.len();
+    let mut count = 2 * documents.len();
+    if scene.version().await >= DOLLARS_SINCE {
+        for (number, value) in spelled_like_values().into_iter().enumerate() {
+            // Nothing but a pipeline may set such a document.
+            let name = format!("delta{number}");
+            let update = vec![doc! { "$set": { name: { "$literal": value } } }];
+            users
+                .update_one(doc! { "_id": padded_id }, update)
+                .await
+                .unwrap();
+            count += 1;
+        }
+    }
     scene.flush_until(&mut silt, "users", count).await;
     silt.drain();
 
     let events = witness.see(count).await;
     let archived = scene.archived("users");
     assert_eq!(archived.len(), count);
-    for (change, event) in archived.iter().zip(events) {
+    let (documents_events, delta_events) = events.split_at(2 * documents.len());
+    for (change, event) in archived.iter().zip(documents_events) {
         let (_, bytes) = read_back(change);
         assert!(bytes == event.as_bytes(), "{change}");
     }
@@ -189,6 +214,74 @@ async fn every_line_reads_back_or_carries_its_event() {
             assert_eq!(has_raw_event, !is_exact, "{}", pair[1]);
         }
     }
+    for (delta, event) in archived[2 * documents.len()..].iter().zip(delta_events) {
+        let fields = delta["updateDescription"]["updatedFields"].as_object();
+        assert!(fields.unwrap().values().all(Value::is_object), "{delta}");
+        let (has_raw_event, bytes) = read_back(delta);
+        assert!(has_raw_event, "{delta}");
+        // The documents may have been looked up at different times.
+        let read = RawDocument::from_bytes(&bytes).unwrap();
+        let [read, event] = [read, event].map(|it| it.get_document("updateDescription").unwrap());
+        assert_eq!(read, event);
+    }
+    let mut read: Vec<Vec<u8>> = Vec::new();
+    for path in snapshot_parts(&scene) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        for line in lines_in(&name, &std::fs::read(&path).unwrap()).unwrap() {
+            let (_, bytes) = read_back(&line["change"]);
+            let event = RawDocument::from_bytes(&bytes).unwrap();
+            read.push(
+                event
+                    .get_document("fullDocument")
+                    .unwrap()
+                    .as_bytes()
+                    .to_vec(),
+            );
+        }
+    }
+    let mut stored: Vec<Vec<u8>> = documents
+        .iter()
+        .map(|(_, document)| document.as_bytes().to_vec())
+        .collect();
+    read.sort();
+    stored.sort();
+    assert!(read == stored);
+    assert_pymongo_agrees(&scene, documents_events);
+}
+
+fn snapshot_parts(scene: &Scene) -> Vec<std::path::PathBuf> {
+    let folders = std::fs::read_dir(scene.lake().join("users")).unwrap();
+    let folders = folders.map(|entry| entry.unwrap().path());
+    let snapshots = folders.filter(|path| {
+        path.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("snapshot-")
+    });
+    let parts = snapshots.flat_map(|folder| {
+        std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    });
+    parts
+        .filter(|path| path.to_str().unwrap().ends_with(".ndjson"))
+        .collect()
+}
+
+/// pymongo reads each line as the same value as the event's own bytes.
+fn assert_pymongo_agrees(scene: &Scene, events: &[RawDocumentBuf]) {
+    let raw = scene.folder.path().join("events.bson");
+    let bytes: Vec<u8> = events
+        .iter()
+        .flat_map(|event| event.as_bytes().to_vec())
+        .collect();
+    std::fs::write(&raw, bytes).unwrap();
+    let files = scene.files("users");
+    let mut arguments = vec![raw.to_str().unwrap()];
+    arguments.extend(files.iter().map(|path| path.to_str().unwrap()));
+    let output = python(include_str!("readers/read_back.py"), &arguments);
+    assert_eq!(output.trim(), format!("{} lines", events.len()));
 }
 
 /// Characters at which some readers of text split, wherever names and texts come from the user.

@@ -64,3 +64,17 @@ async fn a_local_lake_is_read_as_it_was_written() {
         archive_over_restarts(Scene::new().await, streams, format, compression).await;
     }
 }
+
+#[tokio::test]
+async fn a_lake_in_azure_is_read_as_it_was_written() {
+    for (streams, format, compression) in [
+        ("shared", "json", "gzip"),
+        ("per-collection", "ndjson", "gzip"),
+    ] {
+        let scene = Scene::new()
+            .await
+            .on_azurite()
+            .with("CHECKPOINT_STORE", "lake");
+        archive_over_restarts(scene, streams, format, compression).await;
+    }
+}
