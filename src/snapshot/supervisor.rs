@@ -39,8 +39,9 @@ pub(super) struct Supervisor {
     later: Vec<(Instant, Target)>,
     /// How often each has failed in a row.
     backoffs: HashMap<Namespace, Backoff>,
-    /// Plans whose write had an unknown outcome: they may be in the lake, or may still get there. A second plan
-    /// would be a second snapshot, of which only one is ever finished.
+    /// Plans that were written and haven't been seen in the lake yet: they may be there, or may still get there. A
+    /// second plan would be a second snapshot, of which only one is ever finished. Not even an answer that the plan
+    /// exists settles it, since the lake may give that to one attempt while another is in transit.
     unconfirmed: HashMap<Namespace, Plan>,
     statuses: watch::Sender<Statuses>,
 }
@@ -193,6 +194,9 @@ impl Supervisor {
                 .holdings
                 .next(target.mode);
         }
+        if next != Next::Begin {
+            self.unconfirmed.remove(&target.origin);
+        }
         match next {
             Next::Nothing => Ok(Attempt::Done(damage)),
             Next::Begin => Ok(Attempt::Retry(
@@ -220,9 +224,7 @@ impl Supervisor {
             None => plan::plan(&self.edges, self.settings, target, now.clone()).await?,
         };
         let put = plan::put(&self.edges, target, &plan).await;
-        if put.is_err() {
-            self.unconfirmed.insert(target.origin.clone(), plan);
-        }
+        self.unconfirmed.insert(target.origin.clone(), plan);
         put
     }
 

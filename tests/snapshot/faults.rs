@@ -109,11 +109,19 @@ fn a_late_commit_duplicates_nothing() {
     );
 }
 
-/// A plan whose write timed out is still in transit, and arrives after silt has written one.
+/// A plan whose write timed out is still in transit, and arrives after silt has written one. Meanwhile every other
+/// attempt times out too, or is told that the plan exists.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_plan_begins_no_second_snapshot() {
+    let exists = Fault::Answer(Answer::new(412, "ConditionNotMet"));
+    for fault in [Fault::Stall, exists] {
+        a_late_plan_arrives_after(fault).await;
+    }
+}
+
+async fn a_late_plan_arrives_after(fault: Fault) {
     let (world, proxy) = through_proxy(300).await;
-    proxy.fail(Which::every(Kind::PutFile), Fault::Stall);
+    proxy.fail(Which::every(Kind::PutFile), fault);
     let late = proxy.hold(Which::next(Kind::PutFile), Moment::Before);
     let handle = world.start();
     let held = late.reached();
