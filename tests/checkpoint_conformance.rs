@@ -6,6 +6,7 @@ use silt::checkpoint::{
     CheckpointError, Checkpoints, FeedId, LakeCheckpoints, MongoCheckpoints, Probed,
 };
 use silt::lake::LakePath;
+use silt_core::limits::{CHECKPOINT_LIMIT_BYTES, WATERMARKS_LIMIT_BYTES};
 use silt_core::position::{
     Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored, Watermark,
 };
@@ -110,6 +111,48 @@ async fn what_is_saved_comes_back() {
         }
         assert_eq!(reader.load(&self::feed("other")).await.unwrap(), None);
     }
+}
+
+/// As large as a feed makes it, first inserted and then with another value in every field. MongoDB is the store with a
+/// limit.
+#[tokio::test]
+async fn the_largest_checkpoint_is_saved_and_comes_back() {
+    let database = unique("metadata");
+    let store = Store::MongoDb { database };
+    let (writer, reader) = (store.open().await, store.open().await);
+    let feed = feed("users");
+    for number in 0..2 {
+        let largest = largest_checkpoint(number);
+        writer.save(&feed, &largest, number.into()).await.unwrap();
+        let stored = reader.load(&feed).await.unwrap().unwrap();
+        assert!(stored.checkpoint == largest, "{number}");
+    }
+}
+
+/// A checkpoint with a long token as its position, and many collections with long names.
+fn largest_checkpoint(number: u32) -> Checkpoint {
+    let token = |len: usize| {
+        let digits = char::from_digit(number, 10).unwrap().to_string();
+        ResumeToken::from_canonical(&format!(r#"{{"_data":"{}"}}"#, digits.repeat(len)))
+    };
+    let position_bytes = CHECKPOINT_LIMIT_BYTES - WATERMARKS_LIMIT_BYTES;
+    let mut largest = checkpoint(number);
+    largest.position = Position::After(token(position_bytes));
+    // The dots are escaped in the names of fields.
+    let name = |number: usize| format!("{}{number:04}", ".".repeat(200));
+    // Four times the names, the token, and what is around them.
+    let watermark_bytes = 4 * (4 + 204) + 100 + 150;
+    largest.collections = (0..WATERMARKS_LIMIT_BYTES / watermark_bytes)
+        .map(|each| Watermark {
+            collection: name(each),
+            last_change: LastChange {
+                token: token(100),
+                ..largest.collections[0].last_change.clone()
+            },
+            ..largest.collections[0].clone()
+        })
+        .collect();
+    largest
 }
 
 /// The name of a file has room for fewer bytes than MongoDB has for a namespace.

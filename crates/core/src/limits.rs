@@ -14,9 +14,13 @@ pub const LARGE_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 /// many are read again after a crash, which takes some ten seconds.
 pub const HOLD_LIMIT_CHANGES: u64 = 1_000_000;
 
-/// The most bytes of watermarks in a checkpoint: some 30,000 with short tokens. A document of
-/// MongoDB has 16 MB, and a token holds its change's `_id`.
+/// The most bytes of watermarks in a checkpoint: some 20,000 with short names and tokens.
 pub const WATERMARKS_LIMIT_BYTES: usize = 8 << 20;
+
+/// The most bytes of a checkpoint. A document of MongoDB has 16 MiB
+/// (<https://www.mongodb.com/docs/manual/reference/limits/#bson-documents>). The position alone has more than 10 MB after a
+/// change whose `_id` has 5 MB, because a token holds it in hexadecimal digits.
+pub const CHECKPOINT_LIMIT_BYTES: usize = 15 << 20;
 
 /// The most bytes of a line: a reader takes a longer one for damage. The Extended JSON of an event can be fourteen times
 /// as long as its BSON (`""` is the name of an empty regular expression), and an event has up to some 48 MiB. Its BSON in

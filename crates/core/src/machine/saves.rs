@@ -7,9 +7,9 @@ use super::lane::Lane;
 use super::reporter::Reporter;
 use super::{Action, Actions, Feed, Now, Stage};
 use crate::failure::{Disposition, Failure};
-use crate::limits::{SAVE_EVERY_MS, WATERMARKS_LIMIT_BYTES};
+use crate::limits::{CHECKPOINT_LIMIT_BYTES, SAVE_EVERY_MS, WATERMARKS_LIMIT_BYTES};
 use crate::namespace::Namespace;
-use crate::position::{Checkpoint, ClusterTime, Departure, Watermark};
+use crate::position::{Checkpoint, ClusterTime, Departure, Position, Watermark};
 
 /// The checkpoint as the feed knows it.
 #[derive(Debug)]
@@ -67,10 +67,29 @@ impl Saves {
     }
 }
 
-/// Approximate length of a watermark in a checkpoint: its texts, and the syntax around them.
+/// The syntax around the texts of a watermark or a departure in a checkpoint, and its time.
+const SYNTAX_BYTES: usize = 150;
+
+/// The most bytes of a watermark in a checkpoint. Its names are also its key there, where a byte may take three.
 fn stored_len_bytes(watermark: &Watermark) -> usize {
     let token = watermark.last_change.token.as_extended_json();
-    watermark.database.len() + watermark.collection.len() + token.len() + 150
+    4 * (watermark.database.len() + watermark.collection.len()) + token.len() + SYNTAX_BYTES
+}
+
+/// How much of a checkpoint is left for watermarks. What isn't counted has less than the 1 MiB between
+/// [`CHECKPOINT_LIMIT_BYTES`] and what a store takes: the selection is as long as the settings that it is from.
+fn room_for_watermarks_bytes(position: &Position, departed: &[Departure]) -> usize {
+    let position_bytes = match position {
+        Position::At(_) => 0,
+        Position::After(token) => token.as_extended_json().len(),
+    };
+    let departures = departed.iter();
+    let departed_bytes: usize = departures
+        .map(|it| it.database.len() + it.collection.len() + SYNTAX_BYTES)
+        .sum();
+    CHECKPOINT_LIMIT_BYTES
+        .saturating_sub(position_bytes + departed_bytes)
+        .min(WATERMARKS_LIMIT_BYTES)
 }
 
 impl Feed {
@@ -100,7 +119,10 @@ impl Feed {
             position: safe.position.clone(),
             read_until: safe.read_until,
             folder: self.config.only_namespace().map(Namespace::folder),
-            collections: self.watermarks_to_save(),
+            collections: within_limit(
+                self.watermarks_to_save(),
+                room_for_watermarks_bytes(&safe.position, &self.saves.departed),
+            ),
             stream_hash: self.config.stream_hash.clone(),
             restarted_at: self.saves.restarted_at,
             refiltered_at: self.saves.refiltered_at,
@@ -143,7 +165,7 @@ impl Feed {
             let since = self.progress.safe().read_until.min(newest);
             watermarks.retain(|it| time(it) >= since);
         }
-        within_limit(watermarks)
+        watermarks
     }
 
     /// Whether the store lacks something that could be saved.
@@ -213,14 +235,14 @@ impl Feed {
 
 /// Leaves out the oldest watermarks if there are too many. A collection without one is judged by the time of its
 /// tail, which is exact if that is long before the position.
-fn within_limit(mut watermarks: Vec<Watermark>) -> Vec<Watermark> {
+fn within_limit(mut watermarks: Vec<Watermark>, limit_bytes: usize) -> Vec<Watermark> {
     let mut len_bytes: usize = watermarks.iter().map(stored_len_bytes).sum();
-    if len_bytes <= WATERMARKS_LIMIT_BYTES {
+    if len_bytes <= limit_bytes {
         return watermarks;
     }
     watermarks.sort_by_key(|it| (it.is_after_position, it.last_change.cluster_time));
     let mut left_out = 0;
-    while len_bytes > WATERMARKS_LIMIT_BYTES && left_out < watermarks.len() {
+    while len_bytes > limit_bytes && left_out < watermarks.len() {
         len_bytes -= stored_len_bytes(&watermarks[left_out]);
         left_out += 1;
     }

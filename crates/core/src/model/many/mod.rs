@@ -1,6 +1,7 @@
 //! The same for a feed that carries many collections: in each the lake must be a gapless part of the
 //! stream, and the one position must lie behind nothing that is missing.
 
+mod checkpoint_size;
 mod drains;
 mod handovers;
 mod master;

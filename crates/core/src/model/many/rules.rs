@@ -15,9 +15,7 @@ use crate::limits::Limits;
 use crate::machine::{Action, Config, Feed, Input, LaneId, Notice, OnHistoryLost, StartState};
 use crate::namespace::Namespace;
 use crate::namespace::selection::{NameSet, Watched};
-use crate::position::{
-    Checkpoint, ClusterTime, LastChange, Position, ResumeToken, Stored, Watermark,
-};
+use crate::position::{Checkpoint, ClusterTime, Position, ResumeToken, Stored};
 
 pub(super) fn plan() -> Plan {
     Plan {
@@ -391,49 +389,7 @@ pub(super) fn first_save(apart: &[&str], found: StartState) -> Result<Checkpoint
     save.context("it isn't saved")
 }
 
-#[test]
-fn a_checkpoint_has_room_for_the_newest_ends() -> Result<()> {
-    let watermark = |number: u32| Watermark {
-        database: "mydb".to_owned(),
-        collection: format!("c{number}"),
-        last_change: LastChange {
-            token: ResumeToken::from_canonical(&format!(
-                r#"{{"_data":"{}"}}"#,
-                "8".repeat(200_000)
-            )),
-            cluster_time: ClusterTime {
-                seconds: number,
-                increment: 1,
-            },
-        },
-        is_after_position: false,
-    };
-    let time = ClusterTime {
-        seconds: 1000,
-        increment: 1,
-    };
-    let mut checkpoint = Checkpoint::new(Position::At(time), "another");
-    checkpoint.collections = (0..100).map(watermark).collect();
-    let found = StartState {
-        stored: Some(Stored {
-            checkpoint,
-            revision: 1,
-            lake: None,
-        }),
-        ..StartState::default()
-    };
-    let saved = first_save(&[], found)?;
-    let kept: Vec<_> = saved
-        .collections
-        .iter()
-        .map(|watermark| &watermark.collection[..])
-        .collect();
-    let newest: Vec<String> = (59..100).map(|number| format!("c{number}")).collect();
-    assert_eq!(kept, newest, "8 MiB hold 41 of them");
-    Ok(())
-}
-
-fn large(namespace: &Namespace, seconds: u32) -> LargeEvent {
+pub(super) fn large(namespace: &Namespace, seconds: u32) -> LargeEvent {
     LargeEvent {
         origin: namespace.clone(),
         token: ResumeToken::from_canonical(r#"{"_data":"82FF"}"#),
