@@ -3,6 +3,7 @@
 use bson::{Bson, Document};
 
 use crate::settings::problems::{Fault, shown};
+use silt_core::snapshot::key::RAW as RAW_EVENT;
 
 /// The fields that silt needs: identity, kind, time and namespace.
 const NEEDED: [&str; 4] = ["_id", "operationType", "clusterTime", "ns"];
@@ -155,13 +156,14 @@ fn refuse_removed(path: &str) -> Result<(), Fault> {
 }
 
 fn refuse_computed(path: &str) -> Result<(), Fault> {
-    if !is_needed(path) && root(path) != SPLIT {
+    if !is_needed(path) && ![SPLIT, RAW_EVENT].contains(&root(path)) {
         return Ok(());
     }
     let path = shown(path);
     let why = match root(&path) {
         "_id" => "by which a stream is resumed",
         SPLIT => "by which silt reassembles large events",
+        RAW_EVENT => "which silt writes itself, for events that Extended JSON can't keep",
         _ => "which silt needs unchanged",
     };
     let fix = "use another field name";

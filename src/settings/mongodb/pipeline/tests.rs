@@ -169,7 +169,7 @@ fn what_silt_needs_stays() {
         r#"[{"$project": {"_id": 1, "lsid": 0}}]"#,
         r#"[{"$project": {"operationType": 1, "clusterTime": true, "ns": 1, "documentKey": 1, "x": "$a.b"}}]"#,
         r#"[{"$project": {"_id": 1, "operationType": 1, "clusterTime": 1, "ns": 1, "a": {"b": 1, "c": {"$add": [1, 2]}}}}]"#,
-        r#"[{"$addFields": {"fullDocument.full": {"$concat": ["$a", "$b"]}, "x": {"y": 1}}}, {"$set": {"z": 1}}]"#,
+        r#"[{"$addFields": {"fullDocument.full": {"$concat": ["$a", "$b"]}, "x": {"y": 1}}}, {"$set": {"z.siltRawEvent": 1}}]"#,
     ] {
         is_taken(text, false);
     }
@@ -276,6 +276,19 @@ fn stages_that_remove_or_write_needed_fields_are_refused() {
         ),
     ] {
         is_refused(&format!("[{stage}]"), what, fix);
+    }
+}
+
+/// Readers take the bytes in it for the event.
+#[test]
+fn stages_that_write_the_raw_event_are_refused() {
+    for stage in [
+        r#"{"$addFields": {"siltRawEvent": "$fullDocument.raw"}}"#,
+        r#"{"$set": {"siltRawEvent.x": 1}}"#,
+        r#"{"$project": {"operationType": 1, "clusterTime": 1, "ns": 1, "siltRawEvent": "$x"}}"#,
+    ] {
+        let what = "which silt writes itself, for events that Extended JSON can't keep";
+        is_refused(&format!("[{stage}]"), what, "another field name");
     }
 }
 
