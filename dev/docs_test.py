@@ -6,6 +6,7 @@ Each fenced block has a class, by the words after its backticks:
                     repository, must exist (`silt --help` is asked)
     sh run          run, in order, against a real replica set; the quickstart's
     sh background   run likewise, but left running: a silt
+    LANGUAGE TOOL…  a recipe of docs/reading*.md for these tools (duckdb, spark, pandas, polars, azure, jq), run by reading_test.py
     js, toml, text  js must parse (node), toml must parse; text is an excerpt or has placeholders
 """
 
@@ -57,6 +58,7 @@ BLOCK = re.compile(r"^( *)```([\w ]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 # Besides the tables of halts.md and snapshot-problems.md, which are held to more.
 QUOTING_PAGES = {"alerts", "azure-problems", "operations", "permissions", "runbook", "troubleshooting"}
 CLASSES = {"sh", "sh run", "sh background", "js", "toml", "text"}
+RECIPES = {"sql duckdb", "python spark", "python pandas", "python polars", "python pandas polars", "python azure", "sh jq"}
 
 READY_SECONDS = 60
 
@@ -282,12 +284,13 @@ class CommandTest(unittest.TestCase):
         for path in documents():
             for kind, _ in blocks(path):
                 with self.subTest(document=path.name):
-                    self.assertIn(kind, CLASSES)
-                    # The others would not be run.
+                    self.assertIn(kind, CLASSES | RECIPES)
+                    # Elsewhere they would not be run.
                     self.assertTrue(kind not in ("sh run", "sh background") or path.name == "quickstart.md")
+                    self.assertTrue(kind not in RECIPES or path.match("docs/reading*.md"))
 
     def test_shell_parses(self):
-        found = list(self.of_kind("sh", "sh run", "sh background"))
+        found = list(self.of_kind("sh", "sh run", "sh background", "sh jq"))
         self.assertGreater(len(found), 15)
         for path, text in found:
             with self.subTest(document=path.name, block=text):

