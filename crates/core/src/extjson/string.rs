@@ -221,22 +221,44 @@ fn may_have_line_end(text: &[u8]) -> bool {
     first.is_some_and(|at| may_have_line_end_after(text.get(at..).unwrap_or_default()))
 }
 
-/// Without an early end, so that the compiler makes it compare many bytes at a time. Text with many first bytes, such as
-/// that of `“`, costs no more than text with one.
+/// Looks at all bytes, many at a time: text with many first bytes, such as that of `“`, costs no more than text with one.
 #[inline(never)]
+fn may_have_line_end_after(text: &[u8]) -> bool {
+    let next = text.get(1..).unwrap_or_default();
+    let one = text.get(..next.len()).unwrap_or_default();
+    let found = line_ends::<32>(one, next)
+        .or_else(|| line_ends::<8>(one, next))
+        .unwrap_or_else(|| one.iter().zip(next).map(is_line_end).fold(0, u8::max));
+    found != 0
+}
+
+/// Whether any byte of `one` and that at its place in `next` are the end of a line, in blocks of so many bytes. The last
+/// block overlaps the one before, so that nothing is left over. `None` if there is less than a block.
+#[inline]
+fn line_ends<const BLOCK: usize>(one: &[u8], next: &[u8]) -> Option<u8> {
+    // Without an early end, so that the compiler makes it compare a block at a time.
+    let in_block = |(one, next): (&[u8; BLOCK], &[u8; BLOCK])| {
+        one.iter()
+            .zip(next)
+            .map(is_line_end)
+            .fold(0, |found, it| found | it)
+    };
+    let last = in_block((one.last_chunk()?, next.last_chunk()?));
+    let blocks = one.as_chunks().0.iter().zip(next.as_chunks().0);
+    Some(blocks.map(in_block).fold(last, |found, it| found | it))
+}
+
+/// 1 if two bytes are the end of one of [`LINE_ENDS`], or of one of a few other characters. The caller looks at each
+/// character.
+#[inline]
 #[allow(
     clippy::needless_bitwise_bool,
     reason = "a branch would keep the loop from being vectorized"
 )]
-fn may_have_line_end_after(text: &[u8]) -> bool {
-    let pairs = text.iter().zip(text.get(1..).unwrap_or_default());
-    let found = pairs.fold(0, |found, (one, next)| {
-        let is_next_line = (*one == 0xC2) & (*next == 0x85);
-        // A few other characters end in the same two bytes. The caller looks at each character.
-        let is_separator = (*one == 0x80) & (*next & !1 == 0xA8);
-        found | u8::from(is_next_line | is_separator)
-    });
-    found != 0
+fn is_line_end((one, next): (&u8, &u8)) -> u8 {
+    let is_next_line = (*one == 0xC2) & (*next == 0x85);
+    let is_separator = (*one == 0x80) & (*next & !1 == 0xA8);
+    u8::from(is_next_line | is_separator)
 }
 
 fn utf8(text: Text<'_>) -> Result<&str, Error> {
@@ -362,6 +384,20 @@ mod tests {
                     written(text.as_bytes(), false, b"").unwrap(),
                     expected(&text)
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_end_is_found_wherever_it_is_in_a_text() {
+        for line_end in ["\u{85}", "\u{2028}", "\u{2029}"] {
+            for before in 0..70 {
+                for after in 0..70 {
+                    let text = format!("“{}{line_end}{}", "x".repeat(before), "x".repeat(after));
+                    let text = text.as_bytes();
+                    assert!(may_have_line_end(text), "{before} {after}");
+                    assert!(!may_have_line_end(text.get(..before + 4).unwrap()));
+                }
             }
         }
     }
