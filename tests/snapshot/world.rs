@@ -30,6 +30,8 @@ const BUDGET_BYTES: u64 = 32 << 20;
 pub struct World {
     pub scene: Scene,
     pub edges: Edges,
+    /// The lake as the test reads it, whatever faults a test puts before silt's.
+    pub lake: Arc<dyn Lake>,
     pub settings: Settings,
     pub target: Target,
 }
@@ -41,6 +43,7 @@ impl World {
 
     pub async fn of(scene: Scene) -> Self {
         let edges = edges(&scene).await;
+        let lake = Arc::clone(&edges.lake);
         let settings = Settings {
             ranges: 4,
             rate_limit_bytes: None,
@@ -61,6 +64,7 @@ impl World {
         Self {
             scene,
             edges,
+            lake,
             settings,
             target,
         }
@@ -131,7 +135,7 @@ impl World {
     /// All files below the collection's folder: folder and name.
     async fn files(&self, below: &str) -> Vec<(String, String)> {
         let folder = self.target.origin.folder() + below;
-        let walked = self.edges.lake.walk(&folder);
+        let walked = self.lake.walk(&folder);
         let walked: Vec<Walked> = walked.try_collect().await.unwrap();
         let mut files: Vec<(String, String)> = walked
             .into_iter()
@@ -157,7 +161,7 @@ impl World {
 
     pub async fn get(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
         let path = self.path(folder, name);
-        let object = self.edges.lake.get(&path).await.unwrap();
+        let object = self.lake.get(&path).await.unwrap();
         object.map(|object| object.bytes)
     }
 
@@ -174,11 +178,7 @@ impl World {
     pub async fn put_into(&self, folder: String, name: &str, bytes: &[u8]) {
         let name = name.to_owned();
         let path = LakePath { folder, name };
-        self.edges
-            .lake
-            .put(&path, None, bytes.to_vec())
-            .await
-            .unwrap();
+        self.lake.put(&path, None, bytes.to_vec()).await.unwrap();
     }
 
     /// Turns the only snapshot, in a local lake, into one that has just begun. Its plan may be edited.
