@@ -16,7 +16,7 @@ demo: build ## one minute of silt at work on a real replica set, killed on the w
 
 # What depends on the server: its streams and options, checkpoints, the oplog, its errors, `silt check`.
 SERVER_TESTS = lifecycle:: events:: options:: checkpoint_conformance history:: outages:: server_errors:: streams:: snapshot:: \
-	handover:: check::mongodb check::patterns
+	handover:: fidelity:: uri_options:: watch:: checkpoint_cost::a_save check::mongodb check::patterns
 on_versions = for version in $(1); do echo "MongoDB $$version"; \
 	$(PYTHON) dev/servers.py run --version $$version -- $(CARGO) test --locked --test suite -- $(2) || exit 1; done
 
