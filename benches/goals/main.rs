@@ -27,6 +27,7 @@ mod memory;
 mod process;
 mod raw_drain;
 mod reading;
+mod saves;
 mod shared;
 mod snapshot;
 mod table;
@@ -44,13 +45,14 @@ fn main() {
     if let Some(order) = reading::Order::given() {
         return runtime().block_on(reading::run(order));
     }
-    let parts: [(&str, Measure); 9] = [
+    let parts: [(&str, Measure); 10] = [
         ("encoder", encoder::measure),
         ("throughput", || runtime().block_on(throughput::measure())),
         ("memory", || runtime().block_on(memory::measure())),
         ("idle", || runtime().block_on(idle::measure())),
         ("flushes", || runtime().block_on(flushes::measure())),
         ("latency", || runtime().block_on(latency::measure())),
+        ("saves", || runtime().block_on(saves::measure())),
         ("shared", || runtime().block_on(shared::measure())),
         ("reading", || runtime().block_on(reading::measure())),
         ("snapshot", || runtime().block_on(snapshot::measure())),

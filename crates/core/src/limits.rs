@@ -50,9 +50,9 @@ pub struct Limits {
     /// How many changes of other collections may be read before the batch that holds back the feed's position is
     /// flushed.
     pub hold_limit_changes: u64,
-    /// A checkpoint with more watermarks omits those of collections whose last change is before the position. Otherwise
-    /// a save would cost more, the more collections there ever were. Up to this number they are kept, because a tail
-    /// that is older than its watermark shows that the lake has lost files.
+    /// A checkpoint with more watermarks omits those that a tail can be judged without. Otherwise a save would cost more,
+    /// the more collections there are. Up to this number they are kept, because a tail that is older than its watermark
+    /// shows that the lake has lost files.
     pub watermarks_max: usize,
 }
 

@@ -158,12 +158,16 @@ impl Feed {
     fn watermarks_to_save(&self) -> Vec<Watermark> {
         let mut watermarks = self.watermarks();
         if watermarks.len() > self.config.limits.watermarks_max {
-            // Without a watermark, a tail is judged by its time. That is exact if it is before `read_until`. A gap's
-            // record names the newest change.
-            let time = |it: &Watermark| Some(it.last_change.cluster_time);
-            let newest = watermarks.iter().filter_map(time).max();
-            let since = self.progress.safe().read_until.min(newest);
-            watermarks.retain(|it| time(it) >= since);
+            // Without a watermark, a tail is judged by its time. That is exact unless it is before the position and not
+            // before `read_until`, as in a transaction. A gap's record names the newest change.
+            let time = |it: &Watermark| it.last_change.cluster_time;
+            let since = self.progress.safe().read_until;
+            let newest = watermarks.iter().max_by_key(|it| time(it));
+            let newest = newest.map(|it| it.last_change.token.clone());
+            watermarks.retain(|it| {
+                (!it.is_after_position && Some(time(it)) >= since)
+                    || Some(&it.last_change.token) == newest.as_ref()
+            });
         }
         watermarks
     }

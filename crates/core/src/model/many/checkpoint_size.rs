@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::rules::{first_save, large, plan};
+use super::rules::{Bench, first_save, large, plan};
 use super::run::config;
 use super::world::World;
+use crate::batch::FlushReason;
 use crate::limits::CHECKPOINT_LIMIT_BYTES;
 use crate::machine::{Action, Feed, Input, StartState};
 use crate::namespace::Namespace;
@@ -84,5 +85,36 @@ fn the_position_takes_its_room_from_the_ends() -> Result<()> {
     assert!(len_bytes <= CHECKPOINT_LIMIT_BYTES, "{len_bytes}");
     let newest: Vec<String> = (15..41).map(|number| format!("c{number}")).collect();
     assert_eq!(names(&saved), newest, "5.2 MB hold 26 of them");
+    Ok(())
+}
+
+/// One collection holds the position back. The others' ends after it aren't saved, and are found in the lake.
+#[test]
+fn of_many_collections_the_ends_after_the_position_are_not_saved() -> Result<()> {
+    let mut plan = plan();
+    for (watermarks_max, saved) in [(100, 4), (0, 1)] {
+        plan.limits.watermarks_max = watermarks_max;
+        let mut bench = Bench::with(config(&plan, 1, "wide"))?;
+        bench.read(11)?;
+        bench.settle()?;
+        bench.give(Input::Flush(FlushReason::Cron))?;
+        bench.settle()?;
+        bench.world.is_forbidden = true;
+        bench.read(40)?;
+        bench.settle()?;
+        bench.give(Input::Flush(FlushReason::Cron))?;
+        bench.settle()?;
+        bench.pass(3_600_000)?;
+        bench.settle()?;
+        let stored = bench.world.store.load().context("nothing is saved")?;
+        assert_eq!(stored.checkpoint.collections.len(), saved);
+        bench.world.is_forbidden = false;
+        bench.restart()?;
+        bench.settle()?;
+        bench.master.deliver(&bench.world, 100)?;
+        bench.settle()?;
+        bench.drain()?;
+        ensure!(bench.world.is_complete(), "{}", bench.world.summary());
+    }
     Ok(())
 }

@@ -46,7 +46,7 @@ impl Bench {
         Self::with(config(&plan(), 1, "wide"))
     }
 
-    fn with(config: Config) -> Result<Self> {
+    pub fn with(config: Config) -> Result<Self> {
         let mut world = World::new();
         let mut master = Master::new(config.clone(), &world);
         master.give(&world, Input::Start)?;
