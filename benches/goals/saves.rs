@@ -5,6 +5,7 @@ use std::time::Duration;
 use bson::{Document, Timestamp, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
+use mongodb::options::{CollectionOptions, WriteConcern};
 use tokio::time::{Instant, interval, sleep};
 
 use crate::documents::order;
@@ -70,6 +71,10 @@ fn name(number: u32) -> String {
 async fn write(database: Database, writer: u32) {
     let mut random = fastrand::Rng::with_seed(writer.into());
     let mut pace = interval(PAUSE_OF_A_WRITER);
+    // Without a wait for the journal, which would limit the rate.
+    let options = CollectionOptions::builder()
+        .write_concern(WriteConcern::nodes(1))
+        .build();
     for number in (writer..).step_by(WRITERS as usize) {
         pace.tick().await;
         let mut document = order(number);
@@ -77,7 +82,7 @@ async fn write(database: Database, writer: u32) {
         let len_bytes = bson::serialize_to_vec(&document).unwrap().len();
         document.insert("padding", "x".repeat(DOCUMENT_BYTES - len_bytes));
         let name = name(random.u32(..COLLECTIONS));
-        let target = database.collection::<Document>(&name);
+        let target = database.collection_with_options::<Document>(&name, options.clone());
         target.insert_one(document).await.unwrap();
     }
 }
