@@ -207,6 +207,7 @@ async fn the_drop_of_a_database_is_archived_and_gone_on_behind() {
     scene.database.drop().await.unwrap();
     scene.users().insert_one(doc! { "_id": 2 }).await.unwrap();
     scene.flush_until(&mut silt, "users", 3).await;
+    scene.flush_until(&mut silt, "_database", 2).await;
     let kinds = |folder: &str| {
         let archived = scene.archived(folder);
         let kinds = archived
