@@ -9,6 +9,7 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod closing;
 pub mod extjson;
 pub mod failure;
 pub mod feed_id;
