@@ -58,6 +58,7 @@ pub(super) async fn commit(
         tail: Tail {
             file: encoded.file,
             version,
+            is_closed: false,
         },
     })
 }

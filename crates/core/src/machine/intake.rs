@@ -135,7 +135,14 @@ impl Feed {
 
     fn refused(&mut self, refusal: Refusal, now: Now, out: &mut Actions) {
         match refusal {
-            Refusal::TailMissing(failure) => {
+            // A rival may have closed the hour after this feed read the checkpoint, which is newer now.
+            Refusal::HourClosed(failure)
+                if self.reload_backoff.failures() < self.config.limits.retry_attempts =>
+            {
+                self.stream.close();
+                self.request_reload(&failure, out);
+            }
+            Refusal::TailMissing(failure) | Refusal::HourClosed(failure) => {
                 // The start will find out when the lake or the checkpoint has been repaired.
                 self.stream.close();
                 self.reload = Some(Reload::Halted(failure));

@@ -51,6 +51,8 @@ pub(super) enum Refusal {
     TailMissing(Failure),
     /// The change is from an earlier hour than the tail.
     TimeWentBack(Failure),
+    /// The change is of an hour that is closed.
+    HourClosed(Failure),
 }
 
 /// The state of one collection.
@@ -178,6 +180,8 @@ impl Lane {
         }
         self.refuse_earlier_hour(change)
             .map_err(Refusal::TimeWentBack)?;
+        self.refuse_closed_hour(change)
+            .map_err(Refusal::HourClosed)?;
         Ok(self.buffer(change, number, limits, now))
     }
 
@@ -228,6 +232,19 @@ impl Lane {
         match self.newest_hour() {
             Some(newest) if Hour::of(change.cluster_time) < newest => {
                 Err(resume_point::time_went_back(change.cluster_time, newest))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An hour is closed after a position beyond its end was saved, so a change of it comes only if the position
+    /// has moved back since.
+    fn refuse_closed_hour(&self, change: &Change<'_>) -> Result<(), Failure> {
+        let hour = Hour::of(change.cluster_time);
+        let closed = self.tail.as_ref().filter(|tail| tail.is_closed);
+        match closed.map(|tail| tail.file.name.hour) {
+            Some(closed) if closed == hour => {
+                Err(resume_point::hour_closed(change.cluster_time, closed))
             }
             _ => Ok(()),
         }

@@ -29,6 +29,8 @@ pub struct Tail {
     pub file: HourFile,
     /// Its state at the lake, which the next commit to it names.
     pub version: Version,
+    /// Whether its hour has a closing record, so that nothing may be appended to it.
+    pub is_closed: bool,
 }
 
 /// What a feed finds at its start.

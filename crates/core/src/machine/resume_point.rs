@@ -160,6 +160,19 @@ pub(super) fn time_went_back(time: ClusterTime, newest: Hour) -> Failure {
     }
 }
 
+pub(super) fn hour_closed(time: ClusterTime, hour: Hour) -> Failure {
+    Failure {
+        disposition: Disposition::Halt,
+        cause: "hour_closed",
+        message: format!(
+            "a change of {time} belongs to the hour {hour}, which is closed: all its changes were in the lake when \
+             its record, _closed/{hour}.json, was written. Was the checkpoint replaced by an older one, or deleted \
+             while PIPELINE or OPERATION_TYPES changed? Put the newer checkpoint back, or delete the checkpoint and \
+             set START_AT to the end of that hour"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

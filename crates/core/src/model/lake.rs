@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Result, ensure};
+
 use super::faults::failure;
 use super::gaps::Gaps;
 use super::source::Source;
@@ -11,6 +13,7 @@ use crate::file::format::{Compression, FileFormat, OutputFormat};
 use crate::file::hour_file::{Hour, HourFile, HourFileName};
 use crate::file::version::Version;
 use crate::machine::{Tail, WriteOrder};
+use crate::position::ClusterTime;
 
 pub(super) const FORMAT: FileFormat = FileFormat {
     output: OutputFormat::Ndjson,
@@ -45,6 +48,8 @@ pub(super) struct Lake {
     pub gaps: Gaps,
     pub files: BTreeMap<(Hour, u32, &'static str), File>,
     pub is_forbidden: bool,
+    /// What the files of closed hours held when they were closed.
+    frozen: BTreeMap<(Hour, u32, &'static str), Vec<usize>>,
 }
 
 impl Lake {
@@ -67,21 +72,64 @@ impl Lake {
         Tail {
             file: described,
             version: Version::new(&format!("{:?}", file.changes)),
+            is_closed: false,
         }
     }
 
     pub fn tail(&self, source: &Source) -> Option<Tail> {
         let newest = self.files.values().next_back();
-        newest.map(|file| Self::describe(source, file))
+        newest.map(|file| Tail {
+            is_closed: self.is_closed(file.name.hour),
+            ..Self::describe(source, file)
+        })
+    }
+
+    /// Closes every hour that has files and ended before the durable position, as early as that may be.
+    pub fn close(&mut self, durable_until: ClusterTime) {
+        for (key, file) in &self.files {
+            if key.0.last_cluster_time() < durable_until {
+                let held = || file.changes.clone();
+                self.frozen.entry(*key).or_insert_with(held);
+            }
+        }
+    }
+
+    fn is_closed(&self, hour: Hour) -> bool {
+        self.frozen.keys().any(|key| key.0 == hour)
+    }
+
+    /// Nothing was ever appended to a closed hour, but changes that one feed has recorded as lost while a rival still
+    /// held them.
+    pub fn check_closed(&self, source: &Source) -> Result<()> {
+        let is_lost = |index: &usize| self.gaps.end_from(source, *index) > *index;
+        for (key, file) in &self.files {
+            if !self.is_closed(key.0) {
+                continue;
+            }
+            let frozen = self.frozen.get(key).map_or(&[][..], Vec::as_slice);
+            let appended = file.changes.strip_prefix(frozen);
+            ensure!(
+                appended.is_some_and(|appended| appended.iter().all(is_lost)),
+                "appended to a closed hour: {file:?}, it was {frozen:?}"
+            );
+        }
+        Ok(())
     }
 
     /// A commit: refused unless the file is what the order says it is.
-    pub fn commit(&mut self, source: &Source, order: &WriteOrder) -> Result<Tail, Failure> {
+    pub fn commit(
+        &mut self,
+        source: &Source,
+        order: &WriteOrder,
+    ) -> std::result::Result<Tail, Failure> {
         let key = Self::key(order.name);
         let there = self.files.get(&key);
         let is_as_known = match (there, &order.base) {
             (None, None) => true,
-            (Some(there), Some(base)) => Self::describe(source, there) == *base,
+            (Some(there), Some(base)) => {
+                let there = Self::describe(source, there);
+                (there.file, there.version) == (base.file.clone(), base.version.clone())
+            }
             _ => false,
         };
         if !is_as_known {

@@ -8,7 +8,7 @@ use super::source::{BEGIN, Place, Source};
 use super::store::{Save, Store};
 use crate::file::hour_file::Hour;
 use crate::machine::{Now, WriteOrder};
-use crate::position::{Checkpoint, Position};
+use crate::position::{Checkpoint, ClusterTime, Position};
 
 /// A write that lands after its caller has given it up.
 #[derive(Debug)]
@@ -171,6 +171,10 @@ impl World {
             );
             self.newest = place;
         }
+        self.lake.check_closed(&self.source)?;
+        if let Some(time) = self.durable_until() {
+            self.lake.close(time);
+        }
         let mut next = self.start().unwrap_or(0).max(self.lake.gone);
         for index in self.lake.changes() {
             let is_next = index == next
@@ -183,6 +187,11 @@ impl World {
             next = index + 1;
         }
         self.check_files()
+    }
+
+    /// The cluster time of the saved position.
+    fn durable_until(&self) -> Option<ClusterTime> {
+        self.store.load()?.checkpoint.position.cluster_time()
     }
 
     fn check_files(&self) -> Result<()> {
