@@ -3,14 +3,17 @@
 //!
 //! `ARCHITECTURE.md` has the way of the data and the map of the rooms.
 
+mod agenda;
 pub mod budget;
 pub mod checkpoint;
 pub mod clock;
+pub mod closing;
 pub mod commands;
 pub mod edges;
 pub mod http;
 pub mod lake;
 pub mod logging;
+pub mod pace;
 pub mod processors;
 pub mod reading;
 pub mod service;

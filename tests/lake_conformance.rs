@@ -114,10 +114,12 @@ async fn after_every_commit_the_file_is_valid_and_has_its_tail() {
                 let Tail {
                     file: seen,
                     version: seen_version,
+                    is_closed,
                 } = lake::tail::load(lake.as_ref(), &origin)
                     .await
                     .unwrap()
                     .unwrap();
+                assert!(!is_closed);
                 assert_eq!(seen.last, commit.file.last);
                 assert_eq!(seen.len_bytes, commit.file.len_bytes);
                 assert_eq!(seen_version, version);

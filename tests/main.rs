@@ -17,6 +17,7 @@ mod canary;
 mod check;
 mod checkpoint_conformance;
 mod checkpoint_cost;
+mod closing;
 mod command_line;
 mod events;
 mod extjson_corpus;

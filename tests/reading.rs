@@ -3,12 +3,14 @@
 use std::ops::RangeBounds;
 use std::time::Duration;
 
+use silt::clock::Clock;
 use silt::lake::{self, Base, Lake, LakeError, LakePath, Version};
+use silt::pace::Pace;
 use silt::reading::{Reader, inspect};
 use silt_core::file::damage::Damage;
 use silt_core::file::hour_file::HourFile;
 use silt_core::position::ClusterTime;
-use silt_core::reading::Change;
+use silt_core::reading::{Change, Line};
 use silt_core::snapshot::folder::FolderName;
 
 use crate::harness::changes::{commit, name, origin};
@@ -278,10 +280,12 @@ async fn hours_follow_each_other_and_lines_may_be_huge() {
         let path = lake::tail::path(&origin, file);
         let state = lake.open(&path).await.unwrap().unwrap();
         let mut seen = Vec::new();
-        let summary = inspect(lake, &origin, file, &state, |change, _| {
+        let each = |change: &Change<'_>, _: &Line<'_>| {
             seen.push(change.cluster_time.increment);
             Ok(())
-        });
+        };
+        let pace = Pace::new(None, Clock::start());
+        let summary = inspect(lake, (&path, file), &state, &origin, &pace, each);
         let summary = summary.await.unwrap();
         assert_eq!(seen, [0, 1]);
         assert_eq!(summary.changes, 2);

@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::budget::Budget;
 use crate::clock::Clock;
+use crate::closing;
 use crate::settings::{Schedule, Secret};
 use crate::snapshot::Statuses;
 use crate::source::{Facts, OplogWindow};
@@ -83,6 +84,7 @@ struct Running {
     budget: Budget,
     feeds: Vec<FeedView>,
     snapshots: Option<watch::Receiver<Statuses>>,
+    closing: Option<watch::Receiver<closing::Statuses>>,
 }
 
 /// The feeds while their servers are being reached: there is a status of each, and nobody at work.
@@ -170,6 +172,7 @@ impl Board {
         budget: Budget,
         feeds: Vec<FeedView>,
         snapshots: Option<watch::Receiver<Statuses>>,
+        closing: Option<watch::Receiver<closing::Statuses>>,
     ) {
         // The feeds of a process are started once.
         let _ = self.0.running.set(Running {
@@ -177,6 +180,7 @@ impl Board {
             budget,
             feeds,
             snapshots,
+            closing,
         });
     }
 
@@ -214,6 +218,13 @@ impl Board {
 
     pub(super) fn facts(&self) -> Option<&Facts> {
         self.0.running.get().map(|running| &running.facts)
+    }
+
+    /// How far the collections are complete, if hours are closed.
+    pub(super) fn closing(&self) -> closing::Statuses {
+        let running = self.0.running.get();
+        let closing = running.and_then(|running| running.closing.as_ref());
+        closing.map_or_else(closing::Statuses::new, |closing| closing.borrow().clone())
     }
 
     /// How far the snapshots are, if any are wanted.
@@ -299,7 +310,7 @@ pub(super) mod tests {
             pings: mpsc::channel(1).0,
         };
         let feeds = feeds.into_iter().map(view).collect();
-        board.show(facts, Budget::new(128 << 20), feeds, None);
+        board.show(facts, Budget::new(128 << 20), feeds, None, None);
         board
     }
 

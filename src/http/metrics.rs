@@ -1,5 +1,6 @@
 //! `/metrics`: figures for Prometheus, as text (`OpenMetrics`). `docs/metrics.md` documents them.
 
+mod closing;
 mod snapshots;
 
 use std::fmt;
@@ -154,6 +155,7 @@ impl Collector for Scrape {
         page.times(&self.0)?;
         page.carried()?;
         page.snapshots(&self.0.snapshots())?;
+        page.closing(&self.0.closing())?;
         page.whole(&self.0)?;
         page.process(&self.0)
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::answer::{Answer, json};
 use super::board::{Board, FeedView};
 use super::health;
+use crate::closing;
 use crate::settings::next_flush;
 use crate::snapshot;
 use crate::source::OplogWindow;
@@ -27,6 +28,18 @@ struct Document<'a> {
     totals: Totals,
     collections: Vec<Collection>,
     snapshots: Vec<Snapshot>,
+    closing: Vec<Closing>,
+}
+
+#[derive(Serialize)]
+struct Closing {
+    database: String,
+    collection: String,
+    complete_from: Option<String>,
+    complete_until: Option<String>,
+    closed_hours: u64,
+    failures: u64,
+    trouble: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -202,6 +215,19 @@ fn document(board: &Board) -> Document<'_> {
         totals: totals(&collections),
         collections,
         snapshots: board.snapshots().into_iter().map(snapshot).collect(),
+        closing: board.closing().into_iter().map(closing).collect(),
+    }
+}
+
+fn closing((origin, status): (Namespace, closing::Status)) -> Closing {
+    Closing {
+        database: origin.database,
+        collection: origin.collection,
+        complete_from: status.completeness.map(|it| rfc3339_of(it.from)),
+        complete_until: status.completeness.map(|it| rfc3339_of(it.until)),
+        closed_hours: status.closed,
+        failures: status.failures,
+        trouble: status.trouble,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Writes records of changes that the oplog has lost: `<collection>/_gaps/<time>.json`.
 
+use std::collections::BTreeSet;
+
 use super::{Lake, LakeError, LakePath};
 use silt_core::gap::{self, Record};
 use silt_core::namespace::Namespace;
@@ -40,4 +42,21 @@ pub async fn write(
     let version = existing.map(|file| file.version);
     lake.put(&path, version.as_ref(), bytes).await?;
     Ok(())
+}
+
+/// The folders whose gap records may concern a collection: its own and, on a shared stream, those of its database
+/// and of all databases, depending on what the stream covered when it lost changes.
+#[must_use]
+pub fn folders(origin: &Namespace, is_shared: bool) -> BTreeSet<String> {
+    let mut origins = vec![origin.clone()];
+    if is_shared {
+        let Namespace {
+            database, layout, ..
+        } = origin;
+        origins.extend(
+            [database.as_str(), ""].map(|whole| Namespace::with_layout(whole, "", *layout)),
+        );
+    }
+    let folder = |origin: Namespace| format!("{}/{}", origin.folder(), gap::FOLDER);
+    origins.into_iter().map(folder).collect()
 }

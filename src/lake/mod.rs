@@ -9,6 +9,7 @@
 
 mod any_hour_file;
 pub mod azure;
+pub mod closing_records;
 mod error;
 pub mod gap_records;
 pub mod local;

@@ -1,6 +1,6 @@
 //! Finds a collection's newest hour file and reads its last change: the tail.
 
-use super::{FileInfo, FileState, Lake, LakeError, LakePath, Segments};
+use super::{FileInfo, FileState, Lake, LakeError, LakePath, Segments, closing_records};
 use silt_core::file::damage::Damage;
 use silt_core::file::hour_file::{HourFile, HourFileName};
 use silt_core::file::hour_file_scan::HourFileScan;
@@ -58,8 +58,12 @@ pub async fn load(lake: &dyn Lake, origin: &Namespace) -> Result<Option<Tail>, L
                     // The next changes go to the next part, in the folder as it is named now.
                     file.commits = FULL;
                 }
-                let version = state.version;
-                return Ok(Some(Tail { file, version }));
+                let hour = file.name.hour;
+                return Ok(Some(Tail {
+                    file,
+                    version: state.version,
+                    is_closed: closing_records::is_closed(lake, origin, hour).await?,
+                }));
             }
             Err(LakeError::Stale { .. }) => {}
             Err(error) => return Err(error),

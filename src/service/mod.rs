@@ -1,5 +1,6 @@
 //! All feeds together: start, triggers, drain.
 
+mod closings;
 mod misspelled;
 mod snapshots;
 
@@ -21,6 +22,7 @@ use crate::settings::{FeedSettings, Schedule, Settings, next_flush};
 use crate::signals::{Request, Signals};
 use crate::source::{Deployment, Facts};
 use crate::worker::{Command, Edges, End, Handle, Worker};
+use closings::Closings;
 use silt_core::backoff::Backoff;
 use silt_core::batch::FlushReason;
 use silt_core::failure::{Disposition, Failure};
@@ -92,7 +94,9 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     let progress = snapshots
         .as_ref()
         .map(|snapshots| snapshots.statuses.clone());
-    board.show(facts, shared.budget.clone(), views, progress);
+    let closings = Closings::start(settings, &shared, &feeds, exit_sender.clone());
+    let closing = closings.as_ref().map(|closings| closings.statuses.clone());
+    board.show(facts, shared.budget.clone(), views, progress, closing);
     let oplog = tokio::spawn(watch_oplog(shared.deployment.clone(), board));
     let names = tokio::spawn(misspelled::warn_of_names(
         settings.source.databases.clone(),
@@ -110,6 +114,7 @@ pub async fn run(settings: &Settings) -> std::io::Result<Outcome> {
     names.abort();
     // The next start continues them.
     drop(snapshots);
+    drop(closings);
     let drained = drain(feeds, settings.shutdown_timeout, &mut signals).await;
     Ok(match drained {
         Drained::Broken => Outcome::Failed,

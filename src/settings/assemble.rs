@@ -15,15 +15,15 @@ use crate::settings::schedule::{Schedule, next_flush, parse_timezone};
 use crate::settings::secret::Secret;
 use crate::settings::surroundings::Surroundings;
 use crate::settings::table;
-use crate::settings::table::choices::{LogFormat, LogFormatWord, StoreWord};
+use crate::settings::table::choices::{LogFormat, LogFormatWord, StoreWord, Switch};
 use crate::settings::table::setting::size_text;
 use crate::settings::values::{Values, parse_size};
 use crate::settings::watch;
 use crate::settings::watched::Scope;
 use crate::settings::watched::namespaces::{check_namespace, parse_collection, parse_database};
 use crate::settings::{
-    CheckpointSettings, Command, HttpSettings, InstanceSettings, LakeSettings, LogSettings,
-    Settings, SnapshotSettings, SourceSettings,
+    CheckpointSettings, ClosingSettings, Command, HttpSettings, InstanceSettings, LakeSettings,
+    LogSettings, Settings, SnapshotSettings, SourceSettings,
 };
 use silt_core::namespace::selection::is_servers_database;
 
@@ -73,6 +73,7 @@ fn settings(values: &mut Values, sections: &[Section], now_unix_ms: i64) -> Opti
     let schedule = schedule(values, now_unix_ms);
     let checkpoints = checkpoints(values, scope.as_ref());
     let snapshot = snapshot(values);
+    let closing = closing(values);
     let shutdown_seconds = values.number(&table::SHUTDOWN_TIMEOUT_SECONDS);
     let http = http(values);
     let apart = feeds::apart(
@@ -95,6 +96,7 @@ fn settings(values: &mut Values, sections: &[Section], now_unix_ms: i64) -> Opti
         schedule: schedule?,
         checkpoints,
         snapshot: snapshot?,
+        closing: closing?,
         shutdown_timeout: Duration::from_secs(shutdown_seconds?),
         http: http?,
     })
@@ -187,6 +189,15 @@ fn snapshot(values: &mut Values) -> Option<SnapshotSettings> {
     let rate_limit = values.parse(&table::SNAPSHOT_RATE_LIMIT, parse_rate_limit);
     Some(SnapshotSettings {
         ranges: ranges?,
+        rate_limit_bytes_per_second: rate_limit?,
+    })
+}
+
+fn closing(values: &mut Values) -> Option<ClosingSettings> {
+    let switch: Option<Switch> = values.choice(&table::CLOSE_HOURS);
+    let rate_limit = values.parse(&table::CLOSE_RATE_LIMIT, parse_rate_limit);
+    Some(ClosingSettings {
+        is_on: switch? == Switch::On,
         rate_limit_bytes_per_second: rate_limit?,
     })
 }

@@ -17,6 +17,7 @@ use crate::settings::watched::Scope;
 use crate::settings::{
     CheckpointSettings, FeedSettings, FileSettings, FullDocument, StreamSettings,
 };
+use silt_core::closing::RecordedSettings;
 use silt_core::file::format::FileFormat;
 use silt_core::file::gzip::GzipLevel;
 use silt_core::limits::Limits;
@@ -194,6 +195,20 @@ impl StreamSettings {
             format!("PIPELINE={}", Bson::Array(stages).into_relaxed_extjson())
         });
         types.into_iter().chain(pipeline).collect()
+    }
+}
+
+impl FeedSettings {
+    /// What closing records say of them.
+    #[must_use]
+    pub fn recorded(&self) -> RecordedSettings {
+        let stream = &self.stream;
+        RecordedSettings {
+            filters: stream.change_filters(),
+            full_document: stream.full_document.word().to_owned(),
+            full_document_before_change: stream.full_document_before_change.word().to_owned(),
+            json_mode: self.files.json_mode.word().to_owned(),
+        }
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Settings {
     pub checkpoints: CheckpointSettings,
     /// How snapshots are read.
     pub snapshot: SnapshotSettings,
+    /// How hours are closed.
+    pub closing: ClosingSettings,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
     /// The HTTP server.
@@ -173,6 +175,15 @@ pub struct SnapshotSettings {
     /// Ranges of a collection that are read at the same time.
     pub ranges: u32,
     /// Bytes of documents per second for all snapshots together; `None` for no limit.
+    pub rate_limit_bytes_per_second: Option<u64>,
+}
+
+/// How hours are closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosingSettings {
+    /// Whether hours are closed.
+    pub is_on: bool,
+    /// Bytes of hour files that are read back per second; `None` for no limit.
     pub rate_limit_bytes_per_second: Option<u64>,
 }
 

@@ -6,19 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use bson::{Timestamp, doc};
-use mongodb::{Client, ClusterTime};
-
 use crate::harness::at_once;
-use crate::harness::ledger::{compare, operation_time, tokens_of};
+use crate::harness::hours::turn_hour;
+use crate::harness::ledger::{compare, tokens_of};
 use crate::harness::rounds::rounds;
 use crate::harness::scene::{Scene, insert};
 use crate::harness::servers::Server;
 use crate::harness::silt::{Signal, Silt};
 
-const SECONDS_PER_HOUR: u32 = 3600;
-/// The last operation that a server counts within a second.
-const LAST_OF_SECOND: u32 = i32::MAX as u32;
 /// Hours that turn in one scene.
 const TURNS: i32 = 5;
 
@@ -99,24 +94,4 @@ async fn hours_turn(scene: Scene, mut random: fastrand::Rng) {
         .iter()
         .map(|(name, _)| name.split('.').next().unwrap());
     assert!(files.eq(hours.iter()), "one file an hour");
-}
-
-/// Makes the server's hour end after so many more operations. Others may take some of them.
-async fn turn_hour(client: &Client, operations: u32) {
-    let now = operation_time(client).await;
-    let next_hour = (now.time / SECONDS_PER_HOUR + 1) * SECONDS_PER_HOUR;
-    let seen = doc! {
-        "clusterTime": Timestamp { time: next_hour - 1, increment: LAST_OF_SECOND - operations },
-        // A server without access control asks for no signature.
-        "signature": {
-            "hash": bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![0; 20] },
-            "keyId": 0_i64,
-        },
-    };
-    let seen: ClusterTime = bson::deserialize_from_document(seen).unwrap();
-    let mut session = client.start_session().await.unwrap();
-    session.advance_cluster_time(&seen);
-    let admin = client.database("admin");
-    let ping = admin.run_command(doc! { "ping": 1 });
-    ping.session(&mut session).await.unwrap();
 }

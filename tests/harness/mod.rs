@@ -6,6 +6,7 @@ pub mod changes;
 pub mod checkpoint_watch;
 pub mod fail_point;
 pub mod folder;
+pub mod hours;
 pub mod http;
 pub mod http_proxy;
 pub mod lake_view;

@@ -18,7 +18,7 @@ async fn a_file_that_another_tool_copied_is_never_appended_to() {
     ]
     .concat();
     lake.put(&path, None, bytes).await.unwrap();
-    let Tail { file, version } = lake::tail::load(&lake, &origin).await.unwrap().unwrap();
+    let Tail { file, version, .. } = lake::tail::load(&lake, &origin).await.unwrap().unwrap();
     assert_eq!(file.last, commit.file.last);
     assert_eq!(file.commits, u32::MAX, "it takes no more commits");
     // Its content is in no block, so a block list would drop it.

@@ -94,6 +94,41 @@ struct Known {
     last_change: Option<LastChange>,
     reason: Option<String>,
     recorded_at: Option<String>,
+    /// Of a single change.
+    cluster_time: Option<ClusterTime>,
+}
+
+/// What a record says of the time of its changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Why they are missing.
+    pub reason: String,
+    /// The first one is at or after this time. `None` if that isn't known.
+    pub from: Option<ClusterTime>,
+    /// The last one is at or before this time. `None` if that isn't known.
+    pub until: Option<ClusterTime>,
+}
+
+impl Extent {
+    /// Reads it from a record of either kind.
+    ///
+    /// # Errors
+    ///
+    /// These bytes aren't a record.
+    pub fn of(record: &[u8]) -> serde_json::Result<Self> {
+        let known: Known = serde_json::from_slice(record)?;
+        Ok(Self {
+            reason: known.reason.unwrap_or_default(),
+            from: known.from_cluster_time.or(known.cluster_time),
+            until: known.until_cluster_time.or(known.cluster_time),
+        })
+    }
+
+    /// Whether some of its changes may lie in a time, whose end is exclusive.
+    #[must_use]
+    pub fn concerns(&self, from: ClusterTime, until: ClusterTime) -> bool {
+        self.from.is_none_or(|begin| begin < until) && self.until.is_none_or(|end| end >= from)
+    }
 }
 
 /// The end of a recorded gap: documents that are read at a later position don't need its changes. `None` if the
@@ -277,7 +312,27 @@ mod tests {
         };
         let record = large.record(1_705_340_000_000).unwrap();
         assert_eq!(lost_until(&record).unwrap(), None, "a single change");
+        let extent = Extent::of(&record).unwrap();
+        assert_eq!(
+            (extent.from, extent.until),
+            (Some(time(30)), Some(time(30)))
+        );
         assert!(lost_until(b"x").is_err());
+    }
+
+    #[test]
+    fn a_gap_concerns_the_times_that_it_touches() {
+        let concerns = |from, until| {
+            let record = gap(from, until).record(&origin(), 0).unwrap();
+            let extent = Extent::of(&record).unwrap();
+            assert_eq!(extent.reason, "historyLost");
+            extent.concerns(time(20), time(30))
+        };
+        assert!(concerns(Some(25), Some(26)) && concerns(Some(10), Some(40)));
+        assert!(concerns(Some(10), Some(20)) && concerns(Some(29), Some(40)));
+        assert!(concerns(None, Some(20)) && concerns(Some(29), None));
+        assert!(!concerns(Some(10), Some(19)) && !concerns(Some(30), Some(40)));
+        assert!(!concerns(None, Some(19)) && !concerns(Some(30), None));
     }
 
     #[test]

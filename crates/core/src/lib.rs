@@ -26,4 +26,5 @@ pub mod namespace;
 pub mod position;
 pub mod reading;
 pub mod snapshot;
+pub mod throttle;
 pub mod time;

@@ -52,6 +52,15 @@ pub enum WireCompression {
     Zstd,
 }
 
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Switch {
+    /// It isn't.
+    Off,
+    /// It is.
+    On,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogFormat {
@@ -143,6 +152,10 @@ impl Words for Streams {
 
 impl Words for bool {
     const WORDS: &'static [(&'static str, Self)] = &[("false", false), ("true", true)];
+}
+
+impl Words for Switch {
+    const WORDS: &'static [(&'static str, Self)] = &[("on", Self::On), ("off", Self::Off)];
 }
 
 impl Words for JsonMode {

@@ -7,7 +7,7 @@ use tracing::Level;
 
 use crate::lake::azure::COMMITS_PER_FILE_MAX;
 use crate::settings::table::choices::{
-    FullDocument, FullDocumentBeforeChange, JsonMode, LogFormatWord, StoreWord, Streams,
+    FullDocument, FullDocumentBeforeChange, JsonMode, LogFormatWord, StoreWord, Streams, Switch,
     WireCompression, words,
 };
 use crate::settings::table::setting::{
@@ -382,6 +382,21 @@ settings! {
         value_name: "SIZE",
         fallback: Fallback::Value("off"),
         help: "Most bytes of documents per second for all snapshots together, such as 20MiB; off for no limit.",
+    }
+    CLOSE_HOURS {
+        heading: Heading::Files,
+        kind: Kind::Choice(words::<Switch>),
+        value_name: "SWITCH",
+        fallback: Fallback::Value("on"),
+        help: "Whether hours that are over are read back, checked and closed by a record (on), or not (off).",
+        see: "[Closed hours](closing.md).",
+    }
+    CLOSE_RATE_LIMIT {
+        heading: Heading::Files,
+        kind: Kind::Text { needs: "bytes per second, such as 20MiB, or off" },
+        value_name: "SIZE",
+        fallback: Fallback::Value("32MiB"),
+        help: "Most bytes of hour files per second that closing reads back; off for no limit.",
     }
     ON_HISTORY_LOST {
         heading: Heading::Failures,

@@ -8,13 +8,13 @@ mod range_reader;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::lake::parts::SnapshotFolder;
 use super::{Edges, Settings, Target};
 use crate::lake::LakePath;
+use crate::pace::Pace;
 use silt_core::extjson::Mode;
 use silt_core::failure::Failure;
 use silt_core::file::format::{Compression, OutputFormat};
@@ -23,7 +23,6 @@ use silt_core::snapshot::manifest::Counted;
 use silt_core::snapshot::part::{Part, PartName};
 use silt_core::snapshot::plan::{JsonMode, Plan};
 use silt_core::snapshot::progress::Progress;
-use silt_core::snapshot::throttle::Throttle;
 
 /// A snapshot takes at most this fraction of the memory budget: one in four bytes.
 const BUDGET_SHARE: u64 = 4;
@@ -40,7 +39,7 @@ pub(crate) struct Job {
     /// Only one range at a time reads a large document. It holds this lock until the document's memory is taken
     /// from the budget, longer than a `Budget::turn`, for which the streams wait too.
     pub(crate) large: tokio::sync::Mutex<()>,
-    throttle: Mutex<Throttle>,
+    pub(crate) pace: Pace,
     /// Line counts of the parts that this job has written from their beginning: uncompressed `ndjson` doesn't
     /// record how many lines it has.
     written: Mutex<HashMap<PartName, Counted>>,
@@ -62,7 +61,7 @@ impl Job {
             plan,
             progress: watch::Sender::new(progress),
             large: tokio::sync::Mutex::default(),
-            throttle: Mutex::new(Throttle::new(settings.rate_limit_bytes)),
+            pace: Pace::new(settings.rate_limit_bytes, edges.clock),
             written: Mutex::default(),
         }
     }
@@ -106,28 +105,6 @@ impl Job {
     /// The most bytes that may be read per second.
     pub(crate) fn rate_limit_bytes(&self) -> Option<u64> {
         self.settings.rate_limit_bytes
-    }
-
-    /// Waits until the rate limit allows another read.
-    pub(crate) async fn throttled(&self) {
-        loop {
-            let now_ms = self.edges.clock.now().monotonic_ms;
-            let wait_ms = self.throttle(|throttle| throttle.wait_ms(now_ms));
-            if wait_ms == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        }
-    }
-
-    /// Counts bytes that were read against the rate limit.
-    pub(crate) fn charge(&self, bytes: u64) {
-        let now_ms = self.edges.clock.now().monotonic_ms;
-        self.throttle(|throttle| throttle.charge(bytes, now_ms));
-    }
-
-    fn throttle<T>(&self, work: impl FnOnce(&mut Throttle) -> T) -> T {
-        work(&mut self.throttle.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Remembers how many documents a part holds, if that is known.

@@ -115,7 +115,7 @@ impl<'a> Reading<'a> {
         while !gathered.chunk.is_full() {
             let large = self.large().await;
             if self.rest.is_none() {
-                self.job.throttled().await;
+                self.job.pace.wait().await;
             }
             let turn = large.as_ref().map(|_| self.job.edges.budget.turn());
             let turn = OptionFuture::from(turn).await;
@@ -223,7 +223,7 @@ impl<'a> Reading<'a> {
         let batch = ask(&self.job.edges.deployment, &self.job.target.origin, command).await?;
         let now = self.job.edges.clock.now();
         let reply = Reply::new(batch, rfc3339(now.unix_ms))?;
-        self.job.charge(reply.bytes);
+        self.job.pace.charge(reply.bytes);
         self.size.note(reply.documents, reply.bytes);
         Ok(reply)
     }

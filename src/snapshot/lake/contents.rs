@@ -1,16 +1,15 @@
 //! Reads which snapshots and gap records of a collection the lake holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 
 use super::super::read::describe::{Description, is_same};
 use super::super::{Edges, Target};
 use super::small_file::{self, unreadable};
-use crate::lake::{FileInfo, Lake, LakeError, Walked};
+use crate::lake::{FileInfo, Lake, LakeError, Walked, gap_records};
 use silt_core::failure::Failure;
 use silt_core::gap;
-use silt_core::namespace::Namespace;
 use silt_core::position::ClusterTime;
 use silt_core::snapshot::decision::{Holdings, Unfinished};
 use silt_core::snapshot::folder::{FileNames, FolderName, MANIFEST, PLAN};
@@ -106,27 +105,11 @@ pub(crate) async fn plan(
 pub(crate) async fn lost(edges: &Edges, target: &Target) -> Result<Option<ClusterTime>, Failure> {
     let lake = edges.lake.as_ref();
     let mut latest = None;
-    for folder in gap_folders(target) {
+    for folder in gap_records::folders(&target.origin, target.is_shared) {
         let until = lost_until(lake, folder).await;
         latest = latest.max(until.map_err(|error| Failure::from(&error))?);
     }
     Ok(latest)
-}
-
-/// The folders whose gap records may concern a collection: its own and, on a shared stream, those of its database
-/// and of all databases, depending on what the stream covered when it lost changes.
-fn gap_folders(target: &Target) -> BTreeSet<String> {
-    let mut origins = vec![target.origin.clone()];
-    if target.is_shared {
-        let Namespace {
-            database, layout, ..
-        } = &target.origin;
-        origins.extend(
-            [database.as_str(), ""].map(|whole| Namespace::with_layout(whole, "", *layout)),
-        );
-    }
-    let folder = |origin: Namespace| format!("{}/{}", origin.folder(), gap::FOLDER);
-    origins.into_iter().map(folder).collect()
 }
 
 async fn names(lake: &dyn Lake, folder: &str) -> Result<Names, LakeError> {

@@ -10,7 +10,7 @@ pub mod tokens;
 
 pub use record::{
     Completeness, Context, FileEntry, GapEntry, Latest, Link, Linked, Origin, Record,
-    RecordedSettings, record_name,
+    RecordedSettings, hour_of, record_name,
 };
 
 /// The folder of closing records within a collection's folder.

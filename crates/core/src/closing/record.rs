@@ -20,6 +20,12 @@ pub fn record_name(hour: Hour) -> String {
     format!("{hour}.json")
 }
 
+/// The hour of a record of this name; `None` for any other file.
+#[must_use]
+pub fn hour_of(name: &str) -> Option<Hour> {
+    name.strip_suffix(".json")?.parse().ok()
+}
+
 /// Whose a record is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
@@ -50,19 +56,23 @@ pub struct Completeness {
 /// [`Completeness`] as it is written: as text, and as Extended JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Written {
-    complete_from: String,
-    complete_until: String,
-    complete_from_cluster_time: ClusterTime,
-    complete_until_cluster_time: ClusterTime,
+    #[serde(rename = "complete_from")]
+    from_text: String,
+    #[serde(rename = "complete_until")]
+    until_text: String,
+    #[serde(rename = "complete_from_cluster_time")]
+    from: ClusterTime,
+    #[serde(rename = "complete_until_cluster_time")]
+    until: ClusterTime,
 }
 
 impl From<Completeness> for Written {
     fn from(Completeness { from, until }: Completeness) -> Self {
         Self {
-            complete_from: text(from),
-            complete_until: text(until),
-            complete_from_cluster_time: from,
-            complete_until_cluster_time: until,
+            from_text: text(from),
+            until_text: text(until),
+            from,
+            until,
         }
     }
 }
@@ -70,8 +80,8 @@ impl From<Completeness> for Written {
 impl From<&Written> for Completeness {
     fn from(written: &Written) -> Self {
         Self {
-            from: written.complete_from_cluster_time,
-            until: written.complete_until_cluster_time,
+            from: written.from,
+            until: written.until,
         }
     }
 }
@@ -310,6 +320,12 @@ impl Latest {
             updated_at: rfc3339(now_unix_ms),
             silt_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    /// Whether writing this one in its place would tell nothing new.
+    #[must_use]
+    pub fn says_the_same_as(&self, new: &Self) -> bool {
+        self.record == new.record && self.completeness == new.completeness
     }
 
     /// Its bytes.

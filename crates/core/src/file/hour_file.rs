@@ -40,6 +40,12 @@ impl Hour {
         }
     }
 
+    /// The first cluster time after it.
+    #[must_use]
+    pub fn end_cluster_time(self) -> ClusterTime {
+        Self(self.0 + 1).first_cluster_time()
+    }
+
     /// When the hour ends, in milliseconds since 1970.
     #[must_use]
     pub fn end_unix_ms(self) -> i64 {

@@ -296,6 +296,28 @@ impl Watched {
         }
     }
 
+    /// The collection that this feed carries and whose folder this is. `None` as well if the folder's name is
+    /// shortened: it doesn't tell the collection's.
+    #[must_use]
+    pub fn namespace_of_folder(&self, folder: &str) -> Option<Namespace> {
+        if !self.carries_folder(folder) {
+            return None;
+        }
+        let (selection, layout) = match self {
+            Self::Collection(namespace) => return Some(namespace.clone()),
+            Self::Many { selection, layout } => (selection, *layout),
+        };
+        let (database, collection) = match folder.split_once('/') {
+            Some((database, collection)) => (names::decode(database)?, collection),
+            None => (selection.only_database()?.to_owned(), folder),
+        };
+        let collection = match collection {
+            names::DATABASE_FOLDER => String::new(),
+            collection => names::decode(collection)?,
+        };
+        Some(Namespace::with_layout(&database, &collection, layout))
+    }
+
     /// The selection of a feed with a shared stream.
     #[must_use]
     pub fn selection(&self) -> Option<&Selection> {

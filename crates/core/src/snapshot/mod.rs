@@ -16,7 +16,6 @@ pub mod progress;
 pub mod reply_size;
 #[cfg(test)]
 mod tests;
-pub mod throttle;
 
 /// When a snapshot is taken of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-//! Limits how fast documents are read.
+//! Limits how fast something is read.
 
-/// Limits the bytes per second of all snapshot reads together. A read is charged afterwards, because the length of a
+/// Limits the bytes per second of several readers together. A read is charged afterwards, because the length of a
 /// reply isn't known before.
 #[derive(Clone, Debug)]
 pub struct Throttle {
