@@ -41,7 +41,6 @@ async fn run(shared: &Shared, target: &Target, pass: &mut Pass) -> Result<(), Fa
     let latest = latest.map_err(failed)?;
     let known = latest.as_ref().map(|(latest, _)| latest.completeness());
     let known_from = known.map_or(target.observed_from, |known| known.from);
-    let mut from = known.map(|known| known.from);
     let mut outcome = Ok(());
     let mut stopped_at = None;
     while let Some(step) = surveyed.survey.next(target.durable_until) {
@@ -52,8 +51,6 @@ async fn run(shared: &Shared, target: &Target, pass: &mut Pass) -> Result<(), Fa
         }
         match hour::close(shared, target, &surveyed, step, Some(known_from)).await {
             Ok(recorded) => {
-                let completeness = recorded.record.completeness();
-                from = Some(from.map_or(completeness.from, |from| from.min(completeness.from)));
                 surveyed.survey.close(step.hour);
                 pass.closed += 1;
                 let (hour, changes) = (step.hour.to_string(), recorded.record.changes());
@@ -68,8 +65,17 @@ async fn run(shared: &Shared, target: &Target, pass: &mut Pass) -> Result<(), Fa
         }
     }
     let until = stopped_at.unwrap_or_else(|| Hour::of(target.durable_until));
+    let from = match surveyed.survey.oldest_closed() {
+        // latest.json may be older than the record: silt was killed between the two.
+        Some(oldest) => {
+            let oldest = closing_records::read(lake, &target.origin, oldest).await;
+            let oldest = oldest.map_err(failed)?;
+            oldest.map_or(known_from, |oldest| oldest.record.completeness().from)
+        }
+        None => known_from,
+    };
     let reached = Completeness {
-        from: from.unwrap_or(target.observed_from),
+        from,
         until: until.first_cluster_time(),
     };
     let newest = surveyed.survey.newest_closed();

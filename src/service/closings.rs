@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Shared;
 use crate::closing::{self, Statuses, Target};
@@ -100,6 +100,11 @@ impl Follower {
             let Some((durable_until, lanes)) = found else {
                 continue;
             };
+            debug!(
+                collection = %self.feed.watched.namespace(),
+                until = %durable_until,
+                "looks for hours to close"
+            );
             let is_first = closed_before.replace(Hour::of(durable_until)).is_none();
             let origins = match &self.feed.watched {
                 Watched::Collection(origin) => vec![origin.clone()],

@@ -47,13 +47,25 @@ pub struct InstanceSettings {
     pub token: Option<Secret>,
 }
 
+/// What `ls` lists beside the collections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListDetail {
+    /// The files of the collections that are named, if any are.
+    #[default]
+    OfNamed,
+    /// Each file.
+    Files,
+    /// Each hour, and whether it is closed.
+    Hours,
+}
+
 /// What `ls` lists, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListSettings {
     /// Whether to print JSON.
     pub as_json: bool,
-    /// Whether to list each file, even if no collections are named.
-    pub has_files: bool,
+    /// What is listed beside the collections.
+    pub detail: ListDetail,
     /// Whether to count lines in files that don't record their number.
     pub counts_lines: bool,
     /// Only these collections, or all if the list is empty.

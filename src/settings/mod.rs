@@ -30,7 +30,7 @@ use std::time::Duration;
 use bson::Document;
 
 pub use command::{
-    Command, InstanceSettings, ListSettings, WatchFrom, WatchSettings, WatchedStream,
+    Command, InstanceSettings, ListDetail, ListSettings, WatchFrom, WatchSettings, WatchedStream,
 };
 pub use exit::Exit;
 pub use lake::LakeLocation;

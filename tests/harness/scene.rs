@@ -13,7 +13,8 @@ use mongodb::{Client, Collection, Database};
 use serde_json::Value;
 
 use silt::lake::azure::AzureLake;
-use silt::lake::{Lake as _, LakePath};
+use silt::lake::local::LocalLake;
+use silt::lake::{Lake, LakePath};
 use silt::source::ServerVersion;
 
 use super::http_proxy::HttpProxy;
@@ -110,6 +111,15 @@ impl Scene {
 
     pub fn azurite(&self) -> AzureLake {
         azurite_at(&self.direct_lake, self.filesystem(), "")
+    }
+
+    /// The scene's lake, past every proxy.
+    pub fn any_lake(&self) -> Box<dyn Lake> {
+        if self.settings.contains_key("LAKE_URL") {
+            Box::new(LocalLake::new(self.lake()))
+        } else {
+            Box::new(self.azurite())
+        }
     }
 
     /// The changes of a collection in Azurite, in order.

@@ -27,6 +27,8 @@ struct Collection<'a> {
     name: &'a str,
     #[serde(flatten)]
     sum: Total,
+    closed_hours: Vec<String>,
+    complete_until: Option<String>,
     files: Vec<File>,
     gaps: Vec<Gap<'a>>,
     snapshots: Vec<snapshots::Json>,
@@ -157,6 +159,10 @@ fn collection<'a>(whose: &'a Whose, sum: &'a Sum) -> Collection<'a> {
         database: whose.database.as_deref().or(sum.database.as_deref()),
         name: &whose.collection,
         sum: Total::from(sum),
+        closed_hours: sum.closed.iter().map(ToString::to_string).collect(),
+        complete_until: sum
+            .complete_until
+            .map(|time| rfc3339(i64::from(time.seconds).saturating_mul(1000))),
         files: files.collect(),
         gaps: gaps.collect(),
         snapshots: snapshots::json(&sum.snapshots),

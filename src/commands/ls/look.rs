@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::subject::{OfSnapshot, Subject, Whose};
+use super::subject::{OfClosing, OfSnapshot, Subject, Whose};
 use crate::lake::{FileInfo, FileState, Lake, LakeError, LakePath, UnreadableFolder};
 use crate::reading::FileReader;
 use crate::snapshot::lake::parts;
+use silt_core::closing::Latest;
 use silt_core::failure::Disposition;
 use silt_core::file::damage::Damage;
 use silt_core::file::format::{Compression, FileFormat, OutputFormat};
-use silt_core::file::hour_file::{HourFile, HourFileName};
+use silt_core::file::hour_file::{Hour, HourFile, HourFileName};
 use silt_core::file::hour_file_scan::HourFileScan;
 use silt_core::file::tail_scan::Step;
 use silt_core::namespace::Namespace;
@@ -20,6 +21,7 @@ use silt_core::reading::Change;
 use silt_core::snapshot::folder::FolderName;
 use silt_core::snapshot::manifest::Manifest;
 use silt_core::snapshot::part::PartName;
+use silt_core::time::rfc3339;
 
 /// A file may be replaced while it is read, and a lake may be busy.
 const TRIES: u32 = 5;
@@ -30,6 +32,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) enum Seen {
     Hour(HourSeen),
     Gap(GapSeen),
+    /// An hour that is closed.
+    Closed(Whose, Hour),
+    /// How far a collection is complete.
+    Complete(Whose, ClusterTime),
     Snapshot(SnapshotSeen),
     /// Not what silt writes.
     Damaged {
@@ -65,6 +71,28 @@ pub(super) struct GapSeen {
     pub from: Option<String>,
     pub until: Option<String>,
     pub seconds: Option<u64>,
+}
+
+impl GapSeen {
+    /// The hour in which it begins.
+    pub(super) fn first_hour(&self) -> Option<Hour> {
+        let time = chrono::DateTime::parse_from_rfc3339(self.from.as_ref()?).ok()?;
+        let seconds = u32::try_from(time.timestamp()).ok()?;
+        Some(Hour::of(ClusterTime {
+            seconds,
+            increment: 0,
+        }))
+    }
+
+    /// Whether some of its changes may be of this hour.
+    pub(super) fn concerns(&self, hour: Hour) -> bool {
+        // Times of one form have the order of their texts.
+        let text = |time: ClusterTime| rfc3339(i64::from(time.seconds) * 1000);
+        let begins = self.from.as_ref();
+        let ends = self.until.as_ref();
+        begins.is_none_or(|from| *from < text(hour.end_cluster_time()))
+            && ends.is_none_or(|until| *until >= text(hour.first_cluster_time()))
+    }
 }
 
 /// A file of a snapshot.
@@ -109,6 +137,10 @@ pub(super) async fn look(
                 hour_file(lake, &file.path, whose, *name, counts_lines).await
             }
             Subject::Gap(whose) => gap_record(lake, &file.path, whose).await,
+            Subject::Closing(whose, OfClosing::Record(hour)) => {
+                Ok(Seen::Closed(whose.clone(), *hour))
+            }
+            Subject::Closing(whose, OfClosing::Latest) => latest(lake, &file.path, whose).await,
             Subject::Snapshot(whose, folder, what) => {
                 let looked = of_snapshot(lake, &file.path, whose, *what, counts_lines).await;
                 looked.map(|looked| looked.seen(whose, *folder))
@@ -242,6 +274,19 @@ async fn gap_record(lake: &dyn Lake, path: &LakePath, whose: &Whose) -> Result<S
         Err(error) => Seen::Damaged {
             path: path.to_string(),
             why: format!("it is no record of a gap: {error}"),
+        },
+    })
+}
+
+async fn latest(lake: &dyn Lake, path: &LakePath, whose: &Whose) -> Result<Seen, LakeError> {
+    let Some(object) = lake.get(path).await? else {
+        return Ok(Seen::Gone);
+    };
+    Ok(match serde_json::from_slice::<Latest>(&object.bytes) {
+        Ok(latest) => Seen::Complete(whose.clone(), latest.completeness().until),
+        Err(error) => Seen::Damaged {
+            path: path.to_string(),
+            why: format!("it doesn't say how far the collection is complete: {error}"),
         },
     })
 }

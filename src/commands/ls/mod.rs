@@ -18,7 +18,7 @@ use super::Report;
 use super::screen::Screen;
 use crate::edges;
 use crate::lake::{Lake, LakeError, Walked};
-use crate::settings::{LakeSettings, ListSettings};
+use crate::settings::{LakeSettings, ListDetail, ListSettings};
 use look::Seen;
 use silt_core::namespace::{Layout, Namespace};
 use tally::Tally;
@@ -58,7 +58,9 @@ async fn look_through(
     screen: Screen<'_>,
 ) -> Result<Tally, LakeError> {
     let lake = edges::open_lake(settings)?;
-    let mut tally = Tally::new(list.as_json || list.has_files || !list.collections.is_empty());
+    let mut tally = Tally::new(
+        list.as_json || list.detail != ListDetail::OfNamed || !list.collections.is_empty(),
+    );
     for collection in &list.collections {
         tally.expect(collection);
     }

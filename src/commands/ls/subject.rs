@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::lake::{FileInfo, LakePath};
-use silt_core::file::hour_file::HourFileName;
+use silt_core::closing;
+use silt_core::file::hour_file::{Hour, HourFileName};
 use silt_core::gap;
 use silt_core::namespace::names;
 use silt_core::snapshot::folder::{FolderName, MANIFEST, PLAN};
@@ -16,6 +17,8 @@ pub(super) enum Subject {
     Hour(Whose, HourFileName),
     /// A record of a gap of a collection.
     Gap(Whose),
+    /// What closing has written of a collection.
+    Closing(Whose, OfClosing),
     /// Of a snapshot of a collection.
     Snapshot(Whose, FolderName, OfSnapshot),
     /// silt's own.
@@ -26,10 +29,20 @@ impl Subject {
     /// Whose it is; `None` for silt's own.
     pub(super) fn whose_mut(&mut self) -> Option<&mut Whose> {
         match self {
-            Self::Hour(whose, _) | Self::Gap(whose) | Self::Snapshot(whose, _, _) => Some(whose),
+            Self::Hour(whose, _)
+            | Self::Gap(whose)
+            | Self::Closing(whose, _)
+            | Self::Snapshot(whose, _, _) => Some(whose),
             Self::Own => None,
         }
     }
+}
+
+/// A file of closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfClosing {
+    Record(Hour),
+    Latest,
 }
 
 /// A file of a snapshot.
@@ -102,6 +115,14 @@ pub(super) fn subject(file: &FileInfo) -> Option<Subject> {
     if folder.split('/').next() == Some(names::OWN_FOLDER) {
         return Some(Subject::Own);
     }
+    // Closing records have names of hour files.
+    if let Some((above, closing::FOLDER)) = folder.rsplit_once('/') {
+        let of_closing = match name.as_str() {
+            closing::LATEST => OfClosing::Latest,
+            name => OfClosing::Record(closing::hour_of(name)?),
+        };
+        return Some(Subject::Closing(Whose::of(above)?, of_closing));
+    }
     let is_deep = folder.split('/').count() > 2;
     if !is_deep && let Ok(hour) = name.parse() {
         return Some(Subject::Hour(Whose::of(folder)?, hour));
@@ -129,7 +150,9 @@ pub(super) fn may_hold_changes(folder: &str, by_database: bool) -> bool {
     if folder.split('/').next() == Some(names::OWN_FOLDER) {
         return false;
     }
-    let is_within = |last: &str| last == gap::FOLDER || FolderName::parse(last).is_some();
+    let is_within = |last: &str| {
+        [gap::FOLDER, closing::FOLDER].contains(&last) || FolderName::parse(last).is_some()
+    };
     match folder.rsplit_once('/') {
         Some((above, last)) if is_within(last) => Whose::of(above).is_some(),
         Some(_) => by_database && Whose::of(folder).is_some(),

@@ -1,11 +1,13 @@
 //! A listing for people.
 
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
 
-use super::look::HourSeen;
+use super::look::{GapSeen, HourSeen};
 use super::snapshots;
 use super::tally::{Sum, Tally};
-use crate::settings::ListSettings;
+use crate::settings::{ListDetail, ListSettings};
+use silt_core::file::hour_file::Hour;
 use silt_core::position::ClusterTime;
 
 const UNKNOWN: &str = "?";
@@ -16,7 +18,12 @@ pub(super) fn text(tally: &Tally, list: &ListSettings) -> String {
     if let Some(snapshots) = snapshots::table(tally) {
         text = format!("{text}\n\n{snapshots}");
     }
-    if list.has_files || !list.collections.is_empty() {
+    let has_files = list.detail == ListDetail::Files || !list.collections.is_empty();
+    if list.detail == ListDetail::Hours {
+        for (name, sum) in tally.collections.iter().filter(|(_, sum)| sum.files > 0) {
+            text = format!("{text}\n\n{name}\n{}", hours(sum));
+        }
+    } else if has_files {
         for (name, sum) in tally.collections.iter().filter(|(_, sum)| sum.files > 0) {
             text = format!("{text}\n\n{name}\n{}", files(sum));
         }
@@ -61,29 +68,64 @@ fn collections(tally: &Tally) -> String {
     let head = [
         "collection",
         "hours",
+        "closed",
         "files",
         "changes",
         "bytes",
         "first",
         "last",
         "gaps",
+        "complete until",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     let row = |name: &dyn Display, sum: &Sum| {
         [
             name.to_string(),
             sum.hours.len().to_string(),
+            sum.closed.len().to_string(),
             sum.files.to_string(),
             changes(sum.changes),
             size(sum.len_bytes),
             time(sum.first),
             time(sum.last),
             sum.gaps.len().to_string(),
+            time(sum.complete_until),
         ]
     };
     rows.extend(tally.collections.iter().map(|(name, sum)| row(name, sum)));
     rows.push(row(&"total", &tally.total()));
-    aligned(&rows, &[0, 5, 6])
+    aligned(&rows, &[0, 6, 7, 9])
+}
+
+/// The hours of a collection that have files or gaps, a line each.
+fn hours(sum: &Sum) -> String {
+    let head = ["  hour", "files", "changes", "bytes", "state"];
+    let mut rows = vec![head.map(str::to_owned)];
+    let with_gaps = sum.gaps.iter().filter_map(GapSeen::first_hour);
+    let all: BTreeSet<Hour> = sum.hours.iter().copied().chain(with_gaps).collect();
+    for hour in all {
+        let files = sum.all_files.range((hour, 0, String::new())..);
+        let files = files.take_while(|((of, ..), _)| *of == hour);
+        let files: Vec<&HourSeen> = files.map(|(_, file)| file).collect();
+        let count: Option<u64> = files.iter().map(|file| file.changes).sum();
+        let is_closed = sum.closed.contains(&hour);
+        let has_gap = sum.gaps.iter().any(|gap| gap.concerns(hour));
+        rows.push([
+            format!("  {hour}"),
+            files.len().to_string(),
+            changes(count),
+            size(files.iter().map(|file| file.len_bytes).sum()),
+            match (is_closed, has_gap) {
+                (true, false) => "closed",
+                (true, true) => "closed, with a gap",
+                (false, false) => "open",
+                (false, true) if files.is_empty() => "gap",
+                (false, true) => "open, with a gap",
+            }
+            .to_owned(),
+        ]);
+    }
+    aligned(&rows, &[0, 4])
 }
 
 fn files(sum: &Sum) -> String {
@@ -186,7 +228,7 @@ mod tests {
     fn list(collections: &[&str]) -> ListSettings {
         ListSettings {
             as_json: false,
-            has_files: false,
+            detail: ListDetail::OfNamed,
             counts_lines: false,
             collections: collections.iter().map(ToString::to_string).collect(),
         }
@@ -205,16 +247,20 @@ mod tests {
             until: None,
             seconds: Some(7477),
         }));
+        let whose = Whose::collection("users");
+        let hour: Hour = "2024-01-15-14".parse().unwrap();
+        tally.add(Seen::Closed(whose.clone(), hour));
+        tally.add(Seen::Complete(whose, hour.first_cluster_time()));
         tally.add(Seen::Other);
         tally.add(Seen::Damaged {
             path: "users/y".to_owned(),
             why: "no end".to_owned(),
         });
         let expected = "\
-collection  hours  files  changes    bytes  first                 last                  gaps
-orders          1      1        ?  2.0 KiB  2024-01-15T14:00:00Z  2024-01-15T14:00:00Z     0
-users           1      2       15  4.0 KiB  2024-01-15T14:00:00Z  2024-01-15T14:00:00Z     1
-total           1      3        ?  6.0 KiB  2024-01-15T14:00:00Z  2024-01-15T14:00:00Z     1
+collection  hours  closed  files  changes    bytes  first                 last                  gaps  complete until
+orders          1       0      1        ?  2.0 KiB  2024-01-15T14:00:00Z  2024-01-15T14:00:00Z     0  -
+users           1       1      2       15  4.0 KiB  2024-01-15T14:00:00Z  2024-01-15T14:00:00Z     1  2024-01-15T14:00:00Z
+total           1       1      3        ?  6.0 KiB  2024-01-15T14:00:00Z  2024-01-15T14:00:00Z     1  -
 
 users: changes are missing from 2024-01-15T14:15:23.000Z until ? (2 h 4 min)
 ?: uncompressed ndjson doesn't say; --count reads it
@@ -241,6 +287,54 @@ damaged: users/y: no end";
             "{text}"
         );
         assert!(!tally.is_good());
+    }
+
+    #[test]
+    fn hours_say_whether_they_are_closed() {
+        let mut tally = Tally::new(true);
+        let gap = |from: &str, until: &str| {
+            Seen::Gap(GapSeen {
+                whose: Whose::collection("users"),
+                file: format!("{from}.json"),
+                from: Some(from.to_owned()),
+                until: Some(until.to_owned()),
+                seconds: None,
+            })
+        };
+        for seen in [
+            seen("users", "2024-01-15-14.json", Some(10)),
+            seen("users", "2024-01-15-14.part2.json", Some(5)),
+            seen("users", "2024-01-15-15.json", Some(1)),
+            seen("users", "2024-01-15-17.ndjson", None),
+            gap("2024-01-15T15:10:00.000Z", "2024-01-15T15:59:59.000Z"),
+            gap("2024-01-15T16:00:00.000Z", "2024-01-15T16:10:00.000Z"),
+        ] {
+            tally.add(seen);
+        }
+        for hour in ["2024-01-15-14", "2024-01-15-15"] {
+            tally.add(Seen::Closed(
+                Whose::collection("users"),
+                hour.parse().unwrap(),
+            ));
+        }
+        let list = ListSettings {
+            detail: ListDetail::Hours,
+            ..list(&["users"])
+        };
+        let expected = "
+users
+  hour         files  changes    bytes  state
+  2024-01-15-14      2       15  4.0 KiB  closed
+  2024-01-15-15      1        1  2.0 KiB  closed, with a gap
+  2024-01-15-16      0        0      0 B  gap
+  2024-01-15-17      1        ?  2.0 KiB  open
+";
+        let words =
+            |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+        let text = text(&tally, &list);
+        let (_, hours) = text.split_once("\n\n").unwrap();
+        let (hours, _) = hours.split_once("\n\n").unwrap();
+        assert_eq!(words(hours), words(expected));
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub(super) struct Tally {
 pub(super) struct Sum {
     pub database: Option<String>,
     pub hours: BTreeSet<Hour>,
+    /// Hours that are closed.
+    pub closed: BTreeSet<Hour>,
+    /// Before this time every change is in a closed hour, or on record as missing.
+    pub complete_until: Option<ClusterTime>,
     pub files: u64,
     /// `None` if a file doesn't say.
     pub changes: Option<u64>,
@@ -78,6 +82,10 @@ impl Tally {
                 gaps.push(gap);
                 gaps.sort_by(|one, other| one.file.cmp(&other.file));
             }
+            Seen::Closed(whose, hour) => {
+                self.sum(&whose).closed.insert(hour);
+            }
+            Seen::Complete(whose, until) => self.sum(&whose).complete_until = Some(until),
             Seen::Snapshot(seen) => {
                 let snapshots = &mut self.sum(&seen.whose).snapshots;
                 snapshots.entry(seen.folder).or_default().add(seen.file);
@@ -140,6 +148,7 @@ impl Tally {
             total.changes = add(total.changes, sum.changes);
             total.widen(sum.first, sum.last);
             total.hours.extend(&sum.hours);
+            total.closed.extend(&sum.closed);
             total.gaps.extend(sum.gaps.iter().cloned());
         }
         total
@@ -167,7 +176,10 @@ impl Sum {
     }
 
     fn is_empty(&self) -> bool {
-        self.files == 0 && self.gaps.is_empty() && self.snapshots.is_empty()
+        self.files == 0
+            && self.gaps.is_empty()
+            && self.snapshots.is_empty()
+            && self.complete_until.is_none()
     }
 
     /// Asked for, and not there.

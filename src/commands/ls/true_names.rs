@@ -81,7 +81,7 @@ impl<'a> TrueNames<'a> {
                 let found = parts::scan(self.lake, path, name).await?;
                 found.map(|(part, _)| part.collection)
             }
-            Some(Subject::Gap(_) | Subject::Snapshot(..)) => {
+            Some(Subject::Gap(_) | Subject::Closing(..) | Subject::Snapshot(..)) => {
                 let object = self.lake.get(path).await?;
                 let document = object
                     .and_then(|object| serde_json::from_slice::<Document>(&object.bytes).ok());

@@ -14,10 +14,10 @@ use clap::error::ErrorKind;
 
 use crate::settings::table;
 use crate::settings::table::setting::{Heading, Secrecy, Setting};
-use crate::settings::{Exit, ListSettings};
+use crate::settings::{Exit, ListDetail, ListSettings};
 use program::{
     AS_JSON, CHECK, COLLECTIONS, COMPLETIONS, COUNT, ENV_FILE, FILES, FLUSH, FROM, HEALTHCHECK,
-    LIMIT, LIST, LIVE, MAN, PAGE, PRETTY, SHELL, WATCH,
+    HOURS, LIMIT, LIST, LIVE, MAN, PAGE, PRETTY, SHELL, WATCH,
 };
 
 /// What `watch` reads besides the settings of the source.
@@ -172,7 +172,11 @@ fn verb(matches: &ArgMatches) -> Verb {
         },
         Some((LIST, of_list)) => Verb::List(ListSettings {
             as_json: of_list.get_flag(AS_JSON),
-            has_files: of_list.get_flag(FILES),
+            detail: match (of_list.get_flag(FILES), of_list.get_flag(HOURS)) {
+                (true, _) => ListDetail::Files,
+                (_, true) => ListDetail::Hours,
+                _ => ListDetail::OfNamed,
+            },
             counts_lines: of_list.get_flag(COUNT),
             collections: collections(of_list),
         }),

@@ -15,6 +15,7 @@ pub(super) const LIVE: &str = "live";
 pub(super) const LIST: &str = "ls";
 pub(super) const AS_JSON: &str = "json";
 pub(super) const FILES: &str = "files";
+pub(super) const HOURS: &str = "hours";
 pub(super) const COUNT: &str = "count";
 pub(super) const WATCH: &str = "watch";
 pub(super) const FROM: &str = "from";
@@ -185,6 +186,7 @@ fn subcommands() -> [clap::Command; 7] {
             "Print one JSON document with every file, for machines",
         ))
         .arg(switch(FILES, "List every file"))
+        .arg(switch(HOURS, "List every hour, and whether it is closed").conflicts_with(FILES))
         .arg(switch(
             COUNT,
             "Count the changes in uncompressed ndjson files, which means reading them whole",

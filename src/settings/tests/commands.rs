@@ -70,15 +70,21 @@ fn listing_needs_the_lake_alone() {
     match command(&lake, &["ls", "--json"]) {
         Command::List { lake: found, list } => {
             assert_eq!(found.url_for_people, "file:///lake");
-            assert!(list.as_json && !list.has_files && list.collections.is_empty());
+            assert!(
+                list.as_json && list.detail == ListDetail::OfNamed && list.collections.is_empty()
+            );
         }
         other => panic!("{other:?}"),
     }
     match command(&lake, &["ls", "--files", "--count", "users", "a,b"]) {
         Command::List { list, .. } => {
-            assert!(list.has_files && list.counts_lines && !list.as_json);
+            assert!(list.detail == ListDetail::Files && list.counts_lines && !list.as_json);
             assert_eq!(list.collections, ["users", "a,b"]);
         }
+        other => panic!("{other:?}"),
+    }
+    match command(&lake, &["ls", "--hours", "users"]) {
+        Command::List { list, .. } => assert_eq!(list.detail, ListDetail::Hours),
         other => panic!("{other:?}"),
     }
     let problem = Given::of(&[]).args(&["ls"]).problem();

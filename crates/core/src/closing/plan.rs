@@ -95,16 +95,16 @@ impl Survey {
         self.closed.insert(hour);
     }
 
+    /// The oldest closed hour.
+    #[must_use]
+    pub fn oldest_closed(&self) -> Option<Hour> {
+        self.closed.first().copied()
+    }
+
     /// The newest closed hour.
     #[must_use]
     pub fn newest_closed(&self) -> Option<Hour> {
         self.closed.last().copied()
-    }
-
-    /// How many hours are closed.
-    #[must_use]
-    pub fn closed_hours(&self) -> usize {
-        self.closed.len()
     }
 
     /// Whether there are files of an earlier hour.
