@@ -145,7 +145,7 @@ async fn damage_gaps_and_others_are_told() {
         let (code, output) = run(&settings, &["ls"]);
         assert_eq!(code, 0, "{output}");
         for words in [
-            "users           1      1        6",
+            "users           1       0      1        6",
             "from 2024-01-15T10:00:00.000Z until 2024-01-15T12:30:00.000Z (2 h 30 min)",
             "1 other file, which isn't silt's",
         ] {
