@@ -44,8 +44,6 @@ HOUR = 3600
 # DuckDB looks at 20,480 lines to infer a schema.
 DOCUMENTS, LATE_FROM, SNAPSHOT_DOCUMENTS = 21_000, 20_600, 50
 FORMATS = [("ndjson", "none"), ("ndjson", "gzip"), ("json", "none"), ("json", "gzip")]
-# A silt that doesn't close hours by itself leaves that to the test.
-CLOSES_HOURS = "CLOSE_HOURS" in docs_test.settings()[0]
 # What the pages have in the place of what differs from lake to lake.
 FOLDER, SNAPSHOT, UNTIL, DOCUMENT = "lake/users", "snapshot-2024-01-15-14-15-23", "2024-01-15T15:30:00Z", "65a53f2b9d3c4e0001a1b2c3"
 
@@ -200,10 +198,7 @@ class World:
             self.write(client, clock)
             for silt, lake in zip(running, self.lakes()):
                 silt.flush_until("the last change", lambda: self.has_last(lake))
-                if CLOSES_HOURS:
-                    until("the hours to be closed", lambda: self.is_closed(lake))
-        if not CLOSES_HOURS:
-            self.close_hours()
+                until("the hours to be closed", lambda: self.is_closed(lake))
 
     def archive(self, silts, uri, output, compression):
         lake = self.lake(output, compression)
@@ -256,14 +251,6 @@ class World:
     def is_closed(self, lake):
         """Whether silt has closed all hours with changes but the running one."""
         return all((lake / f"users/_closed/{name_of(hour)}.json").exists() for hour, *_ in self.closed_changes())
-
-    def close_hours(self):
-        for lake in self.lakes():
-            for hour in {hour for hour, *_ in self.history.changes} - {self.history.hour}:
-                files = sorted((lake / "users").glob(f"{name_of(hour)}.*"), key=part_number)
-                record = lake / "users/_closed" / f"{name_of(hour)}.json"
-                record.parent.mkdir(exist_ok=True)
-                record.write_text(json.dumps({"files": [{"name": path.name} for path in files]}))
 
     def closed_changes(self):
         return [change for change in self.history.changes if change[0] != self.history.hour]
@@ -536,22 +523,14 @@ class AzureTest(unittest.TestCase):
         self.hour += HOUR
         self.clock.advance(self.hour + 60)
         self.write({"_id": "large", "text": LARGE}, {"_id": "larger", "text": LARGE}, {"_id": "largest", "text": LARGE})
-        if CLOSES_HOURS:
-            record = self.container.get_blob_client(f"users/_closed/{name_of(self.hour - HOUR)}.json")
-            until("the hour to be closed", record.exists)
-        else:
-            self.close_hour()
+        record = self.container.get_blob_client(f"users/_closed/{name_of(self.hour - HOUR)}.json")
+        until("the hour to be closed", record.exists)
         recipe = recipes("azure", "json").replace('"lake"', '"recipes"').replace("2024-01-15-15", name_of(self.hour))
         made = {"connection": self.connection}
         exec(recipe, made)
         self.assertEqual({name: keys_in(name, content) for name, content in made["closed"].items()}, {closed: ["closed"]})
         self.assertGreater(len(made["running"]), SINGLE_GET_BYTES)
         self.assertEqual(keys_in("x.json", made["running"]), ["large", "larger", "largest"])
-
-    def close_hour(self):
-        name = name_of(self.hour - HOUR)
-        record = json.dumps({"files": [{"name": f"{name}.json"}]})
-        self.container.upload_blob(f"users/_closed/{name}.json", record)
 
     def test_above_32_mib_the_client_asks_in_ranges_and_gets_412_if_the_file_changes(self):
         for output in ("json", "ndjson"):
