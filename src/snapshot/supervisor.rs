@@ -1,11 +1,9 @@
 //! Works on one collection after another.
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::HashMap;
 
 use futures::future::try_join_all;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::job::finish::{Finished, finish, recount};
@@ -15,9 +13,8 @@ use super::lake::contents::{self, survey};
 use super::read::describe::{Description, describe, is_same};
 use super::status::{State, Status, Statuses};
 use super::{Edges, Settings, Target};
-use silt_core::backoff::Backoff;
+use crate::agenda::{Agenda, Retry, Task};
 use silt_core::failure::{Disposition, Failure};
-use silt_core::limits::RETRY_DELAY_MAX_MS;
 use silt_core::namespace::Namespace;
 use silt_core::snapshot::decision::{Holdings, Next};
 use silt_core::snapshot::folder::FolderName;
@@ -25,20 +22,22 @@ use silt_core::snapshot::manifest::{Fit, Manifest};
 use silt_core::snapshot::plan::Plan;
 use silt_core::snapshot::progress::{Progress, grouped};
 
-/// How often a halted collection is retried.
-const HALT_RETRY: Duration = Duration::from_millis(RETRY_DELAY_MAX_MS);
+impl Task for Target {
+    fn origin(&self) -> &Namespace {
+        &self.origin
+    }
+
+    fn retry_delay_ms(&self) -> u64 {
+        self.limits.retry_delay_ms
+    }
+}
 
 /// The task of all snapshots.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     edges: Edges,
     settings: Settings,
-    targets: mpsc::UnboundedReceiver<Target>,
-    queue: VecDeque<Target>,
-    /// Collections that failed, and when each is retried.
-    later: Vec<(Instant, Target)>,
-    /// How often each has failed in a row.
-    backoffs: HashMap<Namespace, Backoff>,
+    agenda: Agenda<Target>,
     /// Plans that were written and haven't been seen in the lake yet: they may be there, or may still get there. A
     /// second plan would be a second snapshot, of which only one is ever finished. Not even an answer that the plan
     /// exists settles it, since the lake may give that to one attempt while another is in transit.
@@ -64,10 +63,7 @@ impl Supervisor {
         Self {
             edges,
             settings,
-            targets,
-            queue: VecDeque::new(),
-            later: Vec::new(),
-            backoffs: HashMap::new(),
+            agenda: Agenda::new(targets),
             unconfirmed: HashMap::new(),
             statuses,
         }
@@ -78,7 +74,7 @@ impl Supervisor {
         while let Some(target) = self.next().await {
             let failure = match self.attempt(&target).await {
                 Ok(Attempt::Done(trouble)) => {
-                    self.backoffs.remove(&target.origin);
+                    self.agenda.succeeded(&target.origin);
                     self.note(&target, |status| {
                         status.state = State::Done;
                         status.trouble = trouble;
@@ -103,41 +99,15 @@ impl Supervisor {
 
     /// The next collection that is due.
     async fn next(&mut self) -> Option<Target> {
-        let mut is_open = true;
-        loop {
-            while let Ok(target) = self.targets.try_recv() {
-                self.admit(target);
-            }
-            let now = Instant::now();
-            let due = self.later.extract_if(.., |(at, _)| *at <= now);
-            self.queue.extend(due.map(|(_, target)| target));
-            if let Some(target) = self.queue.pop_front() {
-                return Some(target);
-            }
-            let wake_at = self.later.iter().map(|(at, _)| *at).min();
-            tokio::select! {
-                target = self.targets.recv(), if is_open => match target {
-                    Some(target) => self.admit(target),
-                    None => is_open = false,
-                },
-                () = tokio::time::sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
-                else => return None,
-            }
-        }
+        let statuses = &self.statuses;
+        let admitted = |target: &Target| {
+            note(statuses, target, |status| status.state = State::Waiting);
+        };
+        self.agenda.next(admitted).await
     }
 
-    /// Puts a collection at the end of the queue, once.
-    fn admit(&mut self, target: Target) {
-        let is_other = |other: &Target| other.origin != target.origin;
-        self.queue.retain(is_other);
-        self.later.retain(|(_, failed)| is_other(failed));
-        self.note(&target, |status| status.state = State::Waiting);
-        self.queue.push_back(target);
-    }
-
-    fn note(&self, target: &Target, note: impl FnOnce(&mut Status)) {
-        self.statuses
-            .send_modify(|statuses| note(statuses.entry(target.origin.clone()).or_default()));
+    fn note(&self, target: &Target, change: impl FnOnce(&mut Status)) {
+        note(&self.statuses, target, change);
     }
 
     /// Sets a collection aside that needs manual action, so that it doesn't hold up the others.
@@ -155,30 +125,26 @@ impl Supervisor {
                 "snapshot halted: manual action required; retrying every minute"
             );
         }
-        self.later.push((Instant::now() + HALT_RETRY, target));
+        self.agenda.halt(target);
     }
 
     /// Retries a collection after a delay, and after the others.
     fn retry_later(&mut self, target: Target, failure: &Failure) {
-        let first_delay_ms = target.limits.retry_delay_ms;
-        let backoff = self.backoffs.entry(target.origin.clone());
-        let backoff = backoff.or_insert_with(|| Backoff::new(first_delay_ms, fastrand::u64(..)));
-        let delay_ms = backoff.failed(failure.disposition);
-        let is_lasting = backoff.failures() >= target.limits.retry_attempts;
+        let (retried, attempts) = (target.clone(), target.limits.retry_attempts);
+        let Retry { delay_ms, failures } = self.agenda.retry(target, failure.disposition);
+        let is_lasting = failures >= attempts;
         warn!(
-            collection = %target.origin,
+            collection = %retried.origin,
             error = failure.message,
             delay_ms,
             "snapshot failed; retrying from what the lake holds"
         );
-        self.note(&target, |status| {
+        self.note(&retried, |status| {
             status.state = State::Retrying;
             if is_lasting {
                 status.trouble = Some(failure.message.clone());
             }
         });
-        let due_at = Instant::now() + Duration::from_millis(delay_ms);
-        self.later.push((due_at, target));
     }
 
     async fn attempt(&mut self, target: &Target) -> Result<Attempt, Failure> {
@@ -194,7 +160,7 @@ impl Supervisor {
                 .holdings
                 .next(target.mode);
         }
-        if next != Next::Begin {
+        if next != Next::Begin || self.is_name_taken(target).await? {
             self.unconfirmed.remove(&target.origin);
         }
         match next {
@@ -226,6 +192,17 @@ impl Supervisor {
         let put = plan::put(&self.edges, target, &plan).await;
         self.unconfirmed.insert(target.origin.clone(), plan);
         put
+    }
+
+    /// Whether the lake has a plan in the folder of the unconfirmed one, which then can't get there any more: it may be
+    /// that of an earlier snapshot of the same second.
+    async fn is_name_taken(&self, target: &Target) -> Result<bool, Failure> {
+        let Some(plan) = self.unconfirmed.get(&target.origin) else {
+            return Ok(false);
+        };
+        let folder = FolderName::of(plan.cluster_time);
+        let taken = contents::plan(&self.edges, target, folder).await?;
+        Ok(taken.is_some())
     }
 
     /// Rewrites the manifest if parts grew after it was written. If parts are missing, it is the only record of
@@ -273,7 +250,7 @@ impl Supervisor {
             never = progress::report(job, &self.statuses) => match never {},
         };
         if job.progress.borrow().documents > documents_before {
-            self.backoffs.remove(&job.target.origin);
+            self.agenda.succeeded(&job.target.origin);
         }
         // A range has failed as often as RETRY_ATTEMPTS allows.
         let ended = ended.inspect_err(|failure| {
@@ -329,4 +306,8 @@ impl Supervisor {
             grouped(manifest.count)
         );
     }
+}
+
+fn note(statuses: &watch::Sender<Statuses>, target: &Target, change: impl FnOnce(&mut Status)) {
+    statuses.send_modify(|statuses| change(statuses.entry(target.origin.clone()).or_default()));
 }
