@@ -16,6 +16,8 @@ use silt_core::reading::{Change, Line, Summary};
 
 /// Memory of reading a file back: the ranges ahead, and a line with its block.
 const READ_BYTES: u64 = 8 * 1024 * 1024;
+/// Of a small budget, no more than this part is taken: the feeds go first.
+const BUDGET_SHARE: u64 = 4;
 
 /// Closes the hour of a step, or finds out that another instance has.
 pub(super) async fn close(
@@ -109,7 +111,8 @@ async fn check(
     target: &Target,
     files: &[(LakePath, HourFileName)],
 ) -> Result<Vec<Summary>, LakeError> {
-    let _memory = shared.budget.spare(READ_BYTES).await;
+    let share = shared.budget.limit_bytes() / BUDGET_SHARE;
+    let _memory = shared.budget.spare(READ_BYTES.min(share)).await;
     let lake = shared.lake.as_ref();
     let mut tokens = TokenCheck::default();
     let mut summaries = Vec::new();

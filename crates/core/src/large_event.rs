@@ -15,6 +15,9 @@ use crate::time::rfc3339;
 /// The reason in the record of a single change.
 pub(crate) const REASON: &str = "tooLarge";
 
+/// Of a key, messages show so many characters: it may be megabytes long. The record has all of it.
+const KEY_CHARS_MAX: usize = 200;
+
 /// A change that the server can't send, because it is larger than BSON allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LargeEvent {
@@ -74,7 +77,9 @@ impl fmt::Display for LargeEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the {}", self.operation_type)?;
         if let Some(key) = &self.document_key {
-            write!(f, " of {key}")?;
+            let shown: String = key.chars().take(KEY_CHARS_MAX).collect();
+            let rest = if shown.len() < key.len() { "…" } else { "" };
+            write!(f, " of {shown}{rest}")?;
         }
         write!(f, " in {} at {}", self.origin, self.cluster_time)
     }
@@ -94,4 +99,29 @@ struct LargeRecord<'a> {
     document_key: Option<&'a RawValue>,
     recorded_at: String,
     silt_version: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_huge_key_messages_show_the_beginning() {
+        let event = |key: &str| LargeEvent {
+            origin: Namespace::new("mydb", "users"),
+            token: ResumeToken::from_canonical("{}"),
+            cluster_time: ClusterTime {
+                seconds: 1_705_328_123,
+                increment: 1,
+            },
+            operation_type: "update".to_owned(),
+            document_key: Some(key.to_owned()),
+        };
+        let small = event(r#"{"_id":1}"#).to_string();
+        let at = "in mydb.users at 2024-01-15T14:15:23Z/1";
+        assert_eq!(small, format!(r#"the update of {{"_id":1}} {at}"#));
+        let huge = event(&"é".repeat(3 << 20)).to_string();
+        let shown = "é".repeat(KEY_CHARS_MAX);
+        assert_eq!(huge, format!("the update of {shown}… {at}"));
+    }
 }
