@@ -172,8 +172,6 @@ impl Patient {
             .behind(&proxy)
             .with("CHECKPOINT_STORE", "lake")
             .with("BATCH_SIZE", &FLUSH.to_string())
-            // Requests are counted, and timed.
-            .with("CLOSE_HOURS", "off")
             .with("LAKE_TIMEOUT_SECONDS", "1");
         let witness = scene.witness("users").await;
         let silt = Silt::watching(&scene.settings, &["users"]);

@@ -93,15 +93,18 @@ impl Scene {
             .with("AZURE_ADLS_FILESYSTEM", &unique("scene"))
     }
 
-    /// The same with this proxy between silt and Azurite.
-    pub fn behind(self, proxy: &HttpProxy) -> Self {
-        self.with("AZURE_STORAGE_ENDPOINT", &proxy.endpoint())
+    /// The same with this proxy between silt and Azurite. No hours are closed: the requests of the feeds are what is
+    /// counted, and what meets the faults.
+    pub fn behind(mut self, proxy: &HttpProxy) -> Self {
+        self.settings = self.settings_behind(proxy);
+        self
     }
 
     /// The settings of one silt that is alone behind this proxy.
     pub fn settings_behind(&self, proxy: &HttpProxy) -> Settings {
         let mut settings = self.settings.clone();
         settings.insert("AZURE_STORAGE_ENDPOINT".to_owned(), proxy.endpoint());
+        settings.insert("CLOSE_HOURS".to_owned(), "off".to_owned());
         settings
     }
 
