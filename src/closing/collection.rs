@@ -79,8 +79,11 @@ async fn run(shared: &Shared, target: &Target, pass: &mut Pass) -> Result<(), Fa
         until: until.first_cluster_time(),
     };
     let newest = surveyed.survey.newest_closed();
-    let written = move_on(shared, target, latest.as_ref(), newest, reached).await;
-    pass.completeness = written?.or(known);
+    match move_on(shared, target, latest.as_ref(), newest, reached).await {
+        Ok(written) => pass.completeness = written.or(known),
+        // What is wrong with an hour matters more.
+        Err(failure) => outcome = outcome.and(Err(failure)),
+    }
     outcome
 }
 
